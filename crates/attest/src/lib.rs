@@ -1,0 +1,1 @@
+//! SEV-SNP evidence: where it comes from and whether it holds.

@@ -1,0 +1,1 @@
+//! The framings of the function: ResourceList, stream, legacy plugin, standalone and files.

@@ -1,0 +1,1 @@
+//! The transformation: resources and configuration in, confidential resources, manifest and findings out.

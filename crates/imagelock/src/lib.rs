@@ -1,0 +1,1 @@
+//! The image lock: digest and configuration facts of every image, read offline.

@@ -1,0 +1,1 @@
+//! Resolves images online (registries, OCI layouts, archives) into an image lock.

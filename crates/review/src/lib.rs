@@ -1,0 +1,1 @@
+//! Reads what was rendered: check, diff, manifest build, extract and merge.

@@ -1,0 +1,1 @@
+//! Finds and edits the pod specs of every workload kind.

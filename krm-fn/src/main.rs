@@ -1,0 +1,3 @@
+//! KRM function: a ResourceList on stdin, the confidential ResourceList on stdout.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Whole flows with the real tools, and the rules about the workspace itself.

@@ -1,0 +1,3 @@
+//! Builds, tests and demonstrates Nacre.
+
+fn main() {}

@@ -1,0 +1,3 @@
+module nacre.dev/examples/teller
+
+go 1.24

@@ -1,0 +1,3 @@
+module nacre.dev/examples/report
+
+go 1.24

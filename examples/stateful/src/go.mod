@@ -1,0 +1,3 @@
+module nacre.dev/examples/counter
+
+go 1.24

@@ -42,9 +42,11 @@ impl Default for ImageLock {
 }
 
 impl ImageLock {
-    /// Adds an entry, in place of any of the same reference, which is returned.
-    pub fn insert(&mut self, entry: Entry) -> Option<Entry> {
-        self.entries.insert(entry.reference.normalised(), entry)
+    /// Adds an entry, in place of any of the same reference, which is returned. Its reference
+    /// is brought into normalised form.
+    pub fn insert(&mut self, mut entry: Entry) -> Option<Entry> {
+        entry.reference = entry.reference.into_normalised();
+        self.entries.insert(entry.reference.to_string(), entry)
     }
 
     /// Removes the entry of exactly this reference.

@@ -121,24 +121,20 @@ impl ImageReference {
     /// The full form in which the lock files an image: `docker.io/library/nginx:latest`.
     /// `latest` is added only where neither tag nor digest is written.
     pub fn normalised(&self) -> String {
-        let mut text = format!("{}/{}", self.registry, self.repository);
-        match (&self.tag, &self.digest) {
-            (None, None) => {
-                text.push(':');
-                text.push_str(DEFAULT_TAG);
-            }
-            (tag, digest) => {
-                if let Some(tag) = tag {
-                    text.push(':');
-                    text.push_str(tag);
-                }
-                if let Some(digest) = digest {
-                    text.push('@');
-                    text.push_str(&digest.to_string());
-                }
-            }
+        self.clone().into_normalised().to_string()
+    }
+
+    /// The same reference, written as [`normalised`](Self::normalised) writes it.
+    pub fn into_normalised(self) -> Self {
+        let tag = match (self.tag, &self.digest) {
+            (None, None) => Some(DEFAULT_TAG.to_owned()),
+            (tag, _) => tag,
+        };
+        Self {
+            name: format!("{}/{}", self.registry, self.repository),
+            tag,
+            ..self
         }
-        text
     }
 
     /// The reference with this digest in place of any it has: `name:tag@sha256:…`. Name and

@@ -1,1 +1,8 @@
 //! The framings of the function: ResourceList, stream, legacy plugin, standalone and files.
+
+pub mod diagnostics;
+pub mod environment;
+pub mod input;
+pub mod mode;
+pub mod replace;
+pub mod signals;

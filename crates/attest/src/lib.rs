@@ -1,1 +1,45 @@
 //! SEV-SNP evidence: where it comes from and whether it holds.
+//!
+//! [`verify`] is a pure function over the bytes of a report, the certificate of the key that signed it and
+//! a revocation list. It makes every check of [`CheckId`], in order and fail closed, and its [`Verdict`] is
+//! data: what was expected, what was found, and what to do about it.
+//!
+//! ```
+//! use nacre_attest::Report;
+//!
+//! assert!(Report::parse(b"not a report").is_err());
+//! ```
+//!
+//! What it does not do: fetch anything, read a clock, or say anything about a guest beyond what its report
+//! says. Physical attacks on the machine and what runs inside the measured guest are out of its sight.
+
+mod baselines;
+mod certificate;
+mod check;
+mod crl;
+#[cfg(feature = "danger-other-roots")]
+pub mod danger;
+mod evidence;
+mod policy;
+mod product;
+mod report;
+mod roots;
+mod time;
+mod vek;
+mod verdict;
+mod verify;
+
+pub use baselines::{Advisory, Baseline, as_of};
+pub use check::CheckId;
+pub use evidence::{Evidence, EvidenceError, MAX_EVIDENCE};
+pub use policy::{
+    Bit, CpuMatch, CrlMode, Expected, GuestPolicyRules, HostData, MinimumTcb, PLATFORM_INFO_BITS,
+    PlatformInfoRules, Policy, ReportData,
+};
+pub use product::{Component, CpuId, Product, Shortfall, Tcb, TcbBytes};
+pub use report::{Firmware, REPORT_LEN, Report, ReportError, SIGNED_LEN, SigningKey};
+pub use roots::Roots;
+pub use time::Timestamp;
+pub use vek::VekFacts;
+pub use verdict::{Check, Claims, Outcome, Rejection, Verdict};
+pub use verify::{Verifier, examine, verify};

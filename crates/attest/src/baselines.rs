@@ -1,0 +1,379 @@
+//! Least firmware versions by date, and what a version below them misses.
+//!
+//! The data are `data/tcb-baselines.toml`, with a source and a degree of confidence for each number.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use crate::policy::{CpuMatch, MinimumTcb};
+use crate::product::{Component, CpuId, Product, Tcb};
+
+/// A set of minima that goes by a date.
+#[derive(Debug)]
+pub struct Baseline {
+    name: String,
+    text: String,
+    minima: Vec<(Product, Option<CpuMatch>, Tcb)>,
+    default: bool,
+}
+
+impl Baseline {
+    /// The default.
+    pub fn newest() -> &'static Self {
+        static EMPTY: Baseline = Baseline {
+            name: String::new(),
+            text: String::new(),
+            minima: Vec::new(),
+            default: true,
+        };
+        // Without data every minimum is absent, and an absent minimum is refused.
+        DATA.baselines
+            .iter()
+            .find(|baseline| baseline.default)
+            .unwrap_or(&EMPTY)
+    }
+
+    /// One by its name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        DATA.baselines.iter().find(|baseline| baseline.name == name)
+    }
+
+    /// All, newest first.
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        DATA.baselines.iter()
+    }
+
+    /// Its name, a month.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it stands for.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The minima of one product.
+    pub fn minimum(&self, product: Product) -> MinimumTcb {
+        let of_product = || self.minima.iter().filter(move |(of, ..)| *of == product);
+        MinimumTcb {
+            product: of_product()
+                .find(|(_, cpu, _)| cpu.is_none())
+                .map(|(.., tcb)| *tcb),
+            processors: of_product()
+                .filter_map(|(_, cpu, tcb)| Some(((*cpu)?, *tcb)))
+                .collect(),
+        }
+    }
+}
+
+/// The day the data were compiled.
+pub fn as_of() -> &'static str {
+    &DATA.as_of
+}
+
+/// A published weakness that firmware versions or platform bits tell about.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Advisory {
+    /// AMD's number.
+    pub id: String,
+    /// CVE numbers.
+    pub cves: Vec<String>,
+    /// What it is.
+    pub title: String,
+    /// Where the numbers come from.
+    pub source: String,
+    /// How sure they are: high, medium, low.
+    pub confidence: String,
+    below: Vec<Threshold>,
+    platform_info_bit: Option<u32>,
+}
+
+#[derive(Debug)]
+struct Threshold {
+    product: Product,
+    cpu: Option<CpuMatch>,
+    component: Component,
+    minimum: u8,
+}
+
+impl Advisory {
+    /// All, in the order of the data.
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        DATA.advisories.iter()
+    }
+
+    /// Whether firmware of this version is open to it.
+    pub fn misses(&self, product: Product, cpu: Option<CpuId>, tcb: Tcb) -> bool {
+        self.below.iter().any(|threshold| {
+            threshold.product == product
+                && threshold
+                    .cpu
+                    .is_none_or(|of| cpu.is_some_and(|cpu| of.matches(cpu)))
+                && tcb
+                    .part(threshold.component)
+                    .is_none_or(|have| have < threshold.minimum)
+        })
+    }
+
+    /// Whether firmware is open to it because of this one part.
+    pub fn misses_by(
+        &self,
+        product: Product,
+        cpu: Option<CpuId>,
+        part: Component,
+        have: Option<u8>,
+    ) -> bool {
+        self.below.iter().any(|threshold| {
+            threshold.product == product
+                && threshold.component == part
+                && threshold
+                    .cpu
+                    .is_none_or(|of| cpu.is_some_and(|cpu| of.matches(cpu)))
+                && have.is_none_or(|have| have < threshold.minimum)
+        })
+    }
+
+    /// Whether the platform does not state the bit that tells it is mitigated.
+    pub fn misses_bit(&self, platform_info: u64) -> bool {
+        self.platform_info_bit
+            .is_some_and(|bit| platform_info & (1 << bit) == 0)
+    }
+}
+
+impl std::fmt::Display for Advisory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.id, self.cves.join(", "))
+    }
+}
+
+#[derive(Default)]
+struct Data {
+    as_of: String,
+    baselines: Vec<Baseline>,
+    advisories: Vec<Advisory>,
+}
+
+static DATA: LazyLock<Data> = LazyLock::new(|| {
+    // The file is compiled in and a test reads it; an unreadable one gives no minima, which is refused.
+    toml::from_str::<File>(include_str!("../data/tcb-baselines.toml"))
+        .ok()
+        .and_then(File::into_data)
+        .unwrap_or_default()
+});
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    as_of: String,
+    baseline: Vec<FileBaseline>,
+    advisory: Vec<FileAdvisory>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileBaseline {
+    name: String,
+    text: String,
+    #[serde(default)]
+    default: bool,
+    minimum: Vec<FileMinimum>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileMinimum {
+    product: String,
+    family: Option<u8>,
+    model: Option<u8>,
+    tcb: FileTcb,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileTcb {
+    fmc: Option<u8>,
+    bootloader: u8,
+    tee: u8,
+    snp: u8,
+    microcode: u8,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileAdvisory {
+    id: String,
+    cves: Vec<String>,
+    title: String,
+    source: String,
+    confidence: String,
+    #[serde(default)]
+    below: Vec<FileThreshold>,
+    platform_info_bit: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileThreshold {
+    product: String,
+    family: Option<u8>,
+    model: Option<u8>,
+    component: String,
+    minimum: u8,
+}
+
+impl File {
+    fn into_data(self) -> Option<Data> {
+        let baselines = self
+            .baseline
+            .into_iter()
+            .map(|file| {
+                let minima = file
+                    .minimum
+                    .into_iter()
+                    .map(|row| {
+                        let FileTcb {
+                            fmc,
+                            bootloader,
+                            tee,
+                            snp,
+                            microcode,
+                        } = row.tcb;
+                        let tcb = Tcb {
+                            fmc,
+                            bootloader,
+                            tee,
+                            snp,
+                            microcode,
+                        };
+                        Some((
+                            Product::parse(&row.product)?,
+                            cpu(row.family, row.model),
+                            tcb,
+                        ))
+                    })
+                    .collect::<Option<_>>()?;
+                Some(Baseline {
+                    name: file.name,
+                    text: file.text,
+                    minima,
+                    default: file.default,
+                })
+            })
+            .collect::<Option<_>>()?;
+        let advisories = self
+            .advisory
+            .into_iter()
+            .map(advisory)
+            .collect::<Option<_>>()?;
+        Some(Data {
+            as_of: self.as_of,
+            baselines,
+            advisories,
+        })
+    }
+}
+
+fn advisory(file: FileAdvisory) -> Option<Advisory> {
+    let below = file
+        .below
+        .into_iter()
+        .map(|row| {
+            Some(Threshold {
+                product: Product::parse(&row.product)?,
+                cpu: cpu(row.family, row.model),
+                component: Component::parse(&row.component)?,
+                minimum: row.minimum,
+            })
+        })
+        .collect::<Option<_>>()?;
+    Some(Advisory {
+        id: file.id,
+        cves: file.cves,
+        title: file.title,
+        source: file.source,
+        confidence: file.confidence,
+        below,
+        platform_info_bit: file.platform_info_bit.filter(|&bit| bit < 64),
+    })
+}
+
+fn cpu(family: Option<u8>, model: Option<u8>) -> Option<CpuMatch> {
+    Some(CpuMatch {
+        family: family?,
+        model: model?,
+        stepping: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_product_has_a_minimum_in_every_baseline() {
+        let file: File = toml::from_str(include_str!("../data/tcb-baselines.toml")).unwrap();
+        assert!(file.into_data().is_some());
+        assert!(Baseline::all().count() >= 2);
+        for baseline in Baseline::all() {
+            for product in Product::ALL {
+                let minimum = baseline.minimum(product).product.unwrap();
+                assert!(minimum.snp > 0, "{product} {}", baseline.name);
+                assert_eq!(minimum.fmc.is_some(), product == Product::Turin);
+            }
+        }
+        assert_eq!(
+            Baseline::all().filter(|baseline| baseline.default).count(),
+            1
+        );
+    }
+
+    #[test]
+    fn the_newest_baseline_leaves_no_advisory_open() {
+        for product in Product::ALL {
+            let minimum = Baseline::newest().minimum(product);
+            let mut cpus: Vec<_> = minimum
+                .processors
+                .iter()
+                .map(|(of, tcb)| {
+                    (
+                        Some(CpuId {
+                            family: of.family,
+                            model: of.model,
+                            stepping: 0,
+                        }),
+                        *tcb,
+                    )
+                })
+                .collect();
+            cpus.push((None, minimum.product.unwrap()));
+            for (cpu, tcb) in cpus {
+                for advisory in Advisory::all() {
+                    assert!(!advisory.misses(product, cpu, tcb), "{product} {advisory}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn older_firmware_misses_the_advisory_of_the_part_that_is_too_old() {
+        let old = Tcb {
+            fmc: None,
+            bootloader: 4,
+            tee: 0,
+            snp: 24,
+            microcode: 219,
+        };
+        let missed: Vec<_> = Advisory::all()
+            .filter(|advisory| advisory.misses(Product::Milan, None, old))
+            .map(|advisory| advisory.id.as_str())
+            .collect();
+        assert_eq!(missed, ["AMD-SB-3023", "AMD-SB-3020"]);
+        let badram = Advisory::all()
+            .find(|advisory| advisory.id == "AMD-SB-3015")
+            .unwrap();
+        assert!(badram.misses_bit(0x05) && !badram.misses_bit(0x25));
+    }
+}

@@ -1,0 +1,70 @@
+//! Moments, in whole seconds.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+/// Seconds since 1970-01-01T00:00:00Z.
+///
+/// The clock of a guest is the host's to set. A program in a guest therefore passes the latest of its
+/// clock, its build date, and what signed data have told it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// The system's clock; the epoch when it stands before that.
+    pub fn now() -> Self {
+        SystemTime::now().into()
+    }
+
+    /// Reads `2026-11-23T00:00:00Z` or `2026-11-23`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let whole = if text.contains('T') {
+            text.into()
+        } else {
+            format!("{text}T00:00:00Z")
+        };
+        let moment: der::DateTime = whole.parse().ok()?;
+        Some(Self(moment.unix_duration().as_secs()))
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(moment: SystemTime) -> Self {
+        Self(
+            moment
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
+        )
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match der::DateTime::from_unix_duration(Duration::from_secs(self.0)) {
+            Ok(moment) => moment.fmt(f),
+            Err(_) => write!(f, "@{}", self.0),
+        }
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_and_prints_rfc_3339() {
+        let moment = Timestamp::parse("2025-12-10T22:14:21Z").unwrap();
+        assert_eq!(moment.to_string(), "2025-12-10T22:14:21Z");
+        assert_eq!(Timestamp::parse("1970-01-02"), Some(Timestamp(86_400)));
+        assert_eq!(Timestamp::parse("tomorrow"), None);
+        assert_eq!(Timestamp(u64::MAX).to_string(), format!("@{}", u64::MAX));
+    }
+}

@@ -1,0 +1,363 @@
+//! The verifier: every check of [`CheckId`], in order, on bytes as received.
+
+mod cache;
+mod chain;
+mod firmware;
+mod guest;
+mod report;
+mod revocation;
+
+use std::fmt::Display;
+
+use crate::check::CheckId;
+use crate::evidence::Evidence;
+use crate::policy::{Expected, Policy};
+use crate::product::{CpuId, Product, TcbBytes};
+use crate::report::Report;
+use crate::roots::Roots;
+use crate::time::Timestamp;
+use crate::verdict::{Check, Claims, Outcome, Rejection, Verdict};
+
+/// Verifies evidence against AMD's roots. Pure: no clock, no network, no state.
+///
+/// ```
+/// use nacre_attest::{CheckId, Evidence, Expected, HostData, Policy, Product, ReportData, Timestamp};
+///
+/// let policy = Policy::new(Product::Genoa, [[0; 48]]);
+/// let expected = Expected {
+///     report_data: ReportData::Exact([0; 64]),
+///     host_data: HostData::OneOf([[0; 32]].into()),
+///     newest_crl: None,
+/// };
+/// let rejection =
+///     nacre_attest::verify(&Evidence::default(), &policy, &expected, Timestamp::now()).unwrap_err();
+/// assert_eq!(rejection.reason().unwrap().id, CheckId::ReportLength);
+/// ```
+pub fn verify(
+    evidence: &Evidence,
+    policy: &Policy,
+    expected: &Expected,
+    now: Timestamp,
+) -> Result<Claims, Rejection> {
+    examine(evidence, policy, expected, now).into_result()
+}
+
+/// What [`verify`] decides on, with every check.
+pub fn examine(
+    evidence: &Evidence,
+    policy: &Policy,
+    expected: &Expected,
+    now: Timestamp,
+) -> Verdict {
+    examine_with(Roots::amd(), None, evidence, policy, expected, now)
+}
+
+/// A verifier that remembers certificates it has verified, for programs that see many reports.
+///
+/// The answer is that of [`verify`]; only the work is less. The memory is bounded.
+#[derive(Debug)]
+pub struct Verifier {
+    roots: RootsOf,
+    cache: cache::Cache,
+}
+
+#[derive(Debug)]
+enum RootsOf {
+    Amd,
+    #[cfg(feature = "danger-other-roots")]
+    Other(Roots),
+}
+
+impl Verifier {
+    /// A verifier that trusts AMD's roots.
+    pub fn amd() -> Self {
+        Self {
+            roots: RootsOf::Amd,
+            cache: cache::Cache::default(),
+        }
+    }
+
+    #[cfg(feature = "danger-other-roots")]
+    pub(crate) fn with_roots(roots: Roots) -> Self {
+        Self {
+            roots: RootsOf::Other(roots),
+            cache: cache::Cache::default(),
+        }
+    }
+
+    /// The roots it trusts.
+    pub fn roots(&self) -> &Roots {
+        match &self.roots {
+            RootsOf::Amd => Roots::amd(),
+            #[cfg(feature = "danger-other-roots")]
+            RootsOf::Other(roots) => roots,
+        }
+    }
+
+    /// As [`verify`].
+    pub fn verify(
+        &self,
+        evidence: &Evidence,
+        policy: &Policy,
+        expected: &Expected,
+        now: Timestamp,
+    ) -> Result<Claims, Rejection> {
+        self.examine(evidence, policy, expected, now).into_result()
+    }
+
+    /// As [`examine`].
+    pub fn examine(
+        &self,
+        evidence: &Evidence,
+        policy: &Policy,
+        expected: &Expected,
+        now: Timestamp,
+    ) -> Verdict {
+        examine_with(
+            self.roots(),
+            Some(&self.cache),
+            evidence,
+            policy,
+            expected,
+            now,
+        )
+    }
+
+    /// Verifies against several reference values, of which one has to accept the evidence.
+    ///
+    /// The rejection is that of the value that comes closest: same product and launch digest first.
+    /// `None` when there are no values: nothing is accepted then.
+    pub fn verify_any(
+        &self,
+        evidence: &Evidence,
+        policies: &[Policy],
+        expected: &Expected,
+        now: Timestamp,
+    ) -> Option<Result<(usize, Claims), Rejection>> {
+        let report = Report::parse(&evidence.report).ok();
+        let closeness = |policy: &Policy| {
+            report.as_ref().map_or(0, |report| {
+                let product = report.cpu.and_then(Product::from_cpu) == Some(policy.product);
+                let digest = policy.measurements.contains(&report.measurement);
+                u8::from(product) + 2 * u8::from(digest)
+            })
+        };
+        let mut order: Vec<_> = policies.iter().enumerate().collect();
+        order.sort_by_key(|(_, policy)| std::cmp::Reverse(closeness(policy)));
+        let mut nearest = None;
+        for (index, policy) in order {
+            match self.verify(evidence, policy, expected, now) {
+                Ok(claims) => return Some(Ok((index, claims))),
+                Err(rejection) => {
+                    nearest.get_or_insert(rejection);
+                }
+            }
+        }
+        nearest.map(Err)
+    }
+}
+
+/// Everything the steps need.
+struct Case<'a> {
+    roots: &'a Roots,
+    cache: Option<&'a cache::Cache>,
+    evidence: &'a Evidence,
+    policy: &'a Policy,
+    expected: &'a Expected,
+    now: Timestamp,
+}
+
+fn examine_with(
+    roots: &Roots,
+    cache: Option<&cache::Cache>,
+    evidence: &Evidence,
+    policy: &Policy,
+    expected: &Expected,
+    now: Timestamp,
+) -> Verdict {
+    let case = Case {
+        roots,
+        cache,
+        evidence,
+        policy,
+        expected,
+        now,
+    };
+    let mut book = Book::new();
+    let claims = case.run(&mut book);
+    book.into_verdict(claims)
+}
+
+impl Case<'_> {
+    fn run(&self, book: &mut Book) -> Option<Claims> {
+        let report = self.report_bytes(book)?;
+        let product = self.processor(book, &report)?;
+        let subject = Subject {
+            report: &report,
+            product,
+        };
+        if let Some(vek) = self.chain(book, subject) {
+            chain::report_signature(book, &report, &vek);
+        }
+        self.firmware(book, subject);
+        self.guest(book, subject);
+        let crl = self.revocation(book, subject);
+        Some(subject.claims(crl))
+    }
+}
+
+/// A report and the product it is read as.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    report: &'a Report,
+    product: Product,
+}
+
+impl Subject<'_> {
+    fn tcb(self, bytes: TcbBytes) -> crate::product::Tcb {
+        bytes.decode(self.product)
+    }
+
+    fn cpu(self) -> Option<CpuId> {
+        self.report.cpu
+    }
+
+    fn claims(self, crl_this_update: Option<Timestamp>) -> Claims {
+        let report = self.report;
+        Claims {
+            product: self.product,
+            cpu: report.cpu,
+            report_version: report.version,
+            measurement: report.measurement,
+            host_data: report.host_data,
+            report_data: report.report_data,
+            chip_id: report.chip_id,
+            report_id: report.report_id,
+            vmpl: report.vmpl,
+            guest_policy: report.policy,
+            platform_info: report.platform_info,
+            guest_svn: report.guest_svn,
+            reported_tcb: self.tcb(report.reported_tcb),
+            launch_tcb: self.tcb(report.launch_tcb),
+            committed_tcb: self.tcb(report.committed_tcb),
+            current_tcb: self.tcb(report.current_tcb),
+            crl_this_update,
+        }
+    }
+}
+
+/// Where checks are written down. One that nobody writes down counts as failed.
+struct Book {
+    checks: Vec<Check>,
+    notes: Vec<String>,
+}
+
+impl Book {
+    fn new() -> Self {
+        Self {
+            checks: Vec::with_capacity(CheckId::ALL.len()),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Writes down a check and says whether it holds.
+    fn check(
+        &mut self,
+        id: CheckId,
+        holds: bool,
+        expected: impl Display,
+        actual: impl Display,
+    ) -> bool {
+        let outcome = if holds { Outcome::Pass } else { Outcome::Fail };
+        self.write(id, outcome, expected, actual);
+        holds
+    }
+
+    /// Writes down a check that the policy does not ask for.
+    fn not_required(&mut self, id: CheckId, actual: impl Display) {
+        self.write(id, Outcome::NotRequired, "anything", actual);
+    }
+
+    fn write(
+        &mut self,
+        id: CheckId,
+        outcome: Outcome,
+        expected: impl Display,
+        actual: impl Display,
+    ) {
+        self.checks.push(Check {
+            id,
+            outcome,
+            expected: expected.to_string(),
+            actual: actual.to_string(),
+            advice: None,
+        });
+    }
+
+    /// Adds to the check written down last.
+    fn advise(&mut self, advice: String) {
+        if let Some(check) = self.checks.last_mut() {
+            check.advice = Some(advice);
+        }
+    }
+
+    fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    fn into_verdict(mut self, claims: Option<Claims>) -> Verdict {
+        // A check written down twice keeps both entries' failures: the worst one goes first and stays.
+        self.checks
+            .sort_by_key(|check| (check.id, check.outcome != Outcome::Fail));
+        self.checks.dedup_by_key(|check| check.id);
+        let mut written = self.checks.into_iter().peekable();
+        let checks = CheckId::ALL
+            .iter()
+            .map(|&id| {
+                written
+                    .next_if(|check| check.id == id)
+                    .unwrap_or_else(|| Check {
+                        id,
+                        outcome: Outcome::NotRun,
+                        expected: String::from("a result"),
+                        actual: String::from("not reached"),
+                        advice: None,
+                    })
+            })
+            .collect();
+        Verdict {
+            checks,
+            notes: self.notes,
+            claims,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_nobody_makes_is_no_success() {
+        let mut book = Book::new();
+        for &id in CheckId::ALL.iter().filter(|&&id| id != CheckId::Vmpl) {
+            book.check(id, true, "", "");
+        }
+        let verdict = book.into_verdict(None);
+        assert_eq!(verdict.checks.len(), CheckId::ALL.len());
+        assert_eq!(verdict.first_failure().unwrap().id, CheckId::Vmpl);
+        assert!(verdict.into_result().is_err());
+    }
+
+    #[test]
+    fn a_failure_is_not_overwritten() {
+        for order in [[true, false], [false, true]] {
+            let mut book = Book::new();
+            for holds in order {
+                book.check(CheckId::Vmpl, holds, "", "");
+            }
+            let verdict = book.into_verdict(None);
+            assert_eq!(verdict.check(CheckId::Vmpl).unwrap().outcome, Outcome::Fail);
+        }
+    }
+}

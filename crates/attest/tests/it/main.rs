@@ -1,0 +1,13 @@
+//! Evidence, real and minted, against the verifier.
+#![allow(missing_docs, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod differential;
+mod real;
+mod support;

@@ -1,3 +1,61 @@
-//! Builds, tests and demonstrates Nacre.
+//! Builds, tests and demonstrates Nacre: `cargo xtask COMMAND`.
+//!
+//! What the tests need from outside is installed here at pinned versions, so that a fresh clone on a
+//! machine with Rust, Go and Python is enough.
 
-fn main() {}
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program: its output is its purpose"
+)]
+
+mod docker;
+mod images;
+mod process;
+mod test;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test [--fast]        everything that has to hold before a change lands;
+                       --fast leaves out external tools and whole flows
+  tools [--list|--env] install the external tools of the tests, or say which they are,
+                       or print the variables by which the tests find them
+  images [--examples]  static programs and their images as OCI layouts in target/images;
+                       --examples adds the images of examples/
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["test"] => test::run(test::Extent::Everything),
+        ["test", "--fast"] => test::run(test::Extent::WithoutTools),
+        ["tools"] => tools::install().map(|_| ()),
+        ["tools", "--list"] => tools::list(),
+        ["tools", "--env"] => tools::print_environment(),
+        ["images"] => images::run(images::Extent::Programs),
+        ["images", "--examples"] => images::run(images::Extent::WithExamples),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!("I do not know `{}`\n\n{USAGE}", arguments.join(" ")),
+    }
+}

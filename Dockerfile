@@ -1,0 +1,34 @@
+# One target per image. The programs are static and come from `cargo xtask images`:
+#
+#   cargo xtask images
+#   docker build --target krm-fn --tag krm-fn target/images/context --file Dockerfile
+#
+# An image holds its program and one line for each account: container runtimes look up `nobody` by name
+# before they start a function. There is no shell and nothing to write to.
+
+FROM scratch AS krm-fn
+LABEL org.opencontainers.image.title="nacre krm-fn" \
+      org.opencontainers.image.description="KRM function: makes the workloads of a ResourceList confidential" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY passwd /etc/passwd
+COPY nacre-krm-fn /nacre-krm-fn
+USER 65534:65534
+ENTRYPOINT ["/nacre-krm-fn"]
+
+FROM scratch AS post-renderer
+LABEL org.opencontainers.image.title="nacre post-renderer" \
+      org.opencontainers.image.description="Makes the workloads of a YAML stream confidential" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY passwd /etc/passwd
+COPY nacre-post-renderer /nacre-post-renderer
+USER 65534:65534
+ENTRYPOINT ["/nacre-post-renderer"]
+
+FROM scratch AS cli
+LABEL org.opencontainers.image.title="nacre cli" \
+      org.opencontainers.image.description="The nacre command" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY passwd /etc/passwd
+COPY nacre /nacre
+USER 65534:65534
+ENTRYPOINT ["/nacre"]

@@ -1,0 +1,148 @@
+//! Static programs, and images made of them without a registry or a container engine.
+//!
+//! Everything an image holds is decided here: files in name order, no times, numeric owners. The same
+//! programs give the same digests on every machine. `docker build` with the Dockerfile in the root makes
+//! images with the same contents from `target/images/context`.
+
+mod examples;
+mod oci;
+mod stand_in;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::{process, workspace};
+use oci::{File, Image, Layout};
+
+/// How much to build.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// The programs of this workspace.
+    Programs,
+    /// Those and what runs in `examples/`.
+    WithExamples,
+}
+
+/// Accounts of every image: container runtimes look up `nobody` by name.
+const PASSWD: &str = "root:x:0:0:root:/:/nonexistent\nnobody:x:65534:65534:nobody:/:/nonexistent\n";
+const NOBODY: &str = "65534:65534";
+const REGISTRY: &str = "ghcr.io/nacre-dev/nacre";
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Image name, package, program.
+const PROGRAMS: &[(&str, &str, &str)] = &[
+    ("krm-fn", "nacre-krm-fn", "nacre-krm-fn"),
+    (
+        "post-renderer",
+        "nacre-post-renderer",
+        "nacre-post-renderer",
+    ),
+    ("cli", "nacre-cli", "nacre"),
+];
+
+/// Images that Nacre injects and whose programs are not part of this workspace yet.
+const STAND_INS: &[&str] = &["coordinator", "initializer", "mesh"];
+
+/// Builds the images and says where they are.
+pub(crate) fn run(extent: Extent) -> Result<()> {
+    let folder = build(extent)?;
+    println!("{}", folder.display());
+    Ok(())
+}
+
+/// Builds the images; `target/images` with `context` for Docker and `layout` in the OCI form.
+pub(crate) fn build(extent: Extent) -> Result<PathBuf> {
+    let folder = workspace::target()?.join("images");
+    let programs = programs()?;
+    let context = folder.join("context");
+    fs::create_dir_all(&context)?;
+    fs::write(context.join("passwd"), PASSWD)?;
+
+    let mut layout = Layout::create(&folder.join("layout"))?;
+    for (name, _, program) in PROGRAMS {
+        let binary = programs.join(program);
+        fs::copy(&binary, context.join(program))
+            .with_context(|| format!("no {}", binary.display()))?;
+        layout.add(&program_image(name, program, fs::read(&binary)?))?;
+    }
+    injected(&mut layout)?;
+    if extent == Extent::WithExamples {
+        examples::add(&mut layout, &folder.join("examples"))?;
+    }
+    layout.finish()?;
+    Ok(folder)
+}
+
+/// Builds the programs as release archives contain them.
+fn programs() -> Result<PathBuf> {
+    let root = workspace::root();
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
+    // Paths of this machine have no place in a program that others build as well.
+    flags.push(format!("--remap-path-prefix={}=/nacre", root.display()));
+    if let Some(home) = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(default_cargo_home)
+    {
+        flags.push(format!("--remap-path-prefix={}=/cargo", home.display()));
+    }
+    let mut cargo = workspace::cargo();
+    cargo.args(["build", "--quiet", "--profile=dist", "--target", TARGET]);
+    for (_, package, _) in PROGRAMS {
+        cargo.args(["--package", package]);
+    }
+    process::run(cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")))?;
+    folder_of_programs()
+}
+
+/// Where the static programs are.
+pub(crate) fn folder_of_programs() -> Result<PathBuf> {
+    Ok(workspace::target()?.join(TARGET).join("dist"))
+}
+
+fn default_cargo_home() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"))
+}
+
+fn program_image(name: &str, program: &str, binary: Vec<u8>) -> Image {
+    Image {
+        reference: format!("{REGISTRY}/{name}:v{}", env!("CARGO_PKG_VERSION")),
+        files: vec![
+            File::text("etc/passwd", PASSWD),
+            File::program(program, binary),
+        ],
+        user: NOBODY.to_owned(),
+        entrypoint: vec![format!("/{program}")],
+        command: Vec::new(),
+        labels: labels(name),
+    }
+}
+
+/// The images that Nacre puts into pods: their contract with the pod is fixed, their programs follow.
+fn injected(layout: &mut Layout) -> Result<()> {
+    for name in STAND_INS {
+        let program = format!("nacre-{name}");
+        let mut image = program_image(name, &program, stand_in::program(&program));
+        image.user = "0:0".to_owned();
+        image
+            .labels
+            .insert("nacre.dev/stand-in".to_owned(), "true".to_owned());
+        layout.add(&image)?;
+    }
+    Ok(())
+}
+
+fn labels(name: &str) -> oci::Labels {
+    [
+        ("org.opencontainers.image.title", format!("nacre {name}")),
+        (
+            "org.opencontainers.image.version",
+            env!("CARGO_PKG_VERSION").to_owned(),
+        ),
+        ("org.opencontainers.image.licenses", "Apache-2.0".to_owned()),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
+}

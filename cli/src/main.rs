@@ -1,3 +1,17 @@
-//! The nacre command.
+//! The `nacre` command: everything that a person or a CI job runs by hand.
 
-fn main() {}
+mod app;
+mod completions;
+mod context;
+mod error;
+mod files;
+mod init;
+
+mod install;
+mod keys;
+mod work_tree;
+
+fn main() -> std::process::ExitCode {
+    nacre_framing::process::report_panics();
+    app::run(nacre_framing::environment::Environment::of_process())
+}

@@ -4,10 +4,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use nacre_findings::{Finding, Location, codes, render};
+use nacre_findings::{Finding, codes, render};
 
 use crate::environment::Environment;
-use crate::replace::replace_one;
+use crate::replace::{finding, replace_one};
 
 /// Forms of findings for people and machines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,18 +113,19 @@ impl Diagnostics {
             .and_then(|()| stderr.flush());
     }
 
+    /// Puts other findings into the report file after [`publish`](Self::publish), when something
+    /// failed at the very end. Standard error has it already; this is the best that can be done.
+    pub fn rewrite_report(&self, findings: &[Finding]) {
+        if let Some(path) = self.report.as_deref() {
+            let _ = self.write_report(path, findings);
+        }
+    }
+
     fn write_report(&self, path: &Path, findings: &[Finding]) -> Option<Finding> {
         let text = self.format.render(findings, false);
         replace_one(path, unfiltered(text).as_bytes())
             .err()
-            .map(|error| {
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-                Finding::error(
-                    codes::cli::FILE_UNWRITABLE,
-                    format!("report: {error}{}", cause.unwrap_or_default()),
-                )
-                .at(Location::file(path.display().to_string()))
-            })
+            .map(|error| finding(&error))
     }
 }
 

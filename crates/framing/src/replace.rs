@@ -15,6 +15,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use nacre_findings::{Finding, Location, codes};
+
 /// Mode of files that did not exist before.
 const NEW_FILE_MODE: u32 = 0o644;
 
@@ -291,6 +293,29 @@ pub fn replace_one(path: &Path, content: &[u8]) -> Result<(), ReplaceError> {
         &never,
     )?
     .commit(&never)
+}
+
+/// What a user is told about a failure.
+pub fn finding(error: &ReplaceError) -> Finding {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    let code = match error {
+        ReplaceError::Interrupted { .. } => codes::cli::INTERRUPTED,
+        ReplaceError::Unreadable { .. } => codes::cli::FILE_UNREADABLE,
+        _ => codes::cli::FILE_UNWRITABLE,
+    };
+    let finding = Finding::error(code, format!("{error}{}", cause.unwrap_or_default()));
+    match error {
+        ReplaceError::Interrupted { .. } => finding.help("nothing was changed; run it again"),
+        ReplaceError::NotRestored { path, .. } => finding
+            .help("rename the file named back, or run the command again")
+            .at(Location::file(path.display().to_string())),
+        ReplaceError::Unreadable { path, .. }
+        | ReplaceError::NotRegular { path }
+        | ReplaceError::Changed { path }
+        | ReplaceError::Unwritable { path, .. } => finding
+            .help("nothing was changed")
+            .at(Location::file(path.display().to_string())),
+    }
 }
 
 fn check(stop: &dyn Fn() -> Option<i32>) -> Result<(), ReplaceError> {

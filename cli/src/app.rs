@@ -1,0 +1,101 @@
+//! The command line: global options, and one line per command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use nacre_framing::diagnostics::Format;
+use nacre_framing::environment::Environment;
+
+use crate::context::{Color, Context, Output};
+use crate::error::{CommandError, Kind};
+use crate::{completions, init, install};
+
+/// Makes Kubernetes deployments confidential at build time: policies, annotations, manifest.
+#[derive(Debug, Parser)]
+#[command(
+    name = "nacre",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct App {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Form of the result on standard output
+    #[arg(long, global = true, value_name = "FORM", default_value = "text")]
+    pub(crate) output: Output,
+    /// Form of findings: text, json, sarif or github [default: text]
+    #[arg(long, global = true, value_name = "FORM")]
+    pub(crate) format: Option<Format>,
+    /// Write findings to this file too [env: NACRE_REPORT]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Colour on standard error
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+    /// Directory of manifest.json, keys and configuration, where no other path is given for them
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) workspace_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Args),
+    #[command(subcommand)]
+    Install(install::Install),
+    Completions(completions::Args),
+}
+
+impl Command {
+    fn run(&self, context: &mut Context) -> Result<(), CommandError> {
+        match self {
+            Self::Init(args) => init::run(args, context),
+            Self::Install(what) => install::run(what, context),
+            Self::Completions(args) => completions::run(args, context),
+        }
+    }
+}
+
+/// Parses, runs, reports.
+pub(crate) fn run(environment: Environment) -> ExitCode {
+    let arguments = std::iter::once("nacre".into()).chain(environment.args.iter().cloned());
+    let app = match App::command()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| App::from_arg_matches(&matches))
+    {
+        Ok(app) => app,
+        Err(error) => {
+            // Help and version go to standard output with status 0, mistakes to standard error.
+            let shown = error.print().is_ok();
+            let code = if error.use_stderr() {
+                Kind::Usage.exit_code()
+            } else {
+                0
+            };
+            return ExitCode::from(if shown {
+                code
+            } else {
+                Kind::Refused.exit_code()
+            });
+        }
+    };
+    match Context::new(environment, &app.global) {
+        Ok(mut context) => {
+            let outcome = app.command.run(&mut context);
+            context.finish(outcome)
+        }
+        Err(error) => {
+            Context::show_without_settings(&error);
+            ExitCode::from(error.kind.exit_code())
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! `nacre init`: configuration, owner keys and ignore rules for a new workspace.
+
+use std::path::{Path, PathBuf};
+
+use nacre_findings::{Finding, Location, codes};
+use nacre_framing::replace::{Change, Expected, ReplaceError, Staged};
+use nacre_framing::settings::CONFIGURATION_FILE;
+use nacre_framing::signals::Stop;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::context::{Context, Output};
+use crate::error::CommandError;
+use crate::files::write_error;
+use crate::keys::{self, KEY_MODE, Owner, SEEDSHARE_OWNER_FILE, WORKLOAD_OWNER_FILE};
+use crate::work_tree::{Tracked, tracked};
+
+/// Name of git's file of ignore rules.
+const GITIGNORE: &str = ".gitignore";
+
+/// Create the configuration nacre.yaml and the owner keys
+///
+/// Keys are made once and never replaced. Inside a git work tree they get ignore rules; a key that
+/// git would still take is refused.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Platform the workloads run on
+    #[arg(long, visible_alias = "reference-values", value_name = "PLATFORM")]
+    platform: Option<String>,
+    /// Namespace of objects that name none
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// Do not touch .gitignore; keys must then be covered by rules that exist
+    #[arg(long)]
+    no_gitignore: bool,
+    /// Replace an existing nacre.yaml (keys are never replaced)
+    #[arg(long)]
+    force: bool,
+}
+
+/// A file that `init` writes.
+struct NewFile {
+    path: PathBuf,
+    content: Zeroizing<Vec<u8>>,
+    expected_before: Option<Vec<u8>>,
+    mode: u32,
+}
+
+pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError> {
+    let platform = args.platform.as_deref().map(platform).transpose()?;
+    let configuration = context.path_or_default(None, CONFIGURATION_FILE);
+    if configuration.exists() && !args.force {
+        return Err(Finding::error(
+            codes::cli::FILE_UNWRITABLE,
+            format!("{} exists already", configuration.display()),
+        )
+        .help("use --force to replace it; owner keys are kept in any case")
+        .at(Location::file(configuration.display().to_string()))
+        .into());
+    }
+    let mut files = Vec::new();
+    let mut owners = Vec::new();
+    let mut new_keys = Vec::new();
+    for (owner, name) in [
+        (Owner::Workload, WORKLOAD_OWNER_FILE),
+        (Owner::Seedshare, SEEDSHARE_OWNER_FILE),
+    ] {
+        let path = context.path_or_default(None, name);
+        let text = if path.exists() {
+            keys::read(&path)?
+        } else {
+            let text = keys::generate(owner)?;
+            files.push(NewFile {
+                path: path.clone(),
+                content: Zeroizing::new(text.as_bytes().to_vec()),
+                expected_before: None,
+                mode: KEY_MODE,
+            });
+            new_keys.push(path.clone());
+            text
+        };
+        owners.push(keys::public_pem(owner, &path, &text)?);
+    }
+    let ignore = ignore_rules(context, &new_keys, args.no_gitignore)?;
+    let text = configuration_text(platform, args.namespace.as_deref(), &owners);
+    files.push(NewFile {
+        expected_before: std::fs::read(&configuration).ok(),
+        path: configuration.clone(),
+        content: Zeroizing::new(text.into_bytes()),
+        mode: 0o644,
+    });
+    // The rules are in place before the first key is.
+    files.splice(0..0, ignore);
+    write(&files)?;
+
+    context.publish()?;
+    let written: Vec<String> = files
+        .iter()
+        .map(|file| file.path.display().to_string())
+        .collect();
+    if context.output == Output::Json {
+        return context.print_json(json!({ "written": written }));
+    }
+    let mut out: String = written
+        .iter()
+        .map(|path| format!("wrote {path}\n"))
+        .collect();
+    if platform.is_none() {
+        out.push_str(&format!(
+            "next: name the platform in {}, then `nacre lock` and `nacre generate`\n",
+            configuration.display()
+        ));
+    } else {
+        out.push_str("next: `nacre lock` your resources, then `nacre generate` them\n");
+    }
+    context.print(&out)
+}
+
+fn platform(name: &str) -> Result<&'static str, CommandError> {
+    nacre_platform::find(name)
+        .map(|platform| platform.name.as_str())
+        .map_err(|error| {
+            let names: Vec<&str> = nacre_platform::platforms()
+                .iter()
+                .map(|p| p.name.as_str())
+                .collect();
+            Finding::error(codes::cli::USAGE, error.to_string())
+                .help(format!("platforms: {}", names.join(", ")))
+                .into()
+        })
+}
+
+/// The `.gitignore` with rules for the new keys, where they are needed.
+fn ignore_rules(
+    context: &Context,
+    keys: &[PathBuf],
+    keep_gitignore: bool,
+) -> Result<Option<NewFile>, CommandError> {
+    let exposed: Vec<&PathBuf> = keys
+        .iter()
+        .filter(|key| matches!(tracked(key), Tracked::Exposed { .. }))
+        .collect();
+    let Some(first) = exposed.first() else {
+        return Ok(None);
+    };
+    let refused = |reason: &str| {
+        let name = first.display().to_string();
+        CommandError::from(
+            Finding::error(
+                codes::cli::KEY_EXPOSED,
+                format!("{name} would be inside a git work tree without an ignore rule"),
+            )
+            .help(reason.to_owned())
+            .at(Location::file(name)),
+        )
+    };
+    if keep_gitignore {
+        return Err(refused("add a rule, or leave out --no-gitignore"));
+    }
+    let path = context.path_or_default(None, GITIGNORE);
+    let before = match std::fs::read(&path) {
+        Ok(bytes) => Some(bytes),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => {
+            return Err(refused(&format!(
+                "{} cannot be read: {error}",
+                path.display()
+            )));
+        }
+    };
+    let mut content = before.clone().unwrap_or_default();
+    if !content.is_empty() && !content.ends_with(b"\n") {
+        content.push(b'\n');
+    }
+    content.extend_from_slice(b"# private keys and seed shares of Nacre\n");
+    for name in [
+        WORKLOAD_OWNER_FILE,
+        SEEDSHARE_OWNER_FILE,
+        "seed-shares.json",
+    ] {
+        content.extend_from_slice(format!("/{name}\n").as_bytes());
+    }
+    Ok(Some(NewFile {
+        path,
+        content: Zeroizing::new(content),
+        expected_before: before,
+        mode: 0o644,
+    }))
+}
+
+fn write(files: &[NewFile]) -> Result<(), CommandError> {
+    let changes: Vec<Change<'_>> = files
+        .iter()
+        .map(|file| Change {
+            path: &file.path,
+            expected: match &file.expected_before {
+                Some(bytes) => Expected::Exactly(bytes),
+                None => Expected::Absent(file.mode),
+            },
+            content: &file.content,
+        })
+        .collect();
+    let stop = Stop::watch().map_err(|source| ReplaceError::Unwritable {
+        path: Path::new("signal handlers").to_path_buf(),
+        source,
+    });
+    let stop = stop.map_err(|error| write_error(&error))?;
+    let signal = || stop.signal();
+    Staged::stage(&changes, &signal)
+        .and_then(|staged| staged.commit(&signal))
+        .map_err(|error| write_error(&error))
+}
+
+/// The commented configuration.
+fn configuration_text(
+    platform: Option<&str>,
+    namespace: Option<&str>,
+    owners: &[String],
+) -> String {
+    let names: Vec<&str> = nacre_platform::platforms()
+        .iter()
+        .map(|p| p.name.as_str())
+        .collect();
+    let platform_line = match platform {
+        Some(name) => format!("  platform: {name}\n"),
+        None => "  # platform: metal-qemu-snp\n".to_owned(),
+    };
+    let namespace_line = match namespace {
+        Some(name) => format!("  namespace: {name}\n"),
+        None => "  # namespace: default\n".to_owned(),
+    };
+    let pem = |text: &str| -> String {
+        text.lines()
+            .map(|line| format!("        {line}\n"))
+            .collect()
+    };
+    let mut owners = owners.iter();
+    let workload = owners.next().map(|text| pem(text)).unwrap_or_default();
+    let seedshare = owners.next().map(|text| pem(text)).unwrap_or_default();
+    format!(
+        "# Configuration of Nacre. `nacre schema` describes every field; unknown ones are errors.\n\
+         apiVersion: nacre.dev/v1alpha1\n\
+         kind: Confidential\n\
+         metadata:\n  \
+           name: nacre\n  \
+           annotations:\n    \
+             # orchestrators keep this object out of the cluster\n    \
+             config.kubernetes.io/local-config: \"true\"\n\
+         spec:\n  \
+           # where the workloads run: {names}\n\
+         {platform_line}  \
+           # namespace of objects that name none; Helm needs it here or as --namespace\n\
+         {namespace_line}  \
+           # workloads in addition to those with `runtimeClassName: contrast-cc`\n  \
+           # selectors:\n  \
+           #   - kind: Deployment\n  \
+           #     name: web-*\n  \
+           # who may update the manifest: public keys of {WORKLOAD_OWNER_FILE}\n  \
+           workloadOwners:\n    \
+             - pem: |\n{workload}  \
+           # who can recover the Coordinator: public keys of {SEEDSHARE_OWNER_FILE}\n  \
+           seedshareOwners:\n    \
+             - pem: |\n{seedshare}",
+        names = names.join(", "),
+    )
+}

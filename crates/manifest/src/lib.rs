@@ -29,6 +29,7 @@ mod pem;
 mod policy;
 mod read;
 mod reference;
+mod reference_io;
 mod schema;
 mod v08;
 mod validate;
@@ -51,6 +52,6 @@ pub use reference::{
     SigningKey, SnpReference, Tcb, UnknownProduct,
 };
 pub use schema::schema;
-pub use validate::{Problem, ProblemKind, Severity, Strictness};
+pub use validate::{Problem, ProblemKind, Severity, Strictness, is_san};
 
 pub mod danger;

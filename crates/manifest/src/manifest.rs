@@ -188,15 +188,7 @@ impl Manifest {
             entry.platforms.sort_unstable();
             entry.platforms.dedup();
         }
-        let snp = &mut manifest.reference_values.snp;
-        for set in snp.iter_mut() {
-            set.allowed_chip_ids.sort_unstable();
-            set.allowed_chip_ids.dedup();
-            set.id_key_digests.sort_unstable();
-            set.author_key_digests.sort_unstable();
-            set.minimum_tcb_by_model.sort_by_key(|model| model.cpuid);
-        }
-        snp.sort_by(|a, b| (a.key(), a.trusted_measurement).cmp(&(b.key(), b.trusted_measurement)));
+        manifest.reference_values.sort();
         manifest
     }
 }

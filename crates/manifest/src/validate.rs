@@ -494,7 +494,7 @@ impl Problems {
 
 /// Whether a certificate can carry the name: an IP address, an absolute URI or a DNS name, the latter
 /// possibly with a wildcard as its first label or nothing else.
-pub(crate) fn is_san(san: &str) -> bool {
+pub fn is_san(san: &str) -> bool {
     if san.parse::<std::net::IpAddr>().is_ok() {
         return true;
     }

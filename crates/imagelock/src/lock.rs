@@ -250,8 +250,8 @@ impl LookupError {
     /// The number of the finding code (`NCR0301`: 301).
     pub const fn code(&self) -> u16 {
         match self {
-            Self::Reference(_) => 301,
-            Self::Missing { .. } => 302,
+            Self::Missing { .. } => 301,
+            Self::Reference(_) => 302,
             Self::DigestMismatch { .. } => 303,
             Self::Platform { .. } => 304,
             Self::User { .. } => 305,

@@ -45,7 +45,7 @@ fn what_is_not_locked_is_missing_and_the_help_names_the_command() {
                 .contains(&format!("nacre lock --update {text}"))
         );
     }
-    assert_eq!(lock.lookup("Not An Image").unwrap_err().code(), 301);
+    assert_eq!(lock.lookup("Not An Image").unwrap_err().code(), 302);
 }
 
 #[test]

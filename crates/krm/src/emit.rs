@@ -50,11 +50,7 @@ impl Layout {
 /// ```
 pub fn emit(value: &Value) -> String {
     let mut out = String::new();
-    Emitter {
-        out: &mut out,
-        layout: Layout::DEFAULT,
-    }
-    .root(value);
+    Emitter::new(&mut out, Layout::DEFAULT, true).under_marker(value);
     out.push('\n');
     out
 }
@@ -62,18 +58,31 @@ pub fn emit(value: &Value) -> String {
 /// Writes block style at columns that the caller knows.
 pub(crate) struct Emitter<'o> {
     pub(crate) out: &'o mut String,
-    pub(crate) layout: Layout,
+    layout: Layout,
+    /// Whether block scalars may be used.
+    literals: bool,
+    /// The text ends in a block scalar whose value ends with the newline that must follow.
+    pub(crate) ends_open: bool,
 }
 
 impl Emitter<'_> {
-    fn root(&mut self, value: &Value) {
+    pub(crate) fn new<'o>(out: &'o mut String, layout: Layout, literals: bool) -> Emitter<'o> {
+        Emitter {
+            out,
+            layout,
+            literals,
+            ends_open: false,
+        }
+    }
+
+    /// The value of a document, from the first column.
+    pub(crate) fn under_marker(&mut self, value: &Value) {
         match value {
             Value::Object(map) if !map.is_empty() => self.map(map, 0),
             Value::Array(items) if !items.is_empty() => self.seq(items, 0),
-            other => self.inline(other, 0),
-        }
-        if self.out.ends_with('\n') {
-            self.out.pop();
+            other => self
+                .out
+                .push_str(&flow(other, FlowStyle::BLOCK_SCALAR, None)),
         }
     }
 
@@ -137,17 +146,21 @@ impl Emitter<'_> {
 
     /// A scalar or an empty collection; the parent stands at `column`.
     fn inline(&mut self, value: &Value, column: usize) {
+        self.ends_open = false;
         if let Value::String(text) = value
+            && self.literals
             && is_literal(text)
         {
             return self.literal(text, column + self.layout.step);
         }
-        self.out.push_str(&flow(value, FlowStyle::BLOCK_SCALAR));
+        self.out
+            .push_str(&flow(value, FlowStyle::BLOCK_SCALAR, None));
     }
 
     /// A literal block scalar with its lines at `column`.
     fn literal(&mut self, text: &str, column: usize) {
         let body = text.strip_suffix('\n');
+        self.ends_open = body.is_some();
         self.out.push_str(if body.is_some() { "|" } else { "|-" });
         for line in body.unwrap_or(text).split('\n') {
             if line.is_empty() {
@@ -210,49 +223,89 @@ impl FlowStyle {
     };
 }
 
-/// A value on one line.
-pub(crate) fn flow(value: &Value, style: FlowStyle) -> String {
+/// Flow style over many lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pretty {
+    /// Indentation of the line on which the value starts.
+    pub(crate) indent: usize,
+    pub(crate) step: usize,
+    pub(crate) newline: &'static str,
+}
+
+/// A value in flow style: on one line, unless it is to be pretty.
+pub(crate) fn flow(value: &Value, style: FlowStyle, pretty: Option<Pretty>) -> String {
     let mut out = String::new();
-    flow_into(&mut out, value, style);
+    flow_into(&mut out, value, style, pretty);
     out
 }
 
-fn flow_into(out: &mut String, value: &Value, style: FlowStyle) {
-    let inner = FlowStyle {
+fn flow_into(out: &mut String, value: &Value, style: FlowStyle, pretty: Option<Pretty>) {
+    let style_inside = FlowStyle {
         place: Place::Flow,
         ..style
     };
-    let comma = if style.spaced { ", " } else { "," };
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
         Value::Number(number) => out.push_str(&number_text(number)),
         Value::String(text) => out.push_str(&scalar_text(text, style)),
         Value::Array(items) => {
-            out.push('[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    out.push_str(comma);
-                }
-                flow_into(out, item, inner);
-            }
-            out.push(']');
+            let write =
+                |out: &mut String, item: &Value, pretty| flow_into(out, item, style_inside, pretty);
+            bracketed(out, ['[', ']'], items.iter(), style, pretty, write);
         }
         Value::Object(map) => {
-            out.push('{');
-            for (i, (key, item)) in map.iter().enumerate() {
-                if i > 0 {
-                    out.push_str(comma);
-                }
-                flow_entry(out, key, item, inner);
-            }
-            out.push('}');
+            let write = |out: &mut String, (key, item): (&String, &Value), pretty| {
+                flow_entry(out, key, item, style_inside, pretty);
+            };
+            bracketed(out, ['{', '}'], map.iter(), style, pretty, write);
         }
     }
 }
 
+fn bracketed<T>(
+    out: &mut String,
+    [open, close]: [char; 2],
+    items: impl ExactSizeIterator<Item = T>,
+    style: FlowStyle,
+    pretty: Option<Pretty>,
+    write: impl Fn(&mut String, T, Option<Pretty>),
+) {
+    let pretty = pretty.filter(|_| items.len() > 0);
+    let inner = pretty.map(|p| Pretty {
+        indent: p.indent + p.step,
+        ..p
+    });
+    let line = |out: &mut String, pretty: Option<Pretty>| {
+        if let Some(pretty) = pretty {
+            out.push_str(pretty.newline);
+            out.extend(std::iter::repeat_n(' ', pretty.indent));
+        }
+    };
+    out.push(open);
+    for (i, item) in items.enumerate() {
+        if i > 0 {
+            out.push_str(if style.spaced && pretty.is_none() {
+                ", "
+            } else {
+                ","
+            });
+        }
+        line(out, inner);
+        write(out, item, inner);
+    }
+    line(out, pretty);
+    out.push(close);
+}
+
 /// `key: value` inside braces.
-pub(crate) fn flow_entry(out: &mut String, key: &str, value: &Value, style: FlowStyle) {
+pub(crate) fn flow_entry(
+    out: &mut String,
+    key: &str,
+    value: &Value,
+    style: FlowStyle,
+    pretty: Option<Pretty>,
+) {
     let style = FlowStyle {
         place: Place::Flow,
         ..style
@@ -265,7 +318,7 @@ pub(crate) fn flow_entry(out: &mut String, key: &str, value: &Value, style: Flow
     } else {
         ":"
     });
-    flow_into(out, value, style);
+    flow_into(out, value, style, pretty);
 }
 
 fn scalar_text(text: &str, style: FlowStyle) -> String {
@@ -331,6 +384,13 @@ fn is_printable(c: char) -> bool {
         '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
         c => c >= '\u{a0}',
     }
+}
+
+/// A string in single quotes; `None` if it has characters that need escapes.
+pub(crate) fn single_quoted(text: &str) -> Option<String> {
+    text.chars()
+        .all(is_printable)
+        .then(|| format!("'{}'", text.replace('\'', "''")))
 }
 
 /// A string in double quotes; the escapes are those of JSON.

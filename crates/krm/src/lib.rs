@@ -21,6 +21,7 @@
 
 mod emit;
 mod error;
+mod gap;
 mod limits;
 mod parse;
 mod path;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Span, StructureStyle};
 
 use crate::error::{Error, Position};
+use crate::gap;
 use crate::limits::Limits;
 use crate::read::Reader;
 use crate::tree::{Anchor, Id, Kind, Node, Tag, TagKind, Tree};
@@ -39,7 +40,7 @@ pub(crate) fn parse(
             syntax_error(text, at, e.kind(), limits)
         })?;
         match event {
-            Event::DocumentStart(..) => builder.begin(),
+            Event::DocumentStart(explicit, _) => builder.begin(explicit, &span),
             Event::DocumentEnd => {
                 let tree = builder.finish();
                 documents.push(Parsed {
@@ -137,6 +138,8 @@ struct Builder<'t> {
     tree: Tree,
     open: Vec<Open>,
     anchored: Vec<Anchored>,
+    /// End of the last thing read that is not a blank, comment or indicator.
+    last: usize,
 }
 
 impl<'t> Builder<'t> {
@@ -148,10 +151,13 @@ impl<'t> Builder<'t> {
             tree: Tree::default(),
             open: Vec::new(),
             anchored: Vec::new(),
+            last: base,
         }
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, explicit: bool, span: &Span) {
+        let (start, end) = self.offsets(span);
+        self.last = widen(if explicit { end } else { start });
         self.tree = Tree::default();
         self.open.clear();
         self.anchored.clear();
@@ -170,7 +176,7 @@ impl<'t> Builder<'t> {
         match event {
             Event::Scalar(value, style, anchor, tag) => {
                 let tag = tag.as_deref();
-                self.scalar(&value, style, anchor, tag, span)
+                self.scalar(value, style, anchor, tag, span)
             }
             Event::MappingStart(style, anchor, tag) => {
                 let kind = match style {
@@ -198,7 +204,7 @@ impl<'t> Builder<'t> {
 
     fn scalar(
         &mut self,
-        value: &Cow<'_, str>,
+        value: Cow<'_, str>,
         style: ScalarStyle,
         anchor: usize,
         tag: Option<&granit_parser::Tag>,
@@ -212,14 +218,16 @@ impl<'t> Builder<'t> {
             ScalarStyle::DoubleQuoted => Kind::Double,
             ScalarStyle::Literal => Kind::Literal,
             ScalarStyle::Folded => Kind::Folded,
-            _ => Kind::Plain,
         };
-        let (start, end) = if kind == Kind::Empty {
-            let at = self.behind_indicator(start);
-            (at, at)
-        } else {
-            (start, end)
+        let (start, end) = match kind {
+            Kind::Empty => {
+                let at = self.empty_place(start, anchor != 0 || tag.is_some());
+                (at, at)
+            }
+            Kind::Literal | Kind::Folded => (self.header(start), end),
+            _ => (start, end),
         };
+        self.last = widen(end);
         let id = self.push(Node {
             start,
             end,
@@ -229,7 +237,9 @@ impl<'t> Builder<'t> {
         });
         self.set_tag(id, tag, span);
         if kind != Kind::Empty && (matches!(value, Cow::Owned(_)) || kind.is_block_scalar()) {
-            self.tree.decoded.push((id, value.as_ref().into()));
+            self.tree
+                .decoded
+                .push((id, value.into_owned().into_boxed_str()));
             self.flag(id, Node::DECODED);
         }
         self.check_scalar(id)?;
@@ -243,7 +253,12 @@ impl<'t> Builder<'t> {
         tag: Option<&granit_parser::Tag>,
         span: &Span,
     ) -> Result<(), Error> {
-        let (start, end) = self.offsets(span);
+        let (mut start, end) = self.offsets(span);
+        match kind {
+            Kind::FlowMap | Kind::FlowSeq => self.last = widen(end),
+            Kind::Seq => start = self.first_dash(start),
+            _ => {}
+        }
         let id = self.push(Node {
             start,
             end,
@@ -291,6 +306,7 @@ impl<'t> Builder<'t> {
         } else {
             open.end
         };
+        self.last = self.last.max(widen(end));
         let next = self.next_id();
         if let Some(node) = self
             .tree
@@ -326,6 +342,7 @@ impl<'t> Builder<'t> {
             kind: Kind::Alias,
             flags: 0,
         });
+        self.last = widen(end);
         let Some(target) = self.anchored.iter().rev().find(|a| a.number == number) else {
             return Err(Error::Syntax {
                 at: self.position(start),
@@ -474,18 +491,63 @@ impl<'t> Builder<'t> {
         self.flag(id, Node::ANCHORED);
     }
 
-    /// The parser may put an empty value in front of its `:`.
-    fn behind_indicator(&self, at: u32) -> u32 {
-        let from = usize::try_from(at).unwrap_or(usize::MAX);
-        let Some(rest) = self.text.get(from..) else {
-            return at;
+    /// Behind the `:` or `-` of an empty node and behind its anchor and tag; the parser may put it
+    /// elsewhere.
+    fn empty_place(&self, fallback: u32, properties: bool) -> u32 {
+        let Some(parent) = self.open.last() else {
+            return fallback;
         };
-        let blanks = rest.len() - rest.trim_start_matches([' ', '\t']).len();
-        match rest.as_bytes().get(blanks) {
-            Some(b':') => at
-                .saturating_add(u32::try_from(blanks).unwrap_or(0))
-                .saturating_add(1),
-            _ => at,
+        let node = self.tree.node(parent.id);
+        let from = match node.kind {
+            Kind::Seq if self.next_id() == parent.id.first_child() => node.from(),
+            _ => self.last,
+        };
+        let at = gap::skip(self.text, from);
+        let behind = match gap::byte(self.text, at) {
+            b'-' if node.kind == Kind::Seq => at + 1,
+            b':' if node.kind.is_map() => at + 1,
+            _ => from,
+        };
+        let place = if properties {
+            gap::skip_properties(self.text, behind)
+        } else {
+            behind
+        };
+        u32::try_from(place).unwrap_or(fallback)
+    }
+
+    /// The `|` or `>` of a block scalar whose content starts at `content`.
+    fn header(&self, content: u32) -> u32 {
+        let mut at = self.last;
+        loop {
+            at = gap::skip(self.text, at);
+            match gap::byte(self.text, at) {
+                b'|' | b'>' => return u32::try_from(at).unwrap_or(content),
+                b'&' | b'!' => at = gap::token_end(self.text, at),
+                b':' | b'-' | b'?' => at += 1,
+                _ => return content,
+            }
+        }
+    }
+
+    /// The first dash of a block sequence. The parser names it, but not where the dashes stand
+    /// below the key of the sequence.
+    fn first_dash(&self, named: u32) -> u32 {
+        let in_mapping = self
+            .open
+            .last()
+            .is_some_and(|open| self.tree.node(open.id).kind == Kind::Map);
+        if !in_mapping {
+            return named;
+        }
+        let colon = gap::skip(self.text, self.last);
+        if gap::byte(self.text, colon) != b':' {
+            return named;
+        }
+        let dash = gap::skip(self.text, gap::skip_properties(self.text, colon + 1));
+        match gap::byte(self.text, dash) {
+            b'-' => u32::try_from(dash).unwrap_or(named),
+            _ => named,
         }
     }
 
@@ -505,4 +567,8 @@ impl<'t> Builder<'t> {
     fn position(&self, at: u32) -> Position {
         Position::of(self.text, usize::try_from(at).unwrap_or(usize::MAX))
     }
+}
+
+fn widen(offset: u32) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
 }

@@ -228,16 +228,21 @@ impl<'a> Reader<'a> {
 
     /// The value under a key: the mapping's own, else a merged one.
     pub(crate) fn get(&self, map: Id, key: &str) -> Option<Id> {
-        let own = self
-            .tree
+        self.get_own(map, key)
+            .or_else(|| self.merged(self.merge_value(map)?, key))
+    }
+
+    /// The value under a key that the mapping itself has.
+    pub(crate) fn get_own(&self, map: Id, key: &str) -> Option<Id> {
+        let merges = self.tree.has_merge(map);
+        self.tree
             .entries(map)
-            .find(|(k, _)| !self.is_merge(*k) && self.key(*k).is_some_and(|k| k == key))
-            .map(|(_, value)| value);
-        own.or_else(|| self.merged(self.merge_value(map)?, key))
+            .find(|(k, _)| !(merges && self.is_merge(*k)) && self.key(*k).is_some_and(|k| k == key))
+            .map(|(_, value)| value)
     }
 
     /// The value under a key of what a merge key merges; earlier items of a list win.
-    fn merged(&self, value: Id, key: &str) -> Option<Id> {
+    pub(crate) fn merged(&self, value: Id, key: &str) -> Option<Id> {
         let target = self.tree.follow(value);
         if self.tree.node(target).kind.is_map() {
             return self.get(target, key);
@@ -279,6 +284,139 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether a node reads as a value.
+    pub(crate) fn eq(&self, id: Id, value: &Value) -> bool {
+        let id = self.tree.follow(id);
+        let kind = self.tree.node(id).kind;
+        if kind.is_map() {
+            let Value::Object(map) = value else {
+                return false;
+            };
+            if self.tree.has_merge(id) {
+                return same(&self.value(id), value);
+            }
+            let mut next = map.iter();
+            let mut count = 0;
+            for (key, child) in self.tree.entries(id) {
+                let Some(name) = self.key(key) else {
+                    return false;
+                };
+                let wanted = match next.next() {
+                    Some((wanted_key, wanted)) if *wanted_key == *name => Some(wanted),
+                    _ => map.get(name.as_ref()),
+                };
+                count += 1;
+                if !wanted.is_some_and(|wanted| self.eq(child, wanted)) {
+                    return false;
+                }
+            }
+            return count == map.len();
+        }
+        if kind.is_seq() {
+            let Value::Array(items) = value else {
+                return false;
+            };
+            let mut wanted = items.iter();
+            return self
+                .tree
+                .items(id)
+                .all(|item| wanted.next().is_some_and(|w| self.eq(item, w)))
+                && wanted.next().is_none();
+        }
+        match (self.meaning(id), value) {
+            (Ok(Meaning::Text(text)), Value::String(wanted)) => text == wanted.as_str(),
+            (Ok(Meaning::Scalar(Scalar::Null)), Value::Null) => true,
+            (Ok(Meaning::Scalar(Scalar::Bool(b))), Value::Bool(wanted)) => b == *wanted,
+            (Ok(Meaning::Scalar(scalar)), Value::Number(wanted)) => match scalar.to_value() {
+                Some(Value::Number(number)) => same_number(&number, wanted),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether a node reads as a node of another text.
+    pub(crate) fn same(&self, id: Id, other: &Reader<'_>, other_id: Id) -> bool {
+        let (id, other_id) = (self.tree.follow(id), other.tree.follow(other_id));
+        let (node, other_node) = (self.tree.node(id), other.tree.node(other_id));
+        if node.kind.is_map() && other_node.kind.is_map() {
+            if self.tree.has_merge(id) || other.tree.has_merge(other_id) {
+                return same(&self.value(id), &other.value(other_id));
+            }
+            let mut pairs = other.tree.entries(other_id);
+            let mut count = 0;
+            for (key, child) in self.tree.entries(id) {
+                count += 1;
+                let Some(name) = self.key(key) else {
+                    return false;
+                };
+                let found = match pairs.next() {
+                    Some((k, v)) if other.key(k).is_some_and(|k| k == name) => Some(v),
+                    _ => other.get(other_id, &name),
+                };
+                if !found.is_some_and(|found| self.same(child, other, found)) {
+                    return false;
+                }
+            }
+            return count == other.tree.entries(other_id).count();
+        }
+        if node.kind.is_seq() && other_node.kind.is_seq() {
+            let mut items = other.tree.items(other_id);
+            return self
+                .tree
+                .items(id)
+                .all(|item| items.next().is_some_and(|o| self.same(item, other, o)))
+                && items.next().is_none();
+        }
+        if node.kind.is_collection() || other_node.kind.is_collection() {
+            return false;
+        }
+        match (self.meaning(id), other.meaning(other_id)) {
+            (Ok(Meaning::Text(a)), Ok(Meaning::Text(b))) => a == b,
+            (Ok(Meaning::Scalar(a)), Ok(Meaning::Scalar(b))) => same(
+                &a.to_value().unwrap_or(Value::Null),
+                &b.to_value().unwrap_or(Value::Null),
+            ),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn is_map(&self, id: Id) -> bool {
+        self.tree.node(self.tree.follow(id)).kind.is_map()
+    }
+
+    pub(crate) fn is_seq(&self, id: Id) -> bool {
+        self.tree.node(self.tree.follow(id)).kind.is_seq()
+    }
+
+    /// The entries of a mapping without merge keys, by name. Nothing for other nodes.
+    pub(crate) fn named(&self, id: Id) -> impl Iterator<Item = (Cow<'a, str>, Id)> + use<'a> {
+        let id = self.tree.follow(id);
+        let reader = *self;
+        let entries = self
+            .tree
+            .node(id)
+            .kind
+            .is_map()
+            .then(|| self.tree.entries(id));
+        entries
+            .into_iter()
+            .flatten()
+            .filter_map(move |(key, value)| Some((reader.key(key)?, value)))
+    }
+
+    /// The items of a sequence. Nothing for other nodes.
+    pub(crate) fn list(&self, id: Id) -> impl Iterator<Item = Id> + use<'a> {
+        let id = self.tree.follow(id);
+        self.tree
+            .node(id)
+            .kind
+            .is_seq()
+            .then(|| self.tree.items(id))
+            .into_iter()
+            .flatten()
+    }
+
     /// Whether a node reads as null.
     pub(crate) fn value_is_null(&self, id: Id) -> bool {
         let id = self.tree.follow(id);
@@ -317,7 +455,7 @@ impl<'a> Reader<'a> {
         map
     }
 
-    fn merge_into(&self, value: Id, map: &mut Map<String, Value>) {
+    pub(crate) fn merge_into(&self, value: Id, map: &mut Map<String, Value>) {
         let target = self.tree.follow(value);
         if self.tree.node(target).kind.is_map() {
             map.append(&mut self.map(target));
@@ -332,6 +470,26 @@ impl<'a> Reader<'a> {
     fn position(&self, id: Id) -> Position {
         Position::of(self.text, self.tree.node(id).from())
     }
+}
+
+/// Equality of JSON values; `1` and `1.0` are the same number, as in Go.
+pub(crate) fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => same_number(a, b),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && a.iter()
+                    .all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
+        }
+        _ => a == b,
+    }
+}
+
+fn same_number(a: &serde_json::Number, b: &serde_json::Number) -> bool {
+    a == b || ((a.is_f64() || b.is_f64()) && a.as_f64() == b.as_f64())
 }
 
 /// The text behind base64, if it is text.
@@ -358,7 +516,7 @@ fn binary(text: &str) -> Option<String> {
         }
         bits = (bits << 6) | u32::from(six);
         count += 1;
-        if count % 4 == 0 {
+        if count.is_multiple_of(4) {
             bytes.extend_from_slice(&[(bits >> 16) as u8, (bits >> 8) as u8, bits as u8]);
             bits = 0;
         }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::path::Path;
+use crate::rewrite::{Want, rewrite_wants};
 use crate::stream::{Document, ObjectRef, Stream};
 
 /// A stream whose first document is a ResourceList: what orchestrators give to functions.
@@ -117,18 +118,30 @@ impl<'a> ResourceList<'a> {
         results: Option<Value>,
     ) -> Result<String, Error> {
         let items = Path::root().key(ITEMS);
-        let mut desired = rewritten.to_vec();
+        let mut desired: Vec<(Path, Want)> = Vec::with_capacity(rewritten.len() + added.len() + 1);
+        desired.extend(
+            rewritten
+                .iter()
+                .map(|(path, value)| (path.clone(), Want::Value(value.clone()))),
+        );
         let count = self.document.len_at(&items);
         if count == 0 && !added.is_empty() {
-            desired.push((items, Value::Array(added.to_vec())));
+            desired.push((items, Want::Value(Value::Array(added.to_vec()))));
         } else {
             let paths = (count..).map(|i| items.index(i));
-            desired.extend(paths.zip(added.iter().cloned()));
+            desired.extend(paths.zip(added.iter().cloned().map(Want::Value)));
         }
-        if let Some(results) = results {
-            desired.push((Path::root().key(RESULTS), results));
+        let results = match results {
+            Some(Value::Array(list)) if list.is_empty() => None,
+            other => other.filter(|results| !results.is_null()),
+        };
+        let path = Path::root().key(RESULTS);
+        match results {
+            Some(results) => desired.push((path, Want::Value(results))),
+            None if self.document.kind_at(&path).is_some() => desired.push((path, Want::Absent)),
+            None => {}
         }
-        let text = self.document.rewrite(&desired)?;
+        let text = rewrite_wants(self.document, &Want::new(desired))?;
         let replaced = std::iter::once((self.index, text)).collect();
         Ok(self.stream.render(&replaced, &[]))
     }

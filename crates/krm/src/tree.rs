@@ -60,8 +60,9 @@ impl Kind {
 
 /// One node. Offsets are bytes in the text of the stream and exclude anchor and tag.
 ///
-/// A block scalar starts at its content, behind the header line. A block collection starts at the
-/// content of its first child. An empty node stands behind its `:` or `-`.
+/// A block scalar starts at its `|` or `>` and ends at the start of a line (or of nothing), behind
+/// blank lines that follow it. A block mapping starts at its first key, a block sequence at its
+/// first dash, and both end with their last child. An empty node stands behind its `:` or `-`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
     pub(crate) start: u32,

@@ -1,0 +1,435 @@
+//! The annotations of a workload, read from the object and from its pod template.
+
+use std::collections::BTreeMap;
+
+use nacre_findings::{Finding, codes::workload as codes};
+use serde_json::Value;
+
+use crate::kinds::TemplatePath;
+use crate::names::{
+    ADMIN_PORT, CONTRAST_PREFIX, EGRESS, EGRESS_PEER, INBOUND_UDP, INGRESS, INGRESS_ALLOW,
+    NACRE_PREFIX, OWN_ANNOTATIONS, POD_ROLE, ROLE_COORDINATOR, SANS, SHARED_ANNOTATIONS,
+    SKIP_INITIALIZER, START_GATE, STRICT_EGRESS, WORKLOAD_SECRET_ID,
+};
+use crate::object;
+
+/// Contrast annotations whose effect we do not have; ignoring them would take away a protection.
+const REFUSED: &[(&str, &str)] = &[(
+    "secure-pv",
+    "encrypted volumes are not set up by Nacre: remove the annotation and encrypt in the application",
+)];
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annotation<T = String> {
+    /// The value.
+    pub value: T,
+    /// `spec.template.metadata.annotations["nacre.dev/sans"]`.
+    pub field: String,
+}
+
+impl<T> Annotation<T> {
+    fn map<U>(self, value: U) -> Annotation<U> {
+        Annotation {
+            value,
+            field: self.field,
+        }
+    }
+}
+
+/// What the annotations of one workload say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Annotations {
+    /// `servicemesh-ingress`, not yet parsed.
+    pub ingress: Option<Annotation>,
+    /// `servicemesh-egress`, not yet parsed.
+    pub egress: Option<Annotation>,
+    /// `servicemesh-admin-interface-port`.
+    pub admin_port: Option<Annotation<u16>>,
+    /// `servicemesh-ingress-allow`, not yet parsed.
+    pub ingress_allow: Option<Annotation>,
+    /// `servicemesh-egress-peer`, not yet parsed.
+    pub egress_peer: Option<Annotation>,
+    /// `servicemesh-inbound-udp: allow`.
+    pub inbound_udp: bool,
+    /// `servicemesh-strict-egress: "true"`.
+    pub strict_egress: bool,
+    /// `skip-initializer: "true"`.
+    pub skip_initializer: bool,
+    /// `start-gate`, where it says anything.
+    pub start_gate: Option<Annotation<bool>>,
+    /// `pod-role: coordinator`.
+    pub coordinator: bool,
+    /// `workload-secret-id`.
+    pub workload_secret_id: Option<Annotation>,
+    /// `sans`, split at commas, in order.
+    pub sans: Option<Annotation<Vec<String>>>,
+}
+
+impl Annotations {
+    /// Whether a mesh sidecar is asked for.
+    pub fn wants_mesh(&self) -> bool {
+        self.ingress.is_some() || self.egress.is_some() || self.admin_port.is_some()
+    }
+
+    /// Reads the annotations of an object whose pod template stands at `path`.
+    pub fn read(object: &Value, path: &TemplatePath) -> (Self, Vec<Finding>) {
+        let mut reader = Reader::collect(object, path);
+        let annotations = Self {
+            ingress: reader.take(INGRESS),
+            egress: reader.take(EGRESS),
+            admin_port: reader.admin_port(),
+            ingress_allow: reader.take(INGRESS_ALLOW),
+            egress_peer: reader.take(EGRESS_PEER),
+            inbound_udp: reader.word(INBOUND_UDP, &[("allow", true), ("drop", false)]),
+            strict_egress: reader.word(STRICT_EGRESS, BOOL),
+            skip_initializer: reader.word(SKIP_INITIALIZER, BOOL),
+            start_gate: reader.start_gate(),
+            coordinator: reader.word(POD_ROLE, &[(ROLE_COORDINATOR, true)]),
+            workload_secret_id: reader.secret_id(),
+            sans: reader.sans(),
+        };
+        (annotations, reader.findings)
+    }
+}
+
+/// Whether the annotations mark the Coordinator, without reading the others.
+pub fn is_coordinator(object: &Value, path: &TemplatePath) -> bool {
+    [Some(object), path.template(object)]
+        .into_iter()
+        .flatten()
+        .filter_map(object::annotations)
+        .flat_map(|map| {
+            [CONTRAST_PREFIX, NACRE_PREFIX].map(|prefix| map.get(&format!("{prefix}{POD_ROLE}")))
+        })
+        .flatten()
+        .any(|value| value.as_str() == Some(ROLE_COORDINATOR))
+}
+
+const BOOL: &[(&str, bool)] = &[("true", true), ("false", false)];
+
+/// Annotations by short name, conflicts already reported.
+struct Reader {
+    found: BTreeMap<&'static str, Annotation>,
+    findings: Vec<Finding>,
+}
+
+impl Reader {
+    fn collect(object: &Value, path: &TemplatePath) -> Self {
+        let mut reader = Self {
+            found: BTreeMap::new(),
+            findings: Vec::new(),
+        };
+        // The template is read first: where both say the same, findings point there.
+        if !path.is_root()
+            && let Some(template) = path.template(object)
+        {
+            reader.scan(template, &path.metadata_field());
+        }
+        reader.scan(object, "metadata");
+        reader
+    }
+
+    fn scan(&mut self, node: &Value, metadata: &str) {
+        let Some(annotations) = object::annotations(node) else {
+            return;
+        };
+        for (key, value) in annotations {
+            let (short, own) = match (
+                key.strip_prefix(CONTRAST_PREFIX),
+                key.strip_prefix(NACRE_PREFIX),
+            ) {
+                (Some(short), _) => (short, false),
+                (_, Some(short)) => (short, true),
+                _ => continue,
+            };
+            let field = format!("{metadata}.annotations[{key:?}]");
+            let known = SHARED_ANNOTATIONS
+                .iter()
+                .chain(OWN_ANNOTATIONS.iter().filter(|_| own))
+                .find(|name| **name == short);
+            match (known, value.as_str()) {
+                (Some(name), Some(value)) => self.add(name, value, field),
+                (Some(_), None) => self.findings.push(
+                    Finding::error(
+                        codes::ANNOTATION_VALUE,
+                        format!("annotation {key} is not a string"),
+                    )
+                    .help("write the value in quotes")
+                    .field(field),
+                ),
+                (None, _) => self.unknown(key, short, field),
+            }
+        }
+    }
+
+    fn add(&mut self, name: &'static str, value: &str, field: String) {
+        let Some(first) = self.found.get(name) else {
+            let value = value.to_owned();
+            self.found.insert(name, Annotation { value, field });
+            return;
+        };
+        if first.value != value {
+            self.findings.push(
+                Finding::error(
+                    codes::ANNOTATION_CONFLICT,
+                    format!("annotation {name} is given twice with different values"),
+                )
+                .help(format!(
+                    "{} says {:?}: keep one of the two",
+                    first.field, first.value
+                ))
+                .current(value)
+                .field(field),
+            );
+        }
+    }
+
+    fn unknown(&mut self, key: &str, short: &str, field: String) {
+        if let Some((_, reason)) = REFUSED.iter().find(|(name, _)| *name == short) {
+            let message = format!("annotation {key} is not supported");
+            let finding = Finding::error(codes::ANNOTATION_UNSUPPORTED, message);
+            self.findings.push(finding.help(*reason).field(field));
+            return;
+        }
+        let help = match closest(short) {
+            Some(name) if OWN_ANNOTATIONS.contains(&name) => {
+                format!("did you mean {NACRE_PREFIX}{name}?")
+            }
+            Some(name) => format!("did you mean {CONTRAST_PREFIX}{name}?"),
+            None => "it has no effect; remove it if it is not read by something else".to_owned(),
+        };
+        self.findings.push(
+            Finding::warning(
+                codes::ANNOTATION_UNKNOWN,
+                format!("annotation {key} is not known"),
+            )
+            .help(help)
+            .field(field),
+        );
+    }
+
+    fn take(&mut self, name: &str) -> Option<Annotation> {
+        self.found.remove(name)
+    }
+
+    fn refuse(&mut self, name: &str, annotation: &Annotation, help: impl Into<String>) {
+        self.findings.push(
+            Finding::error(
+                codes::ANNOTATION_VALUE,
+                format!(
+                    "annotation {name} cannot have the value {:?}",
+                    annotation.value
+                ),
+            )
+            .help(help)
+            .current(annotation.value.clone())
+            .field(annotation.field.clone()),
+        );
+    }
+
+    fn word(&mut self, name: &'static str, words: &[(&str, bool)]) -> bool {
+        let Some(annotation) = self.take(name) else {
+            return false;
+        };
+        match words.iter().find(|(word, _)| *word == annotation.value) {
+            Some((_, meaning)) => *meaning,
+            None => {
+                let allowed: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+                self.refuse(name, &annotation, format!("write {}", allowed.join(" or ")));
+                false
+            }
+        }
+    }
+
+    fn start_gate(&mut self) -> Option<Annotation<bool>> {
+        let annotation = self.found.get(START_GATE)?.clone();
+        let value = self.word(START_GATE, BOOL);
+        Some(annotation.map(value))
+    }
+
+    fn admin_port(&mut self) -> Option<Annotation<u16>> {
+        let annotation = self.take(ADMIN_PORT)?;
+        let digits = annotation.value.bytes().all(|b| b.is_ascii_digit());
+        match annotation.value.parse::<u16>() {
+            Ok(port) if port != 0 && digits => Some(annotation.map(port)),
+            _ => {
+                self.refuse(ADMIN_PORT, &annotation, "write a port from 1 to 65535");
+                None
+            }
+        }
+    }
+
+    fn secret_id(&mut self) -> Option<Annotation> {
+        let annotation = self.take(WORKLOAD_SECRET_ID)?;
+        let odd = annotation.value.chars().any(char::is_control);
+        // A length on the wire is a u16 (SECURITY-DESIGN 15); names are far below that.
+        if annotation.value.is_empty() || annotation.value.len() > 1024 || odd {
+            self.refuse(
+                WORKLOAD_SECRET_ID,
+                &annotation,
+                "write 1 to 1024 characters without control characters",
+            );
+            return None;
+        }
+        Some(annotation)
+    }
+
+    fn sans(&mut self) -> Option<Annotation<Vec<String>>> {
+        let annotation = self.take(SANS)?;
+        let sans = annotation.value.split(',').map(str::trim);
+        let sans = sans
+            .filter(|san| !san.is_empty())
+            .map(str::to_owned)
+            .collect();
+        Some(annotation.map(sans))
+    }
+}
+
+/// The known name that a misspelt one most likely stands for: at most a third of it differs.
+fn closest(short: &str) -> Option<&'static str> {
+    SHARED_ANNOTATIONS
+        .into_iter()
+        .chain(OWN_ANNOTATIONS)
+        .map(|name| (distance(short, name), name))
+        .min()
+        .filter(|(distance, name)| *distance <= name.len() / 3)
+        .map(|(_, name)| name)
+}
+
+/// Levenshtein distance in bytes.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (y, cell) in b.bytes().zip(row.iter_mut().skip(1)) {
+            let best = (diagonal + usize::from(x != y))
+                .min(*cell + 1)
+                .min(left + 1);
+            diagonal = *cell;
+            *cell = best;
+            left = best;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(object: Value, template: Value) -> (Annotations, Vec<Finding>) {
+        let object = json!({
+            "metadata": {"annotations": object},
+            "spec": {"template": {"metadata": {"annotations": template}}}
+        });
+        Annotations::read(&object, &TemplatePath::new(["spec", "template"]))
+    }
+
+    #[test]
+    fn both_places_and_both_prefixes_are_read() {
+        let (annotations, findings) = read(
+            json!({"contrast.edgeless.systems/skip-initializer": "true", "nacre.dev/sans": "a.example, 192.0.2.1,"}),
+            json!({"nacre.dev/pod-role": "coordinator", "contrast.edgeless.systems/servicemesh-admin-interface-port": "9901"}),
+        );
+        assert_eq!(findings, []);
+        assert!(annotations.skip_initializer && annotations.coordinator);
+        assert_eq!(annotations.sans.unwrap().value, ["a.example", "192.0.2.1"]);
+        let port = annotations.admin_port.unwrap();
+        assert_eq!(port.value, 9901);
+        assert_eq!(
+            port.field,
+            "spec.template.metadata.annotations[\"contrast.edgeless.systems/servicemesh-admin-interface-port\"]"
+        );
+    }
+
+    #[test]
+    fn the_same_value_twice_is_no_conflict_and_the_template_wins() {
+        let (annotations, findings) = read(
+            json!({"nacre.dev/servicemesh-ingress": "a#1#true"}),
+            json!({"contrast.edgeless.systems/servicemesh-ingress": "a#1#true"}),
+        );
+        assert_eq!(findings, []);
+        assert!(
+            annotations
+                .ingress
+                .unwrap()
+                .field
+                .starts_with("spec.template")
+        );
+    }
+
+    #[test]
+    fn contradictions_are_errors() {
+        for (object, template) in [
+            (
+                json!({"nacre.dev/pod-role": "coordinator", "contrast.edgeless.systems/pod-role": "x"}),
+                json!({}),
+            ),
+            (
+                json!({"nacre.dev/servicemesh-egress": "a"}),
+                json!({"nacre.dev/servicemesh-egress": "b"}),
+            ),
+        ] {
+            let (_, findings) = read(object, template);
+            assert_eq!(findings[0].code, codes::ANNOTATION_CONFLICT);
+        }
+    }
+
+    #[test]
+    fn values_are_checked() {
+        for annotations in [
+            json!({"nacre.dev/skip-initializer": "yes"}),
+            json!({"nacre.dev/pod-role": "worker"}),
+            json!({"nacre.dev/servicemesh-admin-interface-port": "65536"}),
+            json!({"nacre.dev/servicemesh-admin-interface-port": "+80"}),
+            json!({"nacre.dev/start-gate": "on"}),
+            json!({"nacre.dev/workload-secret-id": ""}),
+            json!({"nacre.dev/skip-initializer": true}),
+        ] {
+            let (_, findings) = read(annotations.clone(), json!({}));
+            assert_eq!(findings.len(), 1, "{annotations}");
+            assert_eq!(findings[0].code, codes::ANNOTATION_VALUE, "{annotations}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_name_is_not_silently_ignored() {
+        let (annotations, findings) = read(
+            json!({"contrast.edgeless.systems/service-mesh-ingress": "a#1#true"}),
+            json!({}),
+        );
+        assert!(!annotations.wants_mesh());
+        assert_eq!(findings[0].code, codes::ANNOTATION_UNKNOWN);
+        assert_eq!(
+            findings[0].help.as_deref(),
+            Some("did you mean contrast.edgeless.systems/servicemesh-ingress?")
+        );
+        let (_, findings) = read(json!({"contrast.edgeless.systems/sans": "x"}), json!({}));
+        assert_eq!(
+            findings[0].help.as_deref(),
+            Some("did you mean nacre.dev/sans?")
+        );
+        let (_, findings) = read(
+            json!({"contrast.edgeless.systems/secure-pv": "a:b"}),
+            json!({}),
+        );
+        assert_eq!(findings[0].code, codes::ANNOTATION_UNSUPPORTED);
+    }
+
+    #[test]
+    fn a_pod_is_read_once() {
+        let object = json!({"metadata": {"annotations": {"nacre.dev/pod-role": "coordinator"}}});
+        let root = TemplatePath::new([]);
+        let (annotations, findings) = Annotations::read(&object, &root);
+        assert!(annotations.coordinator && findings.is_empty());
+        assert!(is_coordinator(&object, &root));
+    }
+}

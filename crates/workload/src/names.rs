@@ -1,0 +1,105 @@
+//! Every name that stands in rendered YAML: annotations, containers, variables, paths, ports.
+//!
+//! The Contrast v0.8 spellings are kept because people have them in their files and their heads.
+
+/// Prefix of the annotations that Contrast v0.8 reads.
+pub const CONTRAST_PREFIX: &str = "contrast.edgeless.systems/";
+/// Prefix of our own annotations. Every Contrast name is understood below this prefix as well.
+pub const NACRE_PREFIX: &str = "nacre.dev/";
+
+/// Ingress of the mesh: `name#port#disableTLS`, joined by `##`.
+pub const INGRESS: &str = "servicemesh-ingress";
+/// Egress of the mesh: `name#127.x.y.z:port#host:port`, joined by `##`.
+pub const EGRESS: &str = "servicemesh-egress";
+/// Port of the mesh's admin interface.
+pub const ADMIN_PORT: &str = "servicemesh-admin-interface-port";
+/// `"true"` keeps the initializer out of a workload.
+pub const SKIP_INITIALIZER: &str = "skip-initializer";
+/// Names the secret that the Coordinator derives for the workload.
+pub const WORKLOAD_SECRET_ID: &str = "workload-secret-id";
+/// `coordinator` marks the Coordinator.
+pub const POD_ROLE: &str = "pod-role";
+/// More subject alternative names, separated by commas. Ours only.
+pub const SANS: &str = "sans";
+/// `"true"` wraps the app in the start gate. Ours only.
+pub const START_GATE: &str = "start-gate";
+/// Who may call a port: `<port or *>=<peer>[,…]`. Ours only.
+pub const INGRESS_ALLOW: &str = "servicemesh-ingress-allow";
+/// Who must answer an egress entry: `<entry>=<peer>[,…]`. Ours only.
+pub const EGRESS_PEER: &str = "servicemesh-egress-peer";
+/// `allow` lets new inbound UDP through the mesh's filter. Ours only.
+pub const INBOUND_UDP: &str = "servicemesh-inbound-udp";
+/// `"true"` makes the mesh drop egress that no entry lists. Ours only.
+pub const STRICT_EGRESS: &str = "servicemesh-strict-egress";
+
+/// Names understood below both prefixes.
+pub const SHARED_ANNOTATIONS: [&str; 6] = [
+    INGRESS,
+    EGRESS,
+    ADMIN_PORT,
+    SKIP_INITIALIZER,
+    WORKLOAD_SECRET_ID,
+    POD_ROLE,
+];
+/// Names understood below [`NACRE_PREFIX`] only.
+pub const OWN_ANNOTATIONS: [&str; 6] = [
+    SANS,
+    START_GATE,
+    INGRESS_ALLOW,
+    EGRESS_PEER,
+    INBOUND_UDP,
+    STRICT_EGRESS,
+];
+
+/// Value of [`POD_ROLE`] for the Coordinator.
+pub const ROLE_COORDINATOR: &str = "coordinator";
+/// Value of [`INGRESS`] that switches ingress protection off.
+pub const INGRESS_DISABLED: &str = "DISABLED";
+
+/// Prefix of every runtime class in scope, and the placeholder users write.
+pub const RUNTIME_CLASS: &str = "contrast-cc";
+
+/// Name of the injected init container.
+pub const INITIALIZER: &str = "contrast-initializer";
+/// Name of the injected native sidecar.
+pub const SERVICE_MESH: &str = "contrast-service-mesh";
+/// Name of the volume with certificates and keys.
+pub const CERTS_VOLUME: &str = "contrast-tls-certs";
+/// Where [`CERTS_VOLUME`] is mounted.
+pub const CERTS_PATH: &str = "/tls-config";
+/// Volume of newer Contrast versions, which nothing fills here.
+pub const CONTRAST_SECRETS_VOLUME: &str = "contrast-secrets";
+/// The start gate. The initializer puts it there, mode 0555, and nobody else can write the volume.
+pub const GATE_PATH: &str = "/tls-config/nacre-gate";
+
+/// Host or `host:port` of the Coordinator.
+pub const ENV_COORDINATOR_HOST: &str = "COORDINATOR_HOST";
+/// Value of [`ENV_COORDINATOR_HOST`] when the configuration has none.
+pub const DEFAULT_COORDINATOR_HOST: &str = "coordinator";
+/// Policy hashes of the Coordinators that the initializer may trust: sorted, comma-separated.
+pub const ENV_COORDINATOR_POLICY_HASH: &str = "NACRE_COORDINATOR_POLICY_HASH";
+/// Canonical reference values of the Coordinator's guest, as JSON on one line.
+pub const ENV_COORDINATOR_REFERENCE: &str = "NACRE_COORDINATOR_REFERENCE";
+/// Owners measured into the Coordinator: `<k>:<digest>,…`, digests sorted.
+pub const ENV_OWNERS: &str = "NACRE_OWNERS";
+/// Ingress annotation, as the mesh reads it.
+pub const ENV_INGRESS: &str = "CONTRAST_INGRESS_PROXY_CONFIG";
+/// Egress annotation, as the mesh reads it.
+pub const ENV_EGRESS: &str = "CONTRAST_EGRESS_PROXY_CONFIG";
+/// Admin port annotation, as the mesh reads it.
+pub const ENV_ADMIN_PORT: &str = "CONTRAST_ADMIN_PORT";
+/// `<port or *>=<spiffe uri or policy hash>`, comma-separated, the entry repeated for each peer.
+pub const ENV_INGRESS_ALLOW: &str = "NACRE_MESH_INGRESS_ALLOW";
+/// `<egress entry>=<spiffe uri or policy hash>`, comma-separated, the entry repeated for each peer.
+pub const ENV_EGRESS_PEER: &str = "NACRE_MESH_EGRESS_PEER";
+/// `allow`, or absent.
+pub const ENV_INBOUND_UDP: &str = "NACRE_MESH_INBOUND_UDP";
+/// `true`, or absent.
+pub const ENV_STRICT_EGRESS: &str = "NACRE_MESH_STRICT_EGRESS";
+
+/// Port of the mesh that asks for a client certificate; inbound TCP is redirected here by default.
+pub const MESH_PORT_MUTUAL: u16 = 15006;
+/// Port of the mesh that does not ask for a client certificate.
+pub const MESH_PORT_SERVER: u16 = 15007;
+/// Name of the container port of the admin interface.
+pub const ADMIN_PORT_NAME: &str = "contrast-admin";

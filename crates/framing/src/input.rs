@@ -5,11 +5,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use nacre_findings::{Code, Finding, Location, codes};
+use nacre_krm::{Limits, Stream};
 
 use crate::environment::Environment;
 
 /// Default limit for one input, in bytes. Ten thousand Deployments are 16 MB.
-pub const MAX_INPUT: u64 = 256 << 20;
+pub const MAX_INPUT: u64 = 64 << 20;
 
 /// Extensions of the files that are taken from a directory, as `contrast generate` does.
 const EXTENSIONS: [&str; 2] = ["yml", "yaml"];
@@ -65,6 +66,27 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Text, Finding> {
         path: Some(path.to_path_buf()),
         content: utf8(bytes, Some(&name))?,
     })
+}
+
+/// Reads a text as YAML, within the limit of [`limit`].
+pub fn parse(text: &Text, limit: u64) -> Result<Stream, Finding> {
+    let mut limits = Limits::default();
+    limits.bytes = limits
+        .bytes
+        .max(usize::try_from(limit).unwrap_or(usize::MAX));
+    Stream::parse_with(text.content.as_str(), &limits)
+        .map_err(|error| yaml_finding(&error, text.name()))
+}
+
+/// What a user is told about a text or an edit that `krm` refused.
+pub fn yaml_finding(error: &nacre_krm::Error, file: Option<String>) -> Finding {
+    let position = error.position();
+    let at = Location {
+        file,
+        ..Location::default()
+    };
+    Finding::error(Code::new(error.code()), error.to_string())
+        .at(at.with_position(position.line, position.column))
 }
 
 /// The files named by `paths`: a file is itself, a directory is every `*.yml` and `*.yaml` below it.

@@ -205,3 +205,6 @@ fn one() -> u32 {
 fn is_false(value: &bool) -> bool {
     !*value
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -114,6 +114,18 @@ pub enum ProblemKind {
         /// Number of vCPUs.
         cpus: u32,
     },
+    /// The size of a guest is not covered although others of the same product are.
+    #[error(
+        "{platform} on {product} has a launch measurement, but none for {cpus} vCPUs, which a workload needs"
+    )]
+    SizeUncovered {
+        /// The platform.
+        platform: String,
+        /// The processor line.
+        product: Product,
+        /// Number of vCPUs.
+        cpus: u32,
+    },
     /// A launch measurement of zeros only.
     #[error("a launch measurement of zeros only is none")]
     MeasurementZero,
@@ -192,7 +204,7 @@ impl ProblemKind {
             Self::PlatformWithoutReference { .. }
             | Self::ReferenceValuesMissing
             | Self::ReferenceDuplicate { .. } => 614,
-            Self::MeasurementMissing { .. } | Self::TcbMissing => 615,
+            Self::MeasurementMissing { .. } | Self::SizeUncovered { .. } | Self::TcbMissing => 615,
             Self::MeasurementZero
             | Self::TcbZero
             | Self::FmcUnexpected { .. }
@@ -240,7 +252,9 @@ impl Manifest {
         };
         self.check_policies(&mut found);
         for (index, set) in self.reference_values.snp.iter().enumerate() {
-            check_reference(set, &format!("ReferenceValues.snp[{index}]"), &mut found);
+            let path = format!("ReferenceValues.snp[{index}]");
+            self.check_measurement(set, &format!("{path}.TrustedMeasurement"), &mut found);
+            check_reference(set, &path, &mut found);
         }
         self.check_reference_list(&mut found);
         self.check_owners(&mut found);
@@ -309,6 +323,32 @@ impl Manifest {
         }
     }
 
+    fn check_measurement(&self, set: &SnpReference, path: &str, found: &mut Problems) {
+        let Some(measurement) = set.trusted_measurement else {
+            let (platform, product, cpus) = (set.platform.clone(), set.product_name, set.cpus);
+            let known = |other: &SnpReference| {
+                (&other.platform, other.product_name) == (&platform, product)
+                    && other.trusted_measurement.is_some()
+            };
+            let kind = match self.reference_values.snp.iter().any(known) {
+                true => ProblemKind::SizeUncovered {
+                    platform,
+                    product,
+                    cpus,
+                },
+                false => ProblemKind::MeasurementMissing {
+                    platform,
+                    product,
+                    cpus,
+                },
+            };
+            return found.add(path, kind);
+        };
+        if measurement.as_bytes().iter().all(|byte| *byte == 0) {
+            found.add(path, ProblemKind::MeasurementZero);
+        }
+    }
+
     fn check_reference_list(&self, found: &mut Problems) {
         let sets = &self.reference_values.snp;
         if sets.is_empty() {
@@ -374,23 +414,6 @@ impl Manifest {
 }
 
 fn check_reference(set: &SnpReference, path: &str, found: &mut Problems) {
-    match set.trusted_measurement {
-        None => {
-            let kind = ProblemKind::MeasurementMissing {
-                platform: set.platform.clone(),
-                product: set.product_name,
-                cpus: set.cpus,
-            };
-            found.add(&format!("{path}.TrustedMeasurement"), kind);
-        }
-        Some(measurement) if measurement.as_bytes().iter().all(|byte| *byte == 0) => {
-            found.add(
-                &format!("{path}.TrustedMeasurement"),
-                ProblemKind::MeasurementZero,
-            );
-        }
-        Some(_) => {}
-    }
     if set.cpus == 0 {
         found.add(&format!("{path}.CPUs"), ProblemKind::CpusZero);
     }

@@ -200,10 +200,12 @@ fn a_platform_needs_reference_values() {
     );
 }
 
+type Change = fn(&mut SnpReference);
+
 #[test]
 fn reference_values_are_checked_one_by_one() {
     let at = |field: &str| format!("ReferenceValues.snp[0]{field}");
-    let cases: Vec<(&str, ProblemKind, fn(&mut SnpReference))> = vec![
+    let cases: Vec<(&str, ProblemKind, Change)> = vec![
         (".TrustedMeasurement", ProblemKind::MeasurementZero, |set| {
             set.trusted_measurement = Some(LaunchMeasurement::from_bytes([0; 48]));
         }),

@@ -22,6 +22,7 @@
 mod emit;
 mod error;
 mod gap;
+mod keys;
 mod limits;
 mod parse;
 mod path;

@@ -146,7 +146,7 @@ config_object! {
     pub struct ManifestSettings {
         /// Form in which the function adds it to its output: a ConfigMap, an object that is the manifest
         /// itself, or not at all.
-        output: ManifestOutput as "output";
+        output: ManifestOutput as "output", default ManifestOutput::ConfigMap => "`configMap`";
         /// Path of the file: that of the item in kpt, that of `manifest.json` elsewhere.
         path: Option<String> as "path", also "manifest-out";
         /// Whether the ConfigMap is to be applied to the cluster instead of staying in the package.

@@ -1,8 +1,23 @@
 //! The reference page of the configuration.
 
-use crate::config::{API_VERSION, KIND, fields};
+use crate::config::{API_VERSION, Confidential, KIND, fields};
 use crate::flat;
 use crate::object::Field;
+
+/// The files in `docs/` that come from the types: path from the root of the repository, and text.
+pub fn generated_files() -> Vec<(&'static str, String)> {
+    vec![
+        ("docs/configuration.md", markdown()),
+        (
+            "docs/schema/confidential.json",
+            format!("{:#}\n", Confidential::json_schema()),
+        ),
+        (
+            "docs/schema/manifest.json",
+            format!("{:#}\n", nacre_manifest::schema()),
+        ),
+    ]
+}
 
 /// The text of `docs/configuration.md`.
 pub fn markdown() -> String {

@@ -5,4 +5,34 @@ codes! {
     STALE_POLICY = 801, "Policy does not match its pod",
         "The policy in the annotation is not the one that the pod specification gives.",
         "Run the function as the last stage of the pipeline, then deploy its output unchanged.";
+    PLACEHOLDER_LEFT = 802, "Placeholder runtime class left",
+        "A pod still has the placeholder runtime class, which exists in no cluster: the pod was not transformed, or another stage put the placeholder back. Helm 3 hides hooks from post-renderers.",
+        "Render again with the function as the last stage; cover hooks by piping `helm template` through nacre generate.";
+    POLICY_MISSING = 803, "Selected pod without policy",
+        "A pod is selected to be confidential but carries no policy. A guest would refuse it or, worse, run it with the policy of its image.",
+        "Render again with the function as the last stage.";
+    UNPINNED_IMAGE = 804, "Image not pinned",
+        "A container of a confidential pod names its image by tag only, so the registry decides what runs.",
+        "Render again; nacre lock finds the digest.";
+    STALE_MANIFEST = 805, "Manifest does not match the resources",
+        "The manifest does not list exactly the policies that the rendered resources carry.",
+        "Run nacre manifest build on the rendered resources, then set the new manifest.";
+    DUPLICATE_WORKLOAD = 806, "Workload rendered twice",
+        "The same object stands twice in the rendered set; the cluster would keep the last one.",
+        "Render each object once. Helm 4 gives hooks and templates in one stream; give them different names.";
+    MANIFEST_NOT_FOUND = 807, "No manifest in the resources",
+        "The resources hold no manifest: no ConfigMap nacre-manifest and no object of kind Manifest.",
+        "Give the manifest file, or build it with nacre manifest build.";
+    POLICY_UNREADABLE = 808, "Policy annotation cannot be read",
+        "The annotation with the policy is not what its carrier says: not base64, not gzip, or not initdata.",
+        "Render again; nothing else may write that annotation.";
+    WRONG_CARRIER = 809, "Policy in the wrong annotation",
+        "The pod carries its policy in an annotation that the guest of its platform does not read.",
+        "Render again for the platform that the runtime class names.";
+    FOREIGN_RULES = 810, "Policy that this version did not write",
+        "The policy cannot be written again by this version: its rules are others, so whether it fits its pod is unknown.",
+        "Check it with the version that wrote it, or render again.";
+    DIFFERENT = 811, "Differences found",
+        "Two manifests or rendered sets do not mean the same.",
+        "Nothing by itself; the list says what changed.";
 }

@@ -1,1 +1,24 @@
-//! Execution policies: from a finished pod spec to Rego text, its carrier and its hash, and the evaluation of agent requests.
+//! Execution policies: from a finished pod spec to Rego text, its carrier and its hash, and the
+//! evaluation of agent requests.
+
+pub mod carrier;
+pub mod evaluate;
+pub mod request;
+pub mod rules;
+pub mod support;
+pub mod target;
+
+mod env;
+mod generate;
+mod input;
+mod mounts;
+mod notes;
+mod pod;
+mod text;
+mod value;
+
+pub use carrier::{Carried, Carrier};
+pub use generate::{Policy, generate, self_check};
+pub use input::{Injected, ServicePort, ServiceRef, WorkloadInput};
+pub use nacre_manifest::Profile;
+pub use target::Target;

@@ -1,0 +1,687 @@
+//! The requests a pod causes: what kubelet, containerd and Kata send to the agent for it.
+//!
+//! Values, spelling and protobuf defaults follow requests recorded on real clusters
+//! (`microsoft/regorus` `tests/kata`) and the message definitions of the agent. They are what a
+//! new policy must allow, the raw material of [`crate::simulate`], and the oracle of the tests.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::env::{self, Env};
+use crate::generate::{
+    DEFAULT_CAPS, MASKED, PAUSE, READONLY, allows_escalation, capabilities, command, dns_lines,
+    exec_probes, flag_of, resolve_user, working_dir,
+};
+use crate::input::WorkloadInput;
+use crate::mounts::{self, Volume};
+use crate::notes::Notes;
+use crate::pod::{self, Role, flag, security, text};
+use crate::value::Free;
+
+/// One request of the host.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Request {
+    /// For people: what happens.
+    pub title: String,
+    /// The container it concerns; `None` for the sandbox and its network.
+    pub container: Option<String>,
+    /// Name of the protobuf message, which is the name of the rule.
+    pub message: &'static str,
+    /// The message as the agent gives it to the rules.
+    pub input: Value,
+}
+
+/// What the cluster would decide; fixed, so that the requests are the same every time.
+#[derive(Clone, Debug)]
+pub(crate) struct Cluster {
+    pub(crate) pod_name: String,
+    pub(crate) pod_uid: String,
+    pub(crate) hostname: String,
+    pub(crate) sandbox: String,
+    pub(crate) address: String,
+}
+
+impl Cluster {
+    pub(crate) fn of(input: &WorkloadInput<'_>) -> Self {
+        let pod_name = pod::sample_name(input.kind, input.name);
+        let digest = id(&[input.namespace(), &pod_name, "uid"]);
+        let part = |from: usize, to: usize| digest.get(from..to).unwrap_or_default();
+        let pod_uid = format!(
+            "{}-{}-4{}-a{}-{}",
+            part(0, 8),
+            part(8, 12),
+            part(12, 15),
+            part(15, 18),
+            part(18, 30)
+        );
+        let hostname = match text(input.pod_spec, "hostname").filter(|h| !h.is_empty()) {
+            Some(hostname) => hostname.to_owned(),
+            None => pod_name
+                .get(..pod_name.len().min(63))
+                .unwrap_or("")
+                .trim_end_matches(['-', '.'])
+                .to_owned(),
+        };
+        let sandbox = id(&[input.namespace(), &pod_name, "sandbox"]);
+        Self {
+            pod_name,
+            pod_uid,
+            hostname,
+            sandbox,
+            address: "10.244.0.16".to_owned(),
+        }
+    }
+
+    fn fill(&self, free: Free) -> String {
+        match free {
+            Free::PodName => self.pod_name.clone(),
+            Free::PodUid => self.pod_uid.clone(),
+            Free::Hostname => self.hostname.clone(),
+            Free::PodIp | Free::PodIps => self.address.clone(),
+            Free::HostIp => "192.168.1.10".to_owned(),
+            Free::NodeName => "node-1".to_owned(),
+            Free::Number => "2".to_owned(),
+            Free::Anything => "chosen-by-the-host".to_owned(),
+        }
+    }
+
+    /// The id containerd would give a container.
+    pub(crate) fn container_id(&self, name: &str) -> String {
+        match name {
+            PAUSE => self.sandbox.clone(),
+            name => id(&[&self.sandbox, name]),
+        }
+    }
+}
+
+/// 64 hex digits from these words.
+pub(crate) fn id(words: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for word in words {
+        hash.update(word);
+        hash.update([0]);
+    }
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// A pod's whole life: network, sandbox, pause, files and containers in order, probes, stop.
+pub fn life(input: &WorkloadInput<'_>) -> Vec<Request> {
+    let cluster = Cluster::of(input);
+    let mut out = network(&cluster);
+    out.push(sandbox(input, &cluster));
+    out.push(simple(
+        "guest details",
+        None,
+        "GuestDetailsRequest",
+        json!({"mem_block_size": true, "mem_hotplug_probe": true}),
+    ));
+    let mut stop = Vec::new();
+    start(input, &cluster, &Plan::pause(input, &cluster), &mut out);
+    stop.push((PAUSE.to_owned(), cluster.sandbox.clone()));
+    out.push(simple(
+        "out-of-memory events",
+        None,
+        "GetOOMEventRequest",
+        json!({}),
+    ));
+    for (role, at, container) in pod::containers(input.pod_spec) {
+        let plan = Plan::container(input, &cluster, &at, container);
+        start(input, &cluster, &plan, &mut out);
+        for (index, args) in exec_probes(container).into_iter().enumerate() {
+            out.push(exec(&plan, &args, index));
+        }
+        let (name, cid) = (plan.name.clone(), plan.cid.clone());
+        out.push(simple(
+            "statistics",
+            Some(&name),
+            "StatsContainerRequest",
+            json!({"container_id": cid}),
+        ));
+        if role == Role::Init {
+            out.push(remove(&name, &cid));
+        } else {
+            stop.push((name, cid));
+        }
+    }
+    for (name, cid) in stop.iter().rev() {
+        out.push(simple(
+            "stop",
+            Some(name),
+            "SignalProcessRequest",
+            json!({"container_id": cid, "exec_id": cid, "signal": 15}),
+        ));
+        out.push(remove(name, cid));
+    }
+    out.push(simple(
+        "destroy the sandbox",
+        None,
+        "DestroySandboxRequest",
+        json!({}),
+    ));
+    out
+}
+
+fn simple(title: &str, container: Option<&str>, message: &'static str, input: Value) -> Request {
+    let title = match container {
+        Some(name) => format!("{title}: {name}"),
+        None => title.to_owned(),
+    };
+    Request {
+        title,
+        container: container.map(str::to_owned),
+        message,
+        input,
+    }
+}
+
+fn remove(name: &str, cid: &str) -> Request {
+    simple(
+        "remove",
+        Some(name),
+        "RemoveContainerRequest",
+        json!({"container_id": cid, "timeout": 0}),
+    )
+}
+
+fn network(cluster: &Cluster) -> Vec<Request> {
+    let interface = json!({"interface": {
+        "device": "eth0", "name": "eth0",
+        "IPAddresses": [
+            {"family": 0, "address": cluster.address, "mask": "24"},
+            {"family": 1, "address": "fe80::9cff:1eff:fec5:e9f5", "mask": "64"},
+        ],
+        "mtu": 1500, "hwAddr": "9e:ff:1e:c5:e9:f5", "devicePath": "", "type_": "", "raw_flags": 0,
+    }});
+    let route = |dest: &str, gateway: &str| json!({"dest": dest, "gateway": gateway, "device": "eth0", "source": "", "scope": 0, "family": 0, "flags": 0, "mtu": 0});
+    let routes =
+        json!({"routes": {"Routes": [route("", "10.244.0.1"), route("10.244.0.0/24", "")]}});
+    let neighbors = json!({"neighbors": {"ARPNeighbors": [{
+        "toIPAddress": {"family": 0, "address": "10.244.0.1", "mask": ""},
+        "device": "eth0", "lladdr": "6a:92:3a:59:70:aa", "state": 128, "flags": 0,
+    }]}});
+    vec![
+        simple(
+            "network interface",
+            None,
+            "UpdateInterfaceRequest",
+            interface,
+        ),
+        simple("routes", None, "UpdateRoutesRequest", routes),
+        simple("neighbours", None, "AddARPNeighborsRequest", neighbors),
+    ]
+}
+
+fn sandbox(input: &WorkloadInput<'_>, cluster: &Cluster) -> Request {
+    let mut dns = match text(input.pod_spec, "dnsPolicy") {
+        Some("None") => dns_lines(input.pod_spec),
+        _ => vec![
+            "search default.svc.cluster.local svc.cluster.local cluster.local".to_owned(),
+            "nameserver 10.0.0.10".to_owned(),
+            "options ndots:5".to_owned(),
+        ],
+    };
+    dns.push(String::new());
+    simple(
+        "create the sandbox",
+        None,
+        "CreateSandboxRequest",
+        json!({
+            "hostname": cluster.hostname,
+            "dns": dns,
+            "storages": [{
+                "driver": "ephemeral", "driver_options": [], "source": "shm", "fstype": "tmpfs",
+                "options": ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"],
+                "mount_point": "/run/kata-containers/sandbox/shm", "fs_group": null, "shared": false,
+            }],
+            "sandbox_pidns": flag(input.pod_spec, "shareProcessNamespace") == Some(true),
+            "sandbox_id": cluster.sandbox,
+            "guest_hook_path": "",
+            "kernel_modules": [],
+        }),
+    )
+}
+
+/// Files, create, start, wait.
+fn start(input: &WorkloadInput<'_>, cluster: &Cluster, plan: &Plan, out: &mut Vec<Request>) {
+    for (destination, source) in &plan.copied {
+        let shown = if plan.name == PAUSE {
+            "pause"
+        } else {
+            &plan.name
+        };
+        let title = format!("copy the file of {destination}: {shown}");
+        let copy = |path: String, kind: &str, mode: u32, target: Value, size: u64| Request {
+            title: title.clone(),
+            container: Some(plan.name.clone()),
+            message: "CopyFileRequest",
+            input: json!({
+                "path": path, "file_type": kind, "symlink_target": target, "file_size": size,
+                "file_mode": mode, "dir_mode": 2_147_484_136_u32, "uid": 0, "gid": 0, "offset": 0,
+            }),
+        };
+        if destination == mounts::TOKEN {
+            // A volume the kubelet writes atomically: a dated directory and symbolic links.
+            let dated = "..2026_11_23_10_00_00.640162577";
+            out.push(copy(source.clone(), "Directory", 0o41777, Value::Null, 0));
+            out.push(copy(
+                format!("{source}/{dated}"),
+                "Directory",
+                0o40755,
+                Value::Null,
+                0,
+            ));
+            out.push(copy(
+                format!("{source}/{dated}/token"),
+                "Regular",
+                0o100_644,
+                Value::Null,
+                1495,
+            ));
+            out.push(copy(
+                format!("{source}/..data"),
+                "Symlink",
+                0o120_777,
+                dated.into(),
+                0,
+            ));
+            out.push(copy(
+                format!("{source}/token"),
+                "Symlink",
+                0o120_777,
+                "..data/token".into(),
+                0,
+            ));
+        } else {
+            out.push(copy(source.clone(), "Regular", 0o100_644, Value::Null, 205));
+        }
+    }
+    let name = if plan.name == PAUSE {
+        "pause"
+    } else {
+        &plan.name
+    };
+    let title = |what: &str| format!("{what}: {name}");
+    let own = |title: String, message, input| Request {
+        title,
+        container: Some(plan.name.clone()),
+        message,
+        input,
+    };
+    out.push(own(
+        title("create"),
+        "CreateContainerRequest",
+        create(input, cluster, plan),
+    ));
+    out.push(own(
+        title("start"),
+        "StartContainerRequest",
+        json!({"container_id": plan.cid}),
+    ));
+    out.push(own(
+        title("wait"),
+        "WaitProcessRequest",
+        json!({"container_id": plan.cid, "exec_id": plan.cid}),
+    ));
+}
+
+fn exec(plan: &Plan, args: &[String], index: usize) -> Request {
+    let mut digits = id(&[&plan.cid, "exec", &index.to_string()]);
+    digits.truncate(32);
+    let mut process = process(plan, args);
+    if let Some(process) = process.as_object_mut() {
+        process.insert("Capabilities".to_owned(), Value::Null);
+        process.insert("NoNewPrivileges".to_owned(), false.into());
+        process.insert("Terminal".to_owned(), false.into());
+        process.insert("OOMScoreAdj".to_owned(), 0.into());
+    }
+    simple(
+        "probe or hook",
+        Some(&plan.name),
+        "ExecProcessRequest",
+        json!({
+            "container_id": plan.cid, "exec_id": digits, "string_user": null, "process": process,
+            "stdin_port": 0, "stdout_port": 0, "stderr_port": 0,
+        }),
+    )
+}
+
+/// Everything a create request says, before it has the agent's shape.
+struct Plan {
+    name: String,
+    cid: String,
+    args: Vec<String>,
+    env: Vec<String>,
+    cwd: String,
+    uid: u32,
+    gid: u32,
+    groups: Vec<u32>,
+    caps: Vec<String>,
+    nnp: bool,
+    tty: bool,
+    read_only: bool,
+    privileged: bool,
+    image: String,
+    mounts: Vec<Value>,
+    storages: Vec<Value>,
+    devices: Vec<String>,
+    sysctls: Map<String, Value>,
+    copied: Vec<(String, String)>,
+}
+
+impl Plan {
+    fn pause(input: &WorkloadInput<'_>, cluster: &Cluster) -> Self {
+        let cid = cluster.sandbox.clone();
+        let mut plan = Self {
+            name: PAUSE.to_owned(),
+            args: vec!["/pause".to_owned()],
+            env: vec![format!("PATH={}", env::DEFAULT_PATH)],
+            cwd: "/".to_owned(),
+            uid: 65535,
+            gid: 65535,
+            groups: vec![65535],
+            caps: DEFAULT_CAPS.iter().map(|c| format!("CAP_{c}")).collect(),
+            nnp: true,
+            tty: false,
+            read_only: true,
+            privileged: false,
+            image: "pause".to_owned(),
+            mounts: Vec::new(),
+            storages: Vec::new(),
+            devices: Vec::new(),
+            sysctls: pod_sysctls(input.pod_spec),
+            copied: Vec::new(),
+            cid,
+        };
+        plan.place(&mounts::pause(), cluster);
+        plan
+    }
+
+    fn container(
+        input: &WorkloadInput<'_>,
+        cluster: &Cluster,
+        at: &str,
+        container: &Value,
+    ) -> Self {
+        // Problems were reported when the policy was made.
+        let notes = &mut Notes::new(input);
+        let name = text(container, "name").unwrap_or("").to_owned();
+        let cid = cluster.container_id(&name);
+        let image = text(container, "image").unwrap_or("").to_owned();
+        let entry = (input.images)(&image);
+        let environment = env::env(input, container, at, entry, notes);
+        let fill = |free| cluster.fill(free);
+        let privileged = flag_of(container, "privileged");
+        let read_only = flag_of(container, "readOnlyRootFilesystem");
+        let user = entry.and_then(|entry| resolve_user(input, container, entry).ok());
+        let caps = capabilities(container, privileged, at, notes);
+        let volumes = mounts::volumes(input, notes);
+        let own = mounts::mounts(input, &volumes, container, at, entry, notes);
+        let mut all = mounts::base(input.target, read_only, privileged);
+        all.extend(own.mounts.clone());
+        let mut plan = Self {
+            args: command(container, entry, &environment)
+                .iter()
+                .map(|arg| arg.sample(&fill))
+                .collect(),
+            env: variables(&environment, &fill),
+            cwd: working_dir(container, entry),
+            uid: user.as_ref().map_or(0, |u| u.uid),
+            gid: user.as_ref().map_or(0, |u| u.gid),
+            groups: user.map_or_else(Vec::new, |u| u.groups),
+            caps: caps.iter().map(|c| format!("CAP_{c}")).collect(),
+            nnp: !allows_escalation(container, privileged),
+            tty: flag(container, "tty") == Some(true),
+            read_only,
+            privileged,
+            image: without_tag(&image),
+            mounts: Vec::new(),
+            storages: own.storages.iter().map(|s| placed(s, cluster)).collect(),
+            devices: own.devices.iter().cloned().collect(),
+            sysctls: Map::new(),
+            copied: Vec::new(),
+            name,
+            cid,
+        };
+        for (index, volume) in volumes
+            .iter()
+            .filter(|(_, v)| **v == Volume::Directory)
+            .enumerate()
+        {
+            if own.blocks.contains(volume.0) {
+                plan.storages.push(block(input, index));
+            }
+        }
+        let devices: BTreeMap<&String, usize> = volumes
+            .iter()
+            .filter(|(_, v)| **v == Volume::Directory)
+            .enumerate()
+            .map(|(index, (name, _))| (name, index))
+            .collect();
+        for entry in all.values_mut() {
+            if let Some(index) = entry
+                .get("v")
+                .and_then(Value::as_str)
+                .and_then(|v| devices.get(&v.to_owned()))
+                && let Some(object) = entry.as_object_mut()
+            {
+                object.insert("s".to_owned(), block_point(*index).into());
+            }
+        }
+        plan.place(&all, cluster);
+        plan
+    }
+
+    /// Mounts as OCI has them, parents first, files with the names the shim makes up.
+    fn place(&mut self, mounts: &BTreeMap<String, Value>, cluster: &Cluster) {
+        let mut order: Vec<_> = mounts.iter().collect();
+        order.sort_by_key(|(destination, _)| {
+            let system = ["/proc", "/dev", "/sys"]
+                .iter()
+                .any(|p| destination == p || mounts::below(destination, p));
+            (
+                !system,
+                destination.matches('/').count(),
+                (*destination).clone(),
+            )
+        });
+        for (destination, entry) in order {
+            let source = match (text(entry, "s"), text(entry, "f")) {
+                (Some(source), _) => source.replace("{sid}", &cluster.sandbox),
+                (None, Some(file)) => {
+                    let digits = id(&[&self.cid, destination]);
+                    let source = format!(
+                        "/run/kata-containers/shared/containers/{}-{}-{file}",
+                        self.cid,
+                        digits.get(..16).unwrap_or("")
+                    );
+                    self.copied.push((destination.clone(), source.clone()));
+                    source
+                }
+                (None, None) => String::new(),
+            };
+            self.mounts.push(json!({
+                "destination": destination, "source": source, "type_": entry.get("t"),
+                "options": entry.get("o"),
+            }));
+        }
+    }
+}
+
+fn variables(environment: &Env, fill: &dyn Fn(Free) -> String) -> Vec<String> {
+    let all = environment.set.iter().chain(&environment.optional);
+    all.map(|(name, value)| format!("{name}={}", value.sample(fill)))
+        .collect()
+}
+
+fn pod_sysctls(spec: &Value) -> Map<String, Value> {
+    security(spec, &Value::Null, "sysctls")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|s| Some((text(s, "name")?.to_owned(), text(s, "value")?.into())))
+        .collect()
+}
+
+/// containerd names an image by repository and digest.
+fn without_tag(image: &str) -> String {
+    let Some((name, digest)) = image.split_once('@') else {
+        return image.to_owned();
+    };
+    let slash = name.rfind('/').map_or(0, |at| at + 1);
+    let colon = name.get(slash..).and_then(|last| last.find(':'));
+    let name = colon.and_then(|at| name.get(..slash + at)).unwrap_or(name);
+    format!("{name}@{digest}")
+}
+
+fn placed(storage: &Value, cluster: &Cluster) -> Value {
+    let mut storage = storage.clone();
+    if let Some(object) = storage.as_object_mut() {
+        if let Some(point) = object.get("mount_point").and_then(Value::as_str) {
+            let point = point.replace("{sid}", &cluster.sandbox);
+            object.insert("mount_point".to_owned(), point.into());
+        }
+        object.insert("shared".to_owned(), false.into());
+    }
+    storage
+}
+
+fn block_source(index: usize) -> String {
+    format!("{:02x}/{index:02x}", 1)
+}
+
+fn block_point(index: usize) -> String {
+    format!(
+        "/run/kata-containers/sandbox/storage/{}",
+        URL_SAFE.encode(block_source(index))
+    )
+}
+
+fn block(input: &WorkloadInput<'_>, index: usize) -> Value {
+    let mut storage = mounts::block_storage(input.pod_spec);
+    if let Some(object) = storage.as_object_mut() {
+        object.insert("driver".to_owned(), "blk".into());
+        object.insert("source".to_owned(), block_source(index).into());
+        object.insert("mount_point".to_owned(), block_point(index).into());
+    }
+    storage
+}
+
+fn process(plan: &Plan, args: &[String]) -> Value {
+    json!({
+        "Terminal": plan.tty,
+        "ConsoleSize": null,
+        "User": {"UID": plan.uid, "GID": plan.gid, "AdditionalGids": plan.groups, "Username": ""},
+        "Args": args,
+        "Env": plan.env,
+        "Cwd": plan.cwd,
+        "Capabilities": {
+            "Bounding": plan.caps, "Effective": plan.caps, "Inheritable": [],
+            "Permitted": plan.caps, "Ambient": [],
+        },
+        "Rlimits": [],
+        "NoNewPrivileges": plan.nnp,
+        "ApparmorProfile": "",
+        "OOMScoreAdj": 1000,
+        "SelinuxLabel": "",
+    })
+}
+
+/// The create request of a planned container.
+fn create(input: &WorkloadInput<'_>, cluster: &Cluster, plan: &Plan) -> Value {
+    let cid = &plan.cid;
+    let pause = plan.name == PAUSE;
+    let root = input.target.root.replace("{cid}", cid);
+    let mut annotations = json!({
+        "io.katacontainers.pkg.oci.bundle_path": format!("/run/containerd/io.containerd.runtime.v2.task/k8s.io/{cid}"),
+        "io.katacontainers.pkg.oci.container_type": if pause { "pod_sandbox" } else { "pod_container" },
+        "io.kubernetes.cri.container-type": if pause { "sandbox" } else { "container" },
+        "io.kubernetes.cri.sandbox-id": cluster.sandbox,
+        "io.kubernetes.cri.sandbox-name": cluster.pod_name,
+        "io.kubernetes.cri.sandbox-namespace": input.namespace(),
+        "io.kubernetes.cri.sandbox-uid": cluster.pod_uid,
+    });
+    let extra = if pause {
+        json!({
+            "io.kubernetes.cri.podsandbox.image-name": "registry.k8s.io/pause:3.10",
+            "io.kubernetes.cri.sandbox-cpu-period": "100000",
+            "io.kubernetes.cri.sandbox-cpu-quota": "0",
+            "io.kubernetes.cri.sandbox-cpu-shares": "2",
+            "io.kubernetes.cri.sandbox-log-directory": format!("/var/log/pods/{}_{}_{}", input.namespace(), cluster.pod_name, cluster.pod_uid),
+            "io.kubernetes.cri.sandbox-memory": "0",
+            "nerdctl/network-namespace": "/var/run/netns/cni-f24f98bd-565d-85de-43fc-629d7e43d846",
+        })
+    } else {
+        json!({
+            "io.kubernetes.cri.container-name": plan.name,
+            "io.kubernetes.cri.image-name": plan.image,
+        })
+    };
+    if let (Some(all), Value::Object(extra)) = (annotations.as_object_mut(), extra) {
+        all.extend(extra);
+    }
+    let mut storages = vec![json!({
+        "driver": "image_guest_pull",
+        "driver_options": [format!("image_guest_pull={}", json!({"metadata": annotations}))],
+        "source": plan.image, "fstype": "overlay", "options": [], "mount_point": root,
+        "fs_group": null, "shared": false,
+    })];
+    storages.extend(plan.storages.iter().cloned());
+    let (masked, readonly) = if plan.privileged {
+        (&[][..], &[][..])
+    } else {
+        (MASKED, READONLY)
+    };
+    let device = |path: &String| json!({"id": "", "type_": "blk", "vm_path": "01/00", "container_path": path, "options": []});
+    let node = |path: &String| json!({"Path": path, "Type": "b", "Major": 8, "Minor": 0, "FileMode": 432, "UID": 0, "GID": 0});
+    json!({
+        "container_id": cid,
+        "exec_id": cid,
+        "string_user": null,
+        "devices": plan.devices.iter().map(device).collect::<Vec<_>>(),
+        "storages": storages,
+        "OCI": {
+            "Version": "1.1.0",
+            "Process": process(plan, &plan.args),
+            "Root": {"Path": root, "Readonly": plan.read_only},
+            "Hostname": if pause { cluster.hostname.as_str() } else { "" },
+            "Mounts": plan.mounts,
+            "Hooks": null,
+            "Annotations": annotations,
+            "Linux": {
+                "UIDMappings": [],
+                "GIDMappings": [],
+                "Sysctl": plan.sysctls,
+                "Resources": {
+                    "Devices": [],
+                    "Memory": {"Limit": 0, "Reservation": 0, "Swap": 0, "Kernel": 0, "KernelTCP": 0, "Swappiness": 0, "DisableOOMKiller": false},
+                    "CPU": {"Shares": 2, "Quota": 0, "Period": 100_000, "RealtimeRuntime": 0, "RealtimePeriod": 0, "Cpus": "", "Mems": ""},
+                    "Pids": null, "BlockIO": null, "HugepageLimits": [], "Network": null,
+                },
+                "CgroupsPath": format!("/kubepods/besteffort/pod{}/{cid}", cluster.pod_uid),
+                "Namespaces": [
+                    {"Type": "ipc", "Path": ""}, {"Type": "uts", "Path": ""}, {"Type": "mount", "Path": ""},
+                ],
+                "Devices": plan.devices.iter().map(node).collect::<Vec<_>>(),
+                "Seccomp": null,
+                "RootfsPropagation": "",
+                "MaskedPaths": masked,
+                "ReadonlyPaths": readonly,
+                "MountLabel": "",
+                "IntelRdt": null,
+            },
+            "Solaris": null,
+            "Windows": null,
+        },
+        "sandbox_pidns": flag(input.pod_spec, "shareProcessNamespace") == Some(true),
+        "shared_mounts": [],
+        "stdin_port": 0, "stdout_port": 0, "stderr_port": 0,
+    })
+}

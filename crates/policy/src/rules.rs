@@ -1,0 +1,35 @@
+//! The fixed part of every policy.
+
+use sha2::{Digest, Sha256};
+
+/// The rules, byte for byte as they stand at the head of every policy of this version.
+pub const RULES: &str = include_str!("rules.rego");
+
+/// Their name; it stands in the first line of [`RULES`] and of each denial.
+pub const VERSION: &str = "nacre1";
+
+/// What separates the rules from the data of a workload: the data begin with this line.
+pub const DATA_HEAD: &str = "policy_data := {\n";
+
+/// SHA-256 of [`RULES`] in lower-case hex.
+pub fn digest() -> String {
+    Sha256::digest(RULES)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Splits a policy into its rules and the JSON of its data, if it has the shape of ours.
+///
+/// The rules part is returned as it stands: whether it is a known one is for the caller to
+/// compare, with [`is_known`].
+pub fn split(policy: &str) -> Option<(&str, &str)> {
+    let at = policy.find(&format!("\n{DATA_HEAD}"))? + 1;
+    let (rules, data) = policy.split_at(at);
+    Some((rules, data.strip_prefix("policy_data := ")?))
+}
+
+/// The version of a rules part that was published, by its exact text.
+pub fn is_known(rules: &str) -> Option<&'static str> {
+    (rules == RULES).then_some(VERSION)
+}

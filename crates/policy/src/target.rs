@@ -1,0 +1,190 @@
+//! Runtimes a policy has to fit, as named and versioned data.
+//!
+//! What two versions of containerd or Kata spell differently is listed here and nowhere else;
+//! the rules only look it up. Sources: containerd `pkg/oci/spec.go`, `pkg/cri` (1.7, 2.0 to
+//! 2.2), Kata Containers `src/runtime/virtcontainers` and `src/runtime-rs` (3.7 to 4.1), and
+//! requests recorded in `microsoft/regorus` `tests/kata`.
+
+use serde_json::{Value, json};
+
+/// How the bytes of an image reach the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ImageDelivery {
+    /// The guest pulls by digest and checks what it got.
+    GuestPull,
+    /// The host attaches layers as block devices with dm-verity.
+    Tardev,
+}
+
+/// What a disk-backed `emptyDir` becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EmptyDir {
+    /// A directory inside the guest (Kata up to 3.x: driver `local`).
+    GuestDirectory,
+    /// A block device the guest encrypts with a key it forgets (Kata 4: `block-encrypted`).
+    EncryptedBlock,
+}
+
+/// One combination of container runtime and Kata that policies can be made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Name with version, as in a configuration (`kata-4/1`).
+    pub name: &'static str,
+    /// What it stands for.
+    pub title: &'static str,
+    /// How images arrive.
+    pub image_delivery: ImageDelivery,
+    /// What a disk-backed `emptyDir` becomes.
+    pub empty_dir: EmptyDir,
+    /// Accepted `OCI.Version` values.
+    pub oci_versions: &'static [&'static str],
+    /// Path of a container's root file system; `{cid}` is the container's id.
+    pub root: &'static str,
+    /// Directories into which the host copies files for mounts.
+    pub shared: &'static [&'static str],
+    /// `OOM`-irrelevant device drivers for `volumeDevices`.
+    pub device_types: &'static [&'static str],
+    /// Masked paths a newer runtime adds to the default list (patterns).
+    pub masked_extra: &'static [&'static str],
+    /// Mount options a newer runtime adds to the cgroup file system.
+    pub cgroup_options: &'static [&'static str],
+    /// Sysctls the runtime sets unasked.
+    pub sysctls: &'static [(&'static str, &'static str)],
+    /// Names under which the sandbox's own image is requested.
+    pub pause_names: &'static [&'static str],
+    /// Largest file that may be copied into the guest, in bytes.
+    pub file_size: u64,
+    /// What the documentation says it does not know.
+    pub note: &'static str,
+}
+
+/// Every target, the default first.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "kata-3/1",
+        title: "Kata 3.7 to 3.31 with guest pull; containerd 1.7, 2.0 to 2.2",
+        image_delivery: ImageDelivery::GuestPull,
+        empty_dir: EmptyDir::GuestDirectory,
+        oci_versions: OCI_VERSIONS,
+        root: "/run/kata-containers/{cid}/rootfs",
+        shared: SHARED,
+        device_types: DEVICE_TYPES,
+        masked_extra: MASKED_EXTRA,
+        cgroup_options: CGROUP_OPTIONS,
+        sysctls: SYSCTLS,
+        pause_names: &["pause"],
+        file_size: FILE_SIZE,
+        note: "",
+    },
+    Target {
+        name: "kata-4/1",
+        title: "Kata 4.0 and 4.1 with guest pull and encrypted block emptyDir; containerd 1.7, 2.0 to 2.2",
+        image_delivery: ImageDelivery::GuestPull,
+        empty_dir: EmptyDir::EncryptedBlock,
+        oci_versions: OCI_VERSIONS,
+        root: "/run/kata-containers/{cid}/rootfs",
+        shared: SHARED,
+        device_types: DEVICE_TYPES,
+        masked_extra: MASKED_EXTRA,
+        cgroup_options: CGROUP_OPTIONS,
+        sysctls: SYSCTLS,
+        pause_names: &["pause"],
+        file_size: FILE_SIZE,
+        note: "",
+    },
+    Target {
+        name: "kata-tardev/1",
+        title: "AKS confidential node pools: layers as dm-verity devices (tardev snapshotter)",
+        image_delivery: ImageDelivery::Tardev,
+        empty_dir: EmptyDir::GuestDirectory,
+        oci_versions: &["1.1.0-rc.1", "1.1.0", "1.2.0", "1.2.1"],
+        root: "/run/kata-containers/shared/containers/{cid}",
+        shared: SHARED,
+        device_types: DEVICE_TYPES,
+        masked_extra: MASKED_EXTRA,
+        cgroup_options: CGROUP_OPTIONS,
+        sysctls: SYSCTLS,
+        pause_names: &["pause"],
+        file_size: FILE_SIZE,
+        note: "needs the dm-verity root of every layer in the image lock",
+    },
+];
+
+const OCI_VERSIONS: &[&str] = &["1.1.0", "1.2.0", "1.2.1", "1.3.0"];
+const SHARED: &[&str] = &[
+    "/run/kata-containers/shared/containers/",
+    "/run/kata-containers/shared/containers/passthrough/",
+    "/run/kata-containers/shared/containers/watchable/",
+];
+const DEVICE_TYPES: &[&str] = &["blk", "blk-ccw", "scsi", "mmioblk"];
+const MASKED_EXTRA: &[&str] = &[
+    "/proc/interrupts",
+    "/sys/devices/virtual/powercap",
+    "/sys/devices/system/cpu/cpu[0-9]+/thermal_throttle",
+];
+const CGROUP_OPTIONS: &[&str] = &["nsdelegate", "memory_recursiveprot"];
+const SYSCTLS: &[(&str, &str)] = &[
+    ("net.ipv4.ip_unprivileged_port_start", "0"),
+    ("net.ipv4.ping_group_range", "0 2147483647"),
+];
+const FILE_SIZE: u64 = 4 * 1024 * 1024;
+
+impl Target {
+    /// The target with this name, with or without its version (`kata-3` is the newest `kata-3/…`).
+    pub fn find(name: &str) -> Option<&'static Self> {
+        TARGETS
+            .iter()
+            .find(|t| t.name == name || t.name.split_once('/').is_some_and(|(n, _)| n == name))
+    }
+
+    /// What a platform without a wish of its own gets.
+    pub fn default_for(delivery: ImageDelivery) -> &'static Self {
+        static GUEST_PULL: &Target = &TARGETS[0];
+        static TARDEV: &Target = &TARGETS[2];
+        match delivery {
+            ImageDelivery::GuestPull => GUEST_PULL,
+            ImageDelivery::Tardev => TARDEV,
+        }
+    }
+
+    /// The part of a policy's data that depends on the target alone.
+    pub(crate) fn data(&self) -> Value {
+        json!({
+            "name": self.name,
+            "oci": self.oci_versions,
+            "root": self.root,
+            "shared": self.shared,
+            "bundle": "/run/containerd/io.containerd.runtime.v2.task/k8s.io/",
+            "block_base": "/run/kata-containers/sandbox/storage/",
+            "sandbox_storages": [{
+                "driver": "ephemeral",
+                "driver_options": [],
+                "source": "shm",
+                "fstype": "tmpfs",
+                "options": ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"],
+                "mount_point": "/run/kata-containers/sandbox/shm",
+                "fs_group": null,
+            }],
+            "file_size": self.file_size,
+            "device_types": self.device_types,
+            "masked_extra": self.masked_extra,
+            "sysctl": self.sysctls.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+            "namespaces": ["ipc", "mnt", "uts"],
+            "namespaces_extra": ["cgroup"],
+            "cgroup": "^(/kubepods|kubepods|system\\.slice)[a-zA-Z0-9_./:-]*$",
+            "carriers": [crate::carrier::AGENT_POLICY, crate::carrier::INIT_DATA],
+            "annotations": {
+                "io.kubernetes.cri.image-name": "^[a-zA-Z0-9._/:@-]+$",
+                "io.kubernetes.cri.podsandbox.image-name": "^[a-zA-Z0-9._/:@-]+$",
+                "io.kubernetes.cri.sandbox-cpu-period": "^[0-9]+$",
+                "io.kubernetes.cri.sandbox-cpu-quota": "^-?[0-9]+$",
+                "io.kubernetes.cri.sandbox-cpu-shares": "^[0-9]+$",
+                "io.kubernetes.cri.sandbox-log-directory": "^/var/log/pods/[a-z0-9._-]+$",
+                "io.kubernetes.cri.sandbox-memory": "^[0-9]+$",
+                "io.kubernetes.cri.sandbox-name": "^[a-z0-9.-]+$",
+                "io.kubernetes.cri.sandbox-uid": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+                "nerdctl/network-namespace": "^/[a-zA-Z0-9/_.-]+$",
+            },
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! Data as Rego text: sorted, wrapped, the same bytes for the same value.
+
+use serde_json::Value;
+
+/// Column after which an object or array is broken into lines.
+const WIDTH: usize = 120;
+/// Longest string literal on one line; regorus up to 0.9 reads at most 1024 columns.
+const CHUNK: usize = 160;
+
+/// Writes a value as a Rego term.
+pub(crate) fn term(value: &Value) -> String {
+    let mut out = String::new();
+    write(&mut out, value, 0, 0);
+    out
+}
+
+fn write(out: &mut String, value: &Value, depth: usize, used: usize) {
+    if let Some(flat) = flat(value, WIDTH.saturating_sub(used)) {
+        out.push_str(&flat);
+        return;
+    }
+    match value {
+        Value::Array(items) => {
+            out.push_str("[\n");
+            // Short items share lines.
+            let mut column = 0;
+            for item in items {
+                let inline = flat(item, WIDTH.saturating_sub(depth + 1));
+                let length = inline.as_ref().map_or(WIDTH, String::len);
+                if column > 0 && column + length + 2 <= WIDTH {
+                    out.push(' ');
+                    column += 1;
+                } else {
+                    if column > 0 {
+                        out.push('\n');
+                    }
+                    indent(out, depth + 1);
+                    column = depth + 1;
+                }
+                match inline {
+                    Some(text) => out.push_str(&text),
+                    None => write(out, item, depth + 1, depth + 1),
+                }
+                out.push(',');
+                column += length + 1;
+            }
+            out.push('\n');
+            indent(out, depth);
+            out.push(']');
+        }
+        Value::Object(members) => {
+            out.push_str("{\n");
+            let mut keys: Vec<_> = members.keys().collect();
+            keys.sort_unstable();
+            for key in keys {
+                indent(out, depth + 1);
+                let head = format!("{}: ", quote(key));
+                out.push_str(&head);
+                if let Some(item) = members.get(key) {
+                    write(out, item, depth + 1, depth + 1 + head.len());
+                }
+                out.push_str(",\n");
+            }
+            indent(out, depth);
+            out.push('}');
+        }
+        Value::String(text) => {
+            // A long string is joined from pieces, so that no line exceeds what regorus reads.
+            out.push_str("concat(\"\", [\n");
+            for piece in pieces(text) {
+                indent(out, depth + 1);
+                out.push_str(&quote(piece));
+                out.push_str(",\n");
+            }
+            indent(out, depth);
+            out.push_str("])");
+        }
+        other => out.push_str(&other.to_string()),
+    }
+}
+
+/// The value on one line, if it fits into `room` columns.
+fn flat(value: &Value, room: usize) -> Option<String> {
+    let text = match value {
+        Value::Array(items) => {
+            let items: Option<Vec<_>> = items.iter().map(|item| flat(item, room)).collect();
+            format!("[{}]", items?.join(", "))
+        }
+        Value::Object(members) => {
+            let mut keys: Vec<_> = members.keys().collect();
+            keys.sort_unstable();
+            let items: Option<Vec<_>> = keys
+                .into_iter()
+                .map(|key| {
+                    Some(format!(
+                        "{}: {}",
+                        quote(key),
+                        flat(members.get(key)?, room)?
+                    ))
+                })
+                .collect();
+            format!("{{{}}}", items?.join(", "))
+        }
+        Value::String(text) => {
+            let quoted = quote(text);
+            return (quoted.len() <= room.max(CHUNK)).then_some(quoted);
+        }
+        other => other.to_string(),
+    };
+    (text.len() <= room).then_some(text)
+}
+
+fn quote(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// Cuts a text into pieces of at most [`CHUNK`] bytes, between characters.
+fn pieces(text: &str) -> Vec<&str> {
+    let mut out = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let mut end = rest.len().min(CHUNK);
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        // A piece of control characters grows sixfold when quoted: 160 * 6 < 1024.
+        let (piece, tail) = rest.split_at(end);
+        out.push(piece);
+        rest = tail;
+    }
+    out
+}
+
+fn indent(out: &mut String, depth: usize) {
+    out.extend(std::iter::repeat_n('\t', depth));
+}

@@ -1,0 +1,177 @@
+//! Pods and images for the tests.
+
+use std::collections::BTreeMap;
+
+use nacre_imagelock::{Entry, ImageReference, UserDatabase};
+use nacre_policy::{Injected, Policy, ServiceRef, Target, WorkloadInput, generate};
+use serde_json::{Value, json};
+
+/// A workload with everything it refers to.
+#[derive(Clone)]
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) metadata: Value,
+    pub(crate) spec: Value,
+    pub(crate) images: BTreeMap<String, Entry>,
+    pub(crate) config_maps: BTreeMap<String, Value>,
+    pub(crate) secrets: BTreeMap<String, Vec<String>>,
+    pub(crate) services: Vec<ServiceRef>,
+    pub(crate) target: &'static Target,
+    pub(crate) initializer: bool,
+    pub(crate) configure: fn(&mut WorkloadInput<'_>),
+}
+
+impl Case {
+    pub(crate) fn new(kind: &str, name: &str, spec: Value) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            metadata: json!({"labels": {"app": name}}),
+            spec,
+            images: BTreeMap::new(),
+            config_maps: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            services: Vec::new(),
+            target: Target::find("kata-3").unwrap(),
+            initializer: false,
+            configure: |_| {},
+        }
+    }
+
+    /// Adds an image under the reference the pod uses.
+    pub(crate) fn image(mut self, name: &str, change: impl FnOnce(&mut Entry)) -> Self {
+        let reference = ImageReference::parse(name).unwrap();
+        let digest = *reference.digest().unwrap();
+        let mut entry = Entry::new(reference, digest);
+        entry.config.env = vec!["PATH=/usr/local/bin:/usr/bin:/bin".to_owned()];
+        entry.config.entrypoint = vec!["/app".to_owned()];
+        entry.config.user = "1000:1000".to_owned();
+        entry.users = Some(UserDatabase::default());
+        change(&mut entry);
+        self.images.insert(name.to_owned(), entry);
+        self
+    }
+
+    pub(crate) fn with<T>(&self, run: impl FnOnce(&WorkloadInput<'_>) -> T) -> T {
+        let images = |name: &str| self.images.get(name);
+        let config_maps = |name: &str| self.config_maps.get(name);
+        let secrets = |name: &str| self.secrets.get(name).cloned();
+        let mut input = WorkloadInput::new(
+            ("apps/v1", &self.kind, &self.name),
+            &self.metadata,
+            &self.spec,
+            self.target,
+        );
+        input.namespace = Some("shop");
+        input.images = &images;
+        input.config_maps = &config_maps;
+        input.secret_keys = &secrets;
+        input.services = &self.services;
+        if self.initializer {
+            input.injected = Injected {
+                initializer: Some("contrast-initializer"),
+                mesh: Some("contrast-service-mesh"),
+                report_sources: &["/dev/sev-guest", "/sys/kernel/config"],
+                guest_memory_volumes: &["contrast-tls-certs"],
+                ..Injected::default()
+            };
+        }
+        (self.configure)(&mut input);
+        run(&input)
+    }
+
+    pub(crate) fn policy(&self) -> Policy {
+        self.with(generate)
+            .unwrap_or_else(|findings| panic!("{} is refused: {:#?}", self.name, findings))
+    }
+}
+
+/// A pinned reference.
+pub(crate) fn pinned(name: &str) -> String {
+    let digest: String = name
+        .bytes()
+        .cycle()
+        .take(32)
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    format!("{name}@sha256:{digest}")
+}
+
+/// One container and nothing else.
+pub(crate) fn small() -> Case {
+    let image = pinned("ghcr.io/example/web:1.2");
+    Case::new(
+        "Deployment",
+        "web",
+        json!({"enableServiceLinks": false, "containers": [{"name": "web", "image": image}]}),
+    )
+    .image(&image, |_| {})
+}
+
+/// Initializer, mesh sidecar, app: what the transformation makes of a web service.
+pub(crate) fn mesh() -> Case {
+    let (app, init, proxy) = (
+        pinned("ghcr.io/example/web:1.2"),
+        pinned("ghcr.io/example/initializer:v0.1.0"),
+        pinned("ghcr.io/example/mesh:v0.1.0"),
+    );
+    let certs = json!({"name": "contrast-tls-certs", "mountPath": "/tls-config"});
+    let spec = json!({
+        "enableServiceLinks": false,
+        "runtimeClassName": "contrast-cc",
+        "initContainers": [
+            {
+                "name": "contrast-initializer", "image": init,
+                "env": [{"name": "COORDINATOR_HOST", "value": "coordinator"}],
+                "securityContext": {"runAsUser": 0, "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}},
+                "volumeMounts": [certs, {"name": "sev", "mountPath": "/dev/sev-guest"}],
+                "resources": {"limits": {"memory": "64Mi"}},
+            },
+            {
+                "name": "contrast-service-mesh", "image": proxy, "restartPolicy": "Always",
+                "env": [{"name": "CONTRAST_INGRESS_PROXY_CONFIG", "value": "web#8080#false"}],
+                "securityContext": {"runAsUser": 0, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]}},
+                "startupProbe": {"exec": {"command": ["/nacre-mesh", "ready"]}},
+                "volumeMounts": [certs],
+            },
+        ],
+        "containers": [{
+            "name": "web", "image": app,
+            "command": ["/app"], "args": ["--name=$(POD_NAME)", "--port", "8080"],
+            "env": [
+                {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+                {"name": "URL", "value": "http://$(POD_IP):8080/$(NONE)"},
+                {"name": "GREETING", "valueFrom": {"configMapKeyRef": {"name": "web", "key": "greeting"}}},
+            ],
+            "livenessProbe": {"exec": {"command": ["/app", "--healthy"]}},
+            "readinessProbe": {"httpGet": {"path": "/", "port": 8080}},
+            "volumeMounts": [
+                certs,
+                {"name": "cache", "mountPath": "/cache"},
+                {"name": "settings", "mountPath": "/etc/web", "readOnly": true},
+            ],
+        }],
+        "volumes": [
+            {"name": "contrast-tls-certs", "emptyDir": {"medium": "Memory"}},
+            {"name": "sev", "hostPath": {"path": "/dev/sev-guest"}},
+            {"name": "cache", "emptyDir": {}},
+            {"name": "settings", "configMap": {"name": "web"}},
+        ],
+    });
+    let mut case = Case::new("Deployment", "web", spec)
+        .image(&app, |_| {})
+        .image(&init, |e| {
+            e.config.entrypoint = vec!["/nacre-initializer".to_owned()]
+        })
+        .image(&proxy, |e| {
+            e.config.entrypoint = vec!["/nacre-mesh".to_owned()]
+        });
+    case.initializer = true;
+    case.config_maps.insert(
+        "web".to_owned(),
+        json!({"kind": "ConfigMap", "metadata": {"name": "web"}, "data": {"greeting": "hello = \"world\"\n"}}),
+    );
+    case
+}

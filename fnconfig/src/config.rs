@@ -135,8 +135,8 @@ config_object! {
         profile: Profile as "profile", default Profile::Strict => "`strict`";
         /// Versions of Kubernetes, containerd and Kata that the policies are for.
         target: Option<String> as "target";
-        /// Secrets whose values may be used in environment variables although the host sees them:
-        /// `<secret>` or `<secret>/<key>`.
+        /// Environment variables with a special meaning (`PATH`, `LD_…`, `…_PROXY`) that may come from a
+        /// Secret, that is: from the host.
         allow_secret_env: Vec<String> as "allowSecretEnv";
     }
 }

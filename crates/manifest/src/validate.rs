@@ -9,8 +9,8 @@ use crate::manifest::Manifest;
 use crate::policy::PolicyEntry;
 use crate::reference::{HostDataBinding, Product, SnpReference, Tcb};
 
-/// Most characters of a workload secret's name.
-const MAX_SECRET_ID: usize = 253;
+/// Most bytes of a workload secret's name.
+const MAX_SECRET_ID: usize = 1024;
 
 /// How much may be left open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,8 +86,10 @@ pub enum ProblemKind {
         /// The name.
         san: String,
     },
-    /// A secret's name that is empty, too long or not printable.
-    #[error("a WorkloadSecretID has 1 to {MAX_SECRET_ID} printable ASCII characters, no spaces")]
+    /// A secret's name that is empty, too long or has control characters.
+    #[error(
+        "a WorkloadSecretID has 1 to {MAX_SECRET_ID} characters, none of them a control character"
+    )]
     SecretIdInvalid,
     /// An entry is for a platform that has no reference values.
     #[error("no reference values for platform {platform:?}")]
@@ -305,7 +307,7 @@ impl Manifest {
             }
         }
         if let Some(id) = &entry.workload_secret_id {
-            let printable = id.bytes().all(|byte| byte.is_ascii_graphic());
+            let printable = !id.chars().any(char::is_control);
             if id.is_empty() || id.len() > MAX_SECRET_ID || !printable {
                 found.add(
                     &format!("{path}.WorkloadSecretID"),

@@ -269,7 +269,7 @@ fn a_config_map_is_read_by_flat_names() {
         "skipInitializer": "true",
         "coordinator.host": "c.example",
         "update-threshold": "1",
-        "policy-allow-secret-env": "db/password, api",
+        "policy-allow-secret-env": "HTTPS_PROXY, PATH",
         "referenceValues": r#"[{"vcpus": 2}]"#,
         "strict": true,
     }))
@@ -277,7 +277,7 @@ fn a_config_map_is_read_by_flat_names() {
     assert_eq!(config.platform.as_deref(), Some("aks-clh-snp"));
     assert!(config.skip_initializer && config.strict);
     assert_eq!(config.coordinator.host, "c.example");
-    assert_eq!(config.policy.allow_secret_env, ["db/password", "api"]);
+    assert_eq!(config.policy.allow_secret_env, ["HTTPS_PROXY", "PATH"]);
     assert_eq!(config.reference_values[0].vcpus, Some(2));
 
     let errors = map(json!({

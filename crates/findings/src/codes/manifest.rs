@@ -36,7 +36,7 @@ codes! {
         "A subject alternative name is malformed, stands twice, or is a SPIFFE URI of the trust domain, which only the Coordinator makes.",
         "Correct or remove the name.";
     INVALID_SECRET_ID = 613, "Invalid WorkloadSecretID",
-        "The name of a workload's secret is empty, longer than 253 characters or not printable ASCII.",
+        "The name of a workload's secret is empty, longer than 1024 bytes or has control characters.",
         "Choose another name; changing it changes the secret.";
     MISSING_REFERENCE = 614, "Reference values do not fit the policies",
         "There are no reference values, or none for a platform that a policy names, or the same ones twice.",

@@ -16,6 +16,7 @@
 mod baselines;
 mod certificate;
 mod check;
+mod collateral;
 mod crl;
 #[cfg(feature = "danger-other-roots")]
 pub mod danger;
@@ -24,6 +25,7 @@ mod policy;
 mod product;
 mod report;
 mod roots;
+mod source;
 mod time;
 mod vek;
 mod verdict;
@@ -31,6 +33,9 @@ mod verify;
 
 pub use baselines::{Advisory, Baseline, as_of};
 pub use check::CheckId;
+pub use collateral::{
+    CollateralDirectory, CollateralError, CollateralSource, VekRequest, kds_crl_path,
+};
 pub use evidence::{Evidence, EvidenceError, MAX_EVIDENCE};
 pub use policy::{
     Bit, CpuMatch, CrlMode, Expected, GuestPolicyRules, HostData, MinimumTcb, PLATFORM_INFO_BITS,
@@ -39,6 +44,10 @@ pub use policy::{
 pub use product::{Component, CpuId, Product, Shortfall, Tcb, TcbBytes};
 pub use report::{Firmware, REPORT_LEN, Report, ReportError, SIGNED_LEN, SigningKey};
 pub use roots::Roots;
+pub use source::{
+    Assembled, CertificateTable, ConfigfsTsm, RawReport, RawReportSource, ReportSource,
+    SourceError, TSM_ROOT, TsmFiles,
+};
 pub use time::Timestamp;
 pub use vek::VekFacts;
 pub use verdict::{Check, Claims, Outcome, Rejection, Verdict};

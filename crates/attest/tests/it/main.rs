@@ -9,5 +9,8 @@
 )]
 
 mod differential;
+mod flips;
+mod mint;
+mod minted;
 mod real;
 mod support;

@@ -380,3 +380,26 @@ fn without_a_revocation_list_production_refuses() {
         [CheckId::CrlPresent]
     );
 }
+
+#[test]
+fn every_check_has_its_code_in_the_registry() {
+    let registered: Vec<_> = nacre_findings::codes::attest::ALL
+        .iter()
+        .map(|info| {
+            (
+                info.code.number(),
+                info.title.to_owned(),
+                info.explanation.to_owned(),
+            )
+        })
+        .filter(|(number, ..)| *number <= CheckId::ALL.last().unwrap().code())
+        .collect();
+    let checks: Vec<_> = CheckId::ALL
+        .iter()
+        .map(|id| {
+            let (title, text) = (format!("Check failed: {id}"), id.sentence());
+            (id.code(), title, format!("This does not hold: {text}"))
+        })
+        .collect();
+    assert_eq!(registered, checks);
+}

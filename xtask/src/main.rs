@@ -27,6 +27,7 @@ usage: cargo xtask COMMAND
                        --fast leaves out external tools and whole flows
   tools [--list|--env] install the external tools of the tests, or say which they are,
                        or print the variables by which the tests find them
+  codegen              write the documents that come from code
   images [--examples]  static programs and their images as OCI layouts in target/images;
                        --examples adds the images of examples/
 ";
@@ -50,6 +51,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["tools"] => tools::install().map(|_| ()),
         ["tools", "--list"] => tools::list(),
         ["tools", "--env"] => tools::print_environment(),
+        ["codegen"] => test::codegen(),
         ["images"] => images::run(images::Extent::Programs),
         ["images", "--examples"] => images::run(images::Extent::WithExamples),
         [] | ["help" | "--help" | "-h"] => {

@@ -24,6 +24,15 @@ pub(crate) fn run(extent: Extent) -> Result<()> {
     done
 }
 
+/// Writes the documents that come from code; their test is also their writer.
+pub(crate) fn codegen() -> Result<()> {
+    let mut cargo = tests(
+        &["--package=nacre-tests", "--lib", "documents"],
+        &Environment::new(),
+    );
+    process::run(cargo.env("NACRE_BLESS", "1"))
+}
+
 fn steps(extent: Extent, report: &mut Report) -> Result<()> {
     let whole = extent == Extent::Everything;
     report.step("format", || {

@@ -1,0 +1,230 @@
+//! Who may depend on whom.
+
+use std::collections::BTreeSet;
+
+use crate::metadata::{GRAPH, built_for};
+
+/// The one table of allowed arrows, as in ARCHITECTURE.md: package, what it may link.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("nacre-findings", &[]),
+    ("nacre-krm", &[]),
+    ("nacre-manifest", &[]),
+    ("nacre-imagelock", &[]),
+    ("nacre-platform", &["nacre-manifest"]),
+    ("nacre-fnconfig", &["nacre-imagelock", "nacre-manifest"]),
+    (
+        "nacre-policy",
+        &["nacre-findings", "nacre-imagelock", "nacre-manifest"],
+    ),
+    ("nacre-workload", &["nacre-findings", "nacre-krm"]),
+    ("nacre-generate", PURE),
+    ("nacre-framing", CORE),
+    ("nacre-review", CORE),
+    ("nacre-registry", &["nacre-imagelock"]),
+    ("nacre-krm-fn", &["nacre-framing"]),
+    ("nacre-post-renderer", &["nacre-framing"]),
+    ("nacre-attest", &["nacre-manifest"]),
+    ("nacre-atls", &["nacre-attest"]),
+    ("nacre-sim", &["nacre-attest", "nacre-manifest"]),
+];
+
+/// What the transformation is made of.
+const PURE: &[&str] = &[
+    "nacre-findings",
+    "nacre-fnconfig",
+    "nacre-imagelock",
+    "nacre-krm",
+    "nacre-manifest",
+    "nacre-platform",
+    "nacre-policy",
+    "nacre-workload",
+];
+
+/// The transformation and what it is made of.
+const CORE: &[&str] = &[
+    "nacre-findings",
+    "nacre-fnconfig",
+    "nacre-generate",
+    "nacre-imagelock",
+    "nacre-krm",
+    "nacre-manifest",
+    "nacre-platform",
+    "nacre-policy",
+    "nacre-workload",
+];
+
+/// Packages that may use everything but what is for simulation.
+const PROGRAMS: &[&str] = &["nacre-cli"];
+
+/// Packages that no program is made of.
+const TOOLING: &[&str] = &["nacre-tests", "nacre-xtask"];
+
+/// What stands in for hardware; a program that links it could be told to trust it.
+const SIMULATION: &str = "nacre-sim";
+
+#[test]
+fn every_package_uses_only_what_it_may() {
+    let mut wrong = Vec::new();
+    for package in GRAPH.members() {
+        let name = package.name.as_str();
+        let used = GRAPH.ours_linked_by(package);
+        if TOOLING.contains(&name) {
+            continue;
+        }
+        if PROGRAMS.contains(&name) {
+            assert!(!used.contains(SIMULATION), "{name} links {SIMULATION}");
+            continue;
+        }
+        let allowed = MAY_USE.iter().find(|(package, _)| *package == name);
+        let (_, allowed) = allowed.unwrap_or_else(|| panic!("{name} has no line in MAY_USE"));
+        let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
+        wrong.extend(
+            used.difference(&allowed)
+                .map(|other| format!("{name} must not use {other}")),
+        );
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_table_names_no_package_that_is_gone() {
+    let members: BTreeSet<&str> = GRAPH
+        .members()
+        .map(|package| package.name.as_str())
+        .collect();
+    let planned = BTreeSet::from(["nacre-atls"]);
+    for (name, allowed) in MAY_USE {
+        for name in std::iter::once(name).chain(*allowed) {
+            assert!(
+                members.contains(name) || planned.contains(name),
+                "{name} is no package"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_table_has_no_circle() {
+    // Each line may only name packages of lines that can be emptied before it.
+    let mut settled = BTreeSet::new();
+    let mut open: Vec<_> = MAY_USE.to_vec();
+    while !open.is_empty() {
+        let before = open.len();
+        open.retain(|(name, uses)| {
+            let ready = uses.iter().all(|other| settled.contains(other));
+            if ready {
+                settled.insert(*name);
+            }
+            !ready
+        });
+        assert!(open.len() < before, "a circle among {open:?}");
+    }
+}
+
+#[test]
+fn simulation_is_in_no_program() {
+    for package in GRAPH.members().filter(|package| package.name != SIMULATION) {
+        let name = package.name.as_str();
+        if !TOOLING.contains(&name) {
+            assert!(
+                !GRAPH.ours_linked_by(package).contains(SIMULATION),
+                "{name} links {SIMULATION}"
+            );
+        }
+    }
+}
+
+#[test]
+fn tests_of_a_package_do_not_reach_upwards_without_a_reason() {
+    // Evidence is tested against the simulated issuer, its reasons against their codes;
+    // configuration samples are YAML.
+    let allowed = [
+        ("nacre-attest", "nacre-findings"),
+        ("nacre-attest", "nacre-sim"),
+        ("nacre-fnconfig", "nacre-krm"),
+    ];
+    for package in GRAPH
+        .members()
+        .filter(|package| !TOOLING.contains(&package.name.as_str()))
+    {
+        let name = package.name.as_str();
+        let line = MAY_USE
+            .iter()
+            .find(|(package, _)| *package == name)
+            .map_or(&[][..], |line| line.1);
+        for other in GRAPH.ours_for_tests_of(package) {
+            let known = line.contains(&other) || allowed.contains(&(name, other));
+            assert!(
+                known || PROGRAMS.contains(&name),
+                "tests of {name} use {other}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_function_is_offline_synchronous_and_without_c() {
+    // An async runtime, TLS, HTTP or C code would each widen what a pure function can do.
+    let banned = [
+        "aws-lc-rs",
+        "aws-lc-sys",
+        "cc",
+        "cmake",
+        "h2",
+        "http",
+        "hyper",
+        "mio",
+        "openssl-sys",
+        "quinn",
+        "reqwest",
+        "ring",
+        "rustls",
+        "socket2",
+        "tokio",
+        "tonic",
+        "ureq",
+        "zstd-sys",
+    ];
+    for program in ["nacre-krm-fn", "nacre-post-renderer"] {
+        let linked = built_for(program, "normal");
+        assert!(
+            linked.len() > 10,
+            "{program} is made of {linked:?}: is that all?"
+        );
+        for name in banned {
+            assert!(
+                !linked.contains(name),
+                "{program} links {name}: cargo tree -p {program} -i {name}"
+            );
+        }
+        let built = built_for(program, "normal,build");
+        assert!(
+            !built.contains("cc") && !built.contains("cmake"),
+            "{program} compiles C code"
+        );
+    }
+}
+
+#[test]
+fn banned_packages_are_in_no_program() {
+    let banned = [
+        ("libyml", "unsound, see RUSTSEC-2025-0067"),
+        ("native-tls", "one TLS library: rustls"),
+        ("openssl-sys", "not static, another crypto library"),
+        ("ring", "one crypto library: aws-lc"),
+        ("rsa", "timing side channel, RUSTSEC-2023-0071"),
+        ("serde_yaml", "unmaintained; crates/krm reads YAML"),
+        ("serde_yml", "unsound, see RUSTSEC-2025-0068"),
+    ];
+    for program in [
+        "nacre-cli",
+        "nacre-krm-fn",
+        "nacre-post-renderer",
+        "nacre-attest",
+    ] {
+        let linked = built_for(program, "normal");
+        for (name, reason) in banned {
+            assert!(!linked.contains(name), "{program} links {name}: {reason}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The graph of packages as cargo sees it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+/// The graph for the platform of the images, read once.
+pub(crate) static GRAPH: LazyLock<Graph> = LazyLock::new(Graph::read);
+
+/// Packages and their edges.
+pub(crate) struct Graph {
+    /// By package id.
+    packages: BTreeMap<String, Package>,
+    members: BTreeSet<String>,
+}
+
+/// One package.
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) license: Option<String>,
+    /// What is linked into it: neither build scripts' nor tests' dependencies.
+    normal: BTreeSet<String>,
+    /// What is needed to build it.
+    build: BTreeSet<String>,
+    /// What its tests need on top.
+    dev: BTreeSet<String>,
+}
+
+/// What cargo would build for a package of ours, by name; with the features it would enable. (The
+/// metadata also follow features of packages that are not enabled.)
+pub(crate) fn built_for(package: &str, edges: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--locked",
+            "--prefix=none",
+            "--format={p}",
+            "--edges",
+            edges,
+        ])
+        .args(["--target=x86_64-unknown-linux-gnu", "--package", package])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .filter_map(|line| line.split(' ').next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The root of the work tree.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_path_buf()
+}
+
+impl Graph {
+    fn read() -> Graph {
+        let output = Command::new(env!("CARGO"))
+            .args(["metadata", "--format-version=1", "--locked"])
+            .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let described = list(&metadata["packages"])
+            .iter()
+            .map(|package| (text(&package["id"]), package));
+        let described: BTreeMap<String, &Value> = described.collect();
+        let packages = list(&metadata["resolve"]["nodes"]).iter().map(|node| {
+            let id = text(&node["id"]);
+            let package = Package::new(described[&id], node);
+            (id, package)
+        });
+        Graph {
+            packages: packages.collect(),
+            members: list(&metadata["workspace_members"])
+                .iter()
+                .map(text)
+                .collect(),
+        }
+    }
+
+    /// The packages of this workspace.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Package> {
+        self.members.iter().map(|id| &self.packages[id])
+    }
+
+    /// Our packages that a package links.
+    pub(crate) fn ours_linked_by(&self, package: &Package) -> BTreeSet<&str> {
+        self.ours(&package.normal)
+    }
+
+    /// Our packages that only the tests of a package use.
+    pub(crate) fn ours_for_tests_of(&self, package: &Package) -> BTreeSet<&str> {
+        self.ours(&package.dev)
+    }
+
+    fn ours(&self, ids: &BTreeSet<String>) -> BTreeSet<&str> {
+        ids.iter()
+            .filter(|id| self.members.contains(*id))
+            .map(|id| self.packages[id].name.as_str())
+            .collect()
+    }
+
+    /// Everything that is linked or runs to build the named packages; for each the way to it.
+    pub(crate) fn below(
+        &self,
+        names: &[&str],
+        follow: Follow,
+    ) -> BTreeMap<&str, (&Package, String)> {
+        let mut found: BTreeMap<&str, (&Package, String)> = BTreeMap::new();
+        let start = self
+            .members
+            .iter()
+            .filter(|id| names.contains(&self.packages[*id].name.as_str()));
+        let mut open: Vec<(&String, String)> = start.map(|id| (id, String::new())).collect();
+        assert_eq!(
+            open.len(),
+            names.len(),
+            "not all of {names:?} are packages of the workspace"
+        );
+        while let Some((id, way)) = open.pop() {
+            let package = &self.packages[id];
+            let way = format!("{way} > {}", package.name);
+            if found.insert(id, (package, way.clone())).is_none() {
+                open.extend(package.normal.iter().map(|id| (id, way.clone())));
+                open.extend(package.build.iter().map(|id| (id, way.clone())));
+            }
+        }
+        found
+    }
+}
+
+impl Package {
+    fn new(description: &Value, node: &Value) -> Package {
+        let edges = |wanted: &Value| {
+            let of_kind = |edge: &&Value| {
+                list(&edge["dep_kinds"])
+                    .iter()
+                    .any(|kind| kind["kind"] == *wanted)
+            };
+            list(&node["deps"])
+                .iter()
+                .filter(of_kind)
+                .map(|edge| text(&edge["pkg"]))
+                .collect()
+        };
+        Package {
+            name: text(&description["name"]),
+            version: text(&description["version"]),
+            license: description["license"].as_str().map(str::to_owned),
+            normal: edges(&Value::Null),
+            build: edges(&"build".into()),
+            dev: edges(&"dev".into()),
+        }
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("no text: {value}"))
+        .to_owned()
+}

@@ -1,0 +1,2 @@
+//! Whole flows with the real tools.
+fn main() {}

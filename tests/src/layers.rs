@@ -10,6 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("nacre-krm", &[]),
     ("nacre-manifest", &[]),
     ("nacre-imagelock", &[]),
+    ("nacre-meshconfig", &[]),
     ("nacre-platform", &["nacre-manifest"]),
     ("nacre-fnconfig", &["nacre-imagelock", "nacre-manifest"]),
     (

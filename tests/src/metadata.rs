@@ -121,11 +121,7 @@ impl Graph {
     }
 
     /// Everything that is linked or runs to build the named packages; for each the way to it.
-    pub(crate) fn below(
-        &self,
-        names: &[&str],
-        follow: Follow,
-    ) -> BTreeMap<&str, (&Package, String)> {
+    pub(crate) fn below(&self, names: &[&str]) -> BTreeMap<&str, (&Package, String)> {
         let mut found: BTreeMap<&str, (&Package, String)> = BTreeMap::new();
         let start = self
             .members

@@ -16,15 +16,6 @@ use anyhow::{Context as _, Result};
 use crate::{process, workspace};
 use oci::{File, Image, Layout};
 
-/// How much to build.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Extent {
-    /// The programs of this workspace.
-    Programs,
-    /// Those and what runs in `examples/`.
-    WithExamples,
-}
-
 /// Accounts of every image: container runtimes look up `nobody` by name.
 const PASSWD: &str = "root:x:0:0:root:/:/nonexistent\nnobody:x:65534:65534:nobody:/:/nonexistent\n";
 const NOBODY: &str = "65534:65534";
@@ -45,21 +36,19 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
 /// Images that Nacre injects and whose programs are not part of this workspace yet.
 const STAND_INS: &[&str] = &["coordinator", "initializer", "mesh"];
 
-/// Builds the images and says where they are.
-pub(crate) fn run(extent: Extent) -> Result<()> {
-    let folder = build(extent)?;
-    println!("{}", folder.display());
-    Ok(())
+/// Where everything of this module goes.
+pub(crate) fn folder() -> Result<PathBuf> {
+    Ok(workspace::target()?.join("images"))
 }
 
-/// Builds the images; `target/images` with `context` for Docker and `layout` in the OCI form.
-pub(crate) fn build(extent: Extent) -> Result<PathBuf> {
-    let folder = workspace::target()?.join("images");
-    let programs = programs()?;
+/// Builds the programs and their images: `context` for Docker, `layout` in the OCI form.
+pub(crate) fn build() -> Result<()> {
+    programs()?;
+    let folder = folder()?;
+    let programs = folder_of_programs()?;
     let context = folder.join("context");
     fs::create_dir_all(&context)?;
     fs::write(context.join("passwd"), PASSWD)?;
-
     let mut layout = Layout::create(&folder.join("layout"))?;
     for (name, _, program) in PROGRAMS {
         let binary = programs.join(program);
@@ -68,15 +57,20 @@ pub(crate) fn build(extent: Extent) -> Result<PathBuf> {
         layout.add(&program_image(name, program, fs::read(&binary)?))?;
     }
     injected(&mut layout)?;
-    if extent == Extent::WithExamples {
-        examples::add(&mut layout, &folder.join("examples"))?;
-    }
-    layout.finish()?;
-    Ok(folder)
+    layout.finish()
+}
+
+/// Builds the images that the workloads of `examples/` need, as one OCI layout in `examples/layout`.
+pub(crate) fn build_examples() -> Result<()> {
+    let folder = folder()?.join("examples");
+    let mut layout = Layout::create(&folder.join("layout"))?;
+    injected(&mut layout)?;
+    examples::add(&mut layout, &folder.join("programs"))?;
+    layout.finish()
 }
 
 /// Builds the programs as release archives contain them.
-fn programs() -> Result<PathBuf> {
+fn programs() -> Result<()> {
     let root = workspace::root();
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
     // Paths of this machine have no place in a program that others build as well.
@@ -92,8 +86,7 @@ fn programs() -> Result<PathBuf> {
     for (_, package, _) in PROGRAMS {
         cargo.args(["--package", package]);
     }
-    process::run(cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")))?;
-    folder_of_programs()
+    process::run(cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")))
 }
 
 /// Where the static programs are.

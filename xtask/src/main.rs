@@ -29,7 +29,7 @@ usage: cargo xtask COMMAND
                        or print the variables by which the tests find them
   codegen              write the documents that come from code
   images [--examples]  static programs and their images as OCI layouts in target/images;
-                       --examples adds the images of examples/
+                       --examples: those of the workloads in examples/ instead, to lock them
 ";
 
 fn main() -> ExitCode {
@@ -52,8 +52,8 @@ fn run(arguments: &[String]) -> Result<()> {
         ["tools", "--list"] => tools::list(),
         ["tools", "--env"] => tools::print_environment(),
         ["codegen"] => test::codegen(),
-        ["images"] => images::run(images::Extent::Programs),
-        ["images", "--examples"] => images::run(images::Extent::WithExamples),
+        ["images"] => images::build(),
+        ["images", "--examples"] => images::build_examples(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

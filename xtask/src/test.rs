@@ -64,13 +64,13 @@ fn steps(extent: Extent, report: &mut Report) -> Result<()> {
         tests(&["--package=nacre-tests", "--lib"], &environment),
     )?;
     if whole {
-        let images = report.step("images", || images::build(images::Extent::WithExamples))?;
-        let programs = images::folder_of_programs()?;
+        report.step("images", images::build)?;
+        report.step("images of the examples", images::build_examples)?;
         let docker = report.step("container engine", || docker::start(&environment))?;
         let mut flows = tests(&["--package=nacre-tests", "--test=flows"], &environment);
         flows
-            .env("NACRE_TEST_PROGRAMS", programs)
-            .env("NACRE_TEST_IMAGES", images);
+            .env("NACRE_TEST_PROGRAMS", images::folder_of_programs()?)
+            .env("NACRE_TEST_IMAGES", images::folder()?);
         flows.env("DOCKER_HOST", docker.host());
         report.tests("whole flows with the real tools", flows)?;
     }

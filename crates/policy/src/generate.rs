@@ -17,7 +17,7 @@ use crate::notes::Notes;
 use crate::pod::{self, Role, flag, list, security, text};
 use crate::rules::{DATA_HEAD, RULES};
 use crate::target::ImageDelivery;
-use crate::value::{Rule, Text};
+use crate::value::{IP, Rule, Text};
 use crate::{support, text as layout};
 
 /// Name under which the rules know the sandbox's own container.
@@ -225,6 +225,7 @@ fn data(input: &WorkloadInput<'_>, notes: &mut Notes) -> Value {
     let pod_name = pod::name_pattern(input.kind, input.name);
     let volumes = mounts::volumes(input, notes);
     let mut shared = Shared::default();
+    shared.caps(&BTreeSet::new());
     let mut containers = Map::new();
     containers.insert(PAUSE.to_owned(), pause(input, &mut shared));
     let mut after: Vec<String> = vec![PAUSE.to_owned()];
@@ -389,7 +390,7 @@ impl<'w> Container<'_, 'w> {
         self.security_notes(privileged, notes);
 
         let environment = env::env(input, container, at, entry, notes);
-        let (args, args_re) = arguments(&command(container, entry, &environment), pod_name);
+        let args = arguments(&command(container, entry, &environment), pod_name);
         let user = self.user(entry, notes);
         let Mounts {
             mounts,
@@ -455,21 +456,16 @@ impl<'w> Container<'_, 'w> {
             "sysctl": {},
             "want": {
                 "cwd": working_dir(container, entry),
-                "gid": user.gid,
-                "groups": user.groups,
                 "nnp": !allows_escalation(container, privileged),
                 "pidns": flag(input.pod_spec, "shareProcessNamespace") == Some(true),
                 "tty": flag(container, "tty") == Some(true),
-                "uid": user.uid,
+                "user": [user.uid, user.gid, user.groups],
             },
         });
         if let Some(object) = out.as_object_mut() {
             let mut put = |key: &str, value: Value| {
                 object.insert(key.to_owned(), value);
             };
-            if !args_re.is_empty() {
-                put("args_re", json!(args_re));
-            }
             if logs {
                 put("logs", true.into());
             }
@@ -799,21 +795,25 @@ pub(crate) fn command(container: &Value, entry: Option<&Entry>, env: &Env) -> Ve
     }
 }
 
-/// Arguments with gaps become patterns by index.
-fn arguments(command: &[Text], pod_name: &str) -> (Vec<String>, BTreeMap<String, String>) {
-    let mut patterns = BTreeMap::new();
-    let args = command
+/// Arguments for the rules: texts, and patterns where there are gaps.
+fn arguments(command: &[Text], pod_name: &str) -> Vec<Value> {
+    command
         .iter()
-        .enumerate()
-        .map(|(index, arg)| match arg.rule(pod_name) {
-            Rule::Exact(text) => text,
-            Rule::Rule(rule) => {
-                patterns.insert(index.to_string(), rule);
-                String::new()
-            }
+        .map(|arg| match arg.rule(pod_name) {
+            Rule::Exact(text) => text.into(),
+            Rule::Rule(rule) => json!({"re": anchored(&rule, pod_name)}),
         })
-        .collect();
-    (args, patterns)
+        .collect()
+}
+
+/// Rules about the state as patterns: arguments have no other.
+fn anchored(rule: &str, pod_name: &str) -> String {
+    match rule {
+        "@pod" | "@host" => pod_name.to_owned(),
+        "@uid" => "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$".to_owned(),
+        "@ip" => format!("^{IP}$"),
+        rule => rule.to_owned(),
+    }
 }
 
 /// Commands that probes and lifecycle hooks run in the container.

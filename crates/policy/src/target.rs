@@ -167,10 +167,9 @@ impl Target {
             }],
             "file_size": self.file_size,
             "device_types": self.device_types,
-            "masked_extra": self.masked_extra,
+            "masked_extra": format!("^({})$", self.masked_extra.join("|")),
+            "apparmor": ["", "cri-containerd.apparmor.d"],
             "sysctl": self.sysctls.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
-            "namespaces": ["ipc", "mnt", "uts"],
-            "namespaces_extra": ["cgroup"],
             "cgroup": "^(/kubepods|kubepods|system\\.slice)[a-zA-Z0-9_./:-]*$",
             "carriers": [crate::carrier::AGENT_POLICY, crate::carrier::INIT_DATA],
             "annotations": {

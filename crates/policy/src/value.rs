@@ -25,7 +25,8 @@ pub(crate) enum Free {
     Anything,
 }
 
-const IP: &str = "([0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9a-fA-F:]{2,39})";
+/// An address of either family.
+pub(crate) const IP: &str = "([0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9a-fA-F:]{2,39})";
 
 impl Free {
     /// How the rules are told, if the whole value is this.

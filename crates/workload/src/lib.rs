@@ -29,7 +29,7 @@ pub mod containers;
 pub mod images;
 pub mod inject;
 pub mod kinds;
-pub mod mesh;
+pub use nacre_meshconfig as mesh;
 pub mod names;
 pub mod object;
 pub mod sans;

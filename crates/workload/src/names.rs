@@ -53,8 +53,21 @@ pub const OWN_ANNOTATIONS: [&str; 6] = [
 
 /// Value of [`POD_ROLE`] for the Coordinator.
 pub const ROLE_COORDINATOR: &str = "coordinator";
-/// Value of [`INGRESS`] that switches ingress protection off.
-pub const INGRESS_DISABLED: &str = "DISABLED";
+pub use nacre_meshconfig::{INGRESS_DISABLED, MESH_PORT_MUTUAL, MESH_PORT_SERVER};
+
+/// Image of the initializer that this release injects.
+pub const INITIALIZER_IMAGE: &str = concat!(
+    "ghcr.io/nacre-dev/nacre/initializer:v",
+    env!("CARGO_PKG_VERSION")
+);
+/// Image of the mesh sidecar that this release injects.
+pub const SERVICE_MESH_IMAGE: &str =
+    concat!("ghcr.io/nacre-dev/nacre/mesh:v", env!("CARGO_PKG_VERSION"));
+/// Image of the Coordinator of this release.
+pub const COORDINATOR_IMAGE: &str = concat!(
+    "ghcr.io/nacre-dev/nacre/coordinator:v",
+    env!("CARGO_PKG_VERSION")
+);
 
 /// Prefix of every runtime class in scope, and the placeholder users write.
 pub const RUNTIME_CLASS: &str = "contrast-cc";
@@ -97,9 +110,14 @@ pub const ENV_INBOUND_UDP: &str = "NACRE_MESH_INBOUND_UDP";
 /// `true`, or absent.
 pub const ENV_STRICT_EGRESS: &str = "NACRE_MESH_STRICT_EGRESS";
 
-/// Port of the mesh that asks for a client certificate; inbound TCP is redirected here by default.
-pub const MESH_PORT_MUTUAL: u16 = 15006;
-/// Port of the mesh that does not ask for a client certificate.
-pub const MESH_PORT_SERVER: u16 = 15007;
 /// Name of the container port of the admin interface.
 pub const ADMIN_PORT_NAME: &str = "contrast-admin";
+
+/// Name of the ConfigMap that carries the manifest.
+pub const MANIFEST_CONFIG_MAP: &str = "nacre-manifest";
+/// Key of the manifest in [`MANIFEST_CONFIG_MAP`], and name of the file.
+pub const MANIFEST_KEY: &str = "manifest.json";
+/// File of [`MANIFEST_CONFIG_MAP`] in a kpt package.
+pub const MANIFEST_PATH: &str = "nacre-manifest.yaml";
+/// Pod annotation by which Kata takes another number of vCPUs as the base.
+pub const KATA_DEFAULT_VCPUS: &str = "io.katacontainers.config.hypervisor.default_vcpus";

@@ -86,4 +86,7 @@ codes! {
     FOREIGN_VOLUME = 428, "Volume of another Contrast version",
         "The pod has the volume `contrast-secrets` of newer Contrast versions. Nacre replaces the initializer that filled it.",
         "Read certificates from `/tls-config`, and remove the volume.";
+    GATE_WITHOUT_MESH = 429, "Start gate without mesh",
+        "The workload asks for the start gate but has no mesh sidecar to wait for. Nothing is wrapped.",
+        "Add a mesh annotation, or remove `nacre.dev/start-gate`.";
 }

@@ -1,0 +1,233 @@
+//! Stage 7: the manifest, and the item that carries it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nacre_findings::{Code, Finding, Severity, codes::generate as codes};
+use nacre_fnconfig::{Confidential, ManifestOutput};
+use nacre_krm::Path;
+use nacre_manifest::{
+    Manifest, PolicyEntry, PolicyHash, Profile, ReferenceValues, Role, SnpReference, Strictness,
+};
+use nacre_workload::names::{MANIFEST_CONFIG_MAP, MANIFEST_KEY, MANIFEST_PATH};
+use serde_json::{Map, Value, json};
+
+use crate::coordinator;
+use crate::options::Options;
+use crate::place::Place;
+use crate::stage::Finished;
+
+/// The manifest of the finished workloads.
+pub(crate) fn build(
+    finished: &[Finished<'_>],
+    options: &Options<'_>,
+    findings: &mut Vec<Finding>,
+) -> Manifest {
+    let config = options.config;
+    let mut settled = BTreeSet::new();
+    let mut policies = BTreeMap::new();
+    for workload in finished {
+        let Some(made) = &workload.made else { continue };
+        let entry = PolicyEntry {
+            workload_secret_id: made.secret_id.clone(),
+            role: workload.coordinator.then_some(Role::Coordinator),
+            profile: (made.profile != Profile::Strict).then_some(made.profile),
+            platforms: vec![made.platform.name.clone()],
+            ..PolicyEntry::new(workload.identity.clone(), made.sans.clone())
+        };
+        if made.secret_id.is_some() {
+            settled.insert(made.carried.hash);
+        }
+        let earlier: Option<PolicyEntry> = policies.insert(made.carried.hash, entry);
+        if let Some(other) = earlier
+            .and_then(|e| e.identity)
+            .filter(|id| *id != workload.identity)
+        {
+            findings.push(
+                Finding::error(
+                    codes::POLICY_SHARED,
+                    format!("{} and {other} have the same policy", workload.identity),
+                )
+                .help("rename one of them")
+                .at(workload.place.locate("metadata.name")),
+            );
+        }
+    }
+    let mut snp = coordinator::reference_values(&coordinator::sizes(finished.iter()), options);
+    if !finished.iter().any(|workload| workload.coordinator) {
+        coordinators_apart(options, &mut policies, &mut snp);
+    }
+    let mut manifest = Manifest {
+        trust_domain: config.trust_domain.clone(),
+        policies,
+        reference_values: ReferenceValues { snp },
+        workload_owner_key_digests: config.workload_owners.clone(),
+        seedshare_owner_pub_keys: config.seedshare_owners.clone(),
+        update_threshold: config.update_threshold,
+        recovery_threshold: config.recovery_threshold,
+        coordinator_replicas: config.coordinator_replicas,
+        peer_recovery: config.peer_recovery,
+        allow_any_chip: config.allow_any_chip,
+        ca_overlap: config.ca_overlap,
+        allow_unattested_coordinator: config.allow_unattested_coordinator,
+        insecure_unbound_first_set: config.insecure_unbound_first_set,
+        test_root: None,
+    };
+    owners(config, findings);
+    unused_sans(config, finished, findings);
+    if let Some(previous) = options.previous {
+        for edit in manifest.carry_from(previous, &settled) {
+            findings.push(
+                Finding::info(codes::CARRIED_EDIT, edit.to_string())
+                    .help("write it into the configuration to make it last")
+                    .field(edit.path),
+            );
+        }
+    }
+    problems(&manifest, config, findings);
+    manifest
+}
+
+/// Coordinators that the configuration names by hash.
+fn coordinators_apart(
+    options: &Options<'_>,
+    policies: &mut BTreeMap<PolicyHash, PolicyEntry>,
+    snp: &mut Vec<SnpReference>,
+) {
+    let coordinator = &options.config.coordinator;
+    if coordinator.policy_hashes.is_empty() {
+        return;
+    }
+    for hash in &coordinator.policy_hashes {
+        policies.entry(*hash).or_insert_with(|| PolicyEntry {
+            sans: vec![coordinator.host.clone(), "*".to_owned()],
+            role: Some(Role::Coordinator),
+            ..PolicyEntry::default()
+        });
+    }
+    for set in coordinator::apart(options) {
+        let known = snp
+            .iter()
+            .any(|s| s.key() == set.key() && s.trusted_measurement == set.trusted_measurement);
+        if !known {
+            snp.push(set);
+        }
+    }
+}
+
+fn owners(config: &Confidential, findings: &mut Vec<Finding>) {
+    if config.workload_owners.is_empty() && !config.disable_updates {
+        findings.push(
+            Finding::error(
+                codes::OWNERS_MISSING,
+                "nobody is named who may replace the manifest",
+            )
+            .help(
+                "run `nacre init`, which makes owner keys and writes them into the configuration, \
+                     or set disableUpdates: true",
+            ),
+        );
+    }
+}
+
+fn unused_sans(config: &Confidential, finished: &[Finished<'_>], findings: &mut Vec<Finding>) {
+    let known: BTreeSet<_> = finished.iter().map(|workload| &workload.identity).collect();
+    for identity in config
+        .sans
+        .keys()
+        .filter(|identity| !known.contains(identity))
+    {
+        findings.push(
+            Finding::warning(
+                codes::SANS_UNUSED,
+                format!("sans in the configuration names {identity}, which is not selected"),
+            )
+            .help("write <namespace>/<Kind>/<name> of a selected workload"),
+        );
+    }
+}
+
+fn problems(manifest: &Manifest, config: &Confidential, findings: &mut Vec<Finding>) {
+    let strictness = match config.strict {
+        true => Strictness::Strict,
+        false => Strictness::Lenient,
+    };
+    for problem in manifest.validate(strictness) {
+        let severity = match problem.severity {
+            nacre_manifest::Severity::Error => Severity::Error,
+            nacre_manifest::Severity::Warning => Severity::Warning,
+        };
+        let code = Code::new(problem.kind.code());
+        let mut finding = Finding::new(code, severity, problem.to_string()).field(problem.path);
+        if let Some(info) = code.info() {
+            finding = finding.help(info.fix);
+        }
+        findings.push(finding);
+    }
+}
+
+/// The manifest as an item: the new value of the one that is there, or a new one.
+pub(crate) fn item(
+    manifest: &Manifest,
+    config: &Confidential,
+    old: Option<&Place<'_>>,
+) -> Option<Value> {
+    let settings = &config.manifest;
+    let old = old.and_then(|place| place.value(&Path::root()));
+    let old_kind = old
+        .as_ref()
+        .and_then(|o| o.get("kind")?.as_str().map(str::to_owned));
+    let old_kind = old_kind.as_deref();
+    match settings.output {
+        ManifestOutput::None => None,
+        ManifestOutput::Json => {
+            let path = settings.path.as_deref().unwrap_or(MANIFEST_KEY);
+            let annotations = annotations(path, true);
+            let mut value = manifest.to_object(MANIFEST_CONFIG_MAP, &annotations);
+            if let (Some(nacre_manifest::KIND), Some(metadata)) =
+                (old_kind, old.as_ref().and_then(|o| o.get("metadata")))
+                && let Some(map) = value.as_object_mut()
+            {
+                map.insert("metadata".to_owned(), metadata.clone());
+            }
+            Some(value)
+        }
+        ManifestOutput::ConfigMap => {
+            let text = String::from_utf8(manifest.to_bytes()).unwrap_or_default();
+            if let (Some("ConfigMap"), Some(mut value)) = (old_kind, old) {
+                let data = value.get_mut("data").and_then(Value::as_object_mut);
+                if let Some(data) = data {
+                    data.insert(MANIFEST_KEY.to_owned(), Value::from(text));
+                }
+                return Some(value);
+            }
+            let path = settings.path.as_deref().unwrap_or(MANIFEST_PATH);
+            let mut metadata = Map::new();
+            metadata.insert("name".to_owned(), json!(MANIFEST_CONFIG_MAP));
+            if let (true, Some(namespace)) = (settings.emit_config_map, &config.namespace) {
+                metadata.insert("namespace".to_owned(), json!(namespace));
+            }
+            let annotations = annotations(path, !settings.emit_config_map);
+            metadata.insert("annotations".to_owned(), json!(annotations));
+            Some(json!({
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": metadata,
+                "data": {MANIFEST_KEY: text},
+            }))
+        }
+    }
+}
+
+/// New items need path and index in both spellings; kpt gives them odd file names otherwise.
+fn annotations(path: &str, local: bool) -> BTreeMap<String, String> {
+    let mut annotations = BTreeMap::new();
+    let mut put = |key: &str, value: &str| annotations.insert(key.to_owned(), value.to_owned());
+    if local {
+        put("config.kubernetes.io/local-config", "true");
+    }
+    for prefix in ["config.kubernetes.io", "internal.config.kubernetes.io"] {
+        put(&format!("{prefix}/path"), path);
+        put(&format!("{prefix}/index"), "0");
+    }
+    annotations
+}

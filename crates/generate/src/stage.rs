@@ -1,0 +1,504 @@
+//! Stages 2 to 6 for one workload: inject, pin, runtime class, policy, annotate.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use nacre_findings::{Code, Finding, Severity, codes::generate as codes, codes::workload};
+use nacre_imagelock::{Entry, ImageLock, ImageReference, LookupError};
+use nacre_manifest::Identity;
+use nacre_platform::{EvidenceReach, ImageDelivery, Platform};
+use nacre_policy::{Carried, Carrier, Injected, Profile, Target, WorkloadInput};
+use nacre_workload::inject::{Argv, CoordinatorLink, Injection, MeshSettings};
+use nacre_workload::mesh::{Peer, PeerRule};
+use nacre_workload::names::{CERTS_VOLUME, INITIALIZER, KATA_DEFAULT_VCPUS, SERVICE_MESH};
+use nacre_workload::{checks, images, inject, object, sans, vcpus};
+use serde_json::Value;
+
+use crate::catalogue::Catalogue;
+use crate::options::Options;
+use crate::place::Place;
+use crate::resolve::Found;
+use crate::workload::Workload;
+
+/// What every workload is made with.
+pub(crate) struct Context<'c, 'a> {
+    pub(crate) options: &'c Options<'a>,
+    pub(crate) catalogue: &'c Catalogue<'a>,
+    pub(crate) initializer_image: &'c str,
+    pub(crate) mesh_image: &'c str,
+    /// Workloads behind each Service, by namespace and name; the Coordinator is not among them.
+    pub(crate) behind: &'c BTreeMap<(String, String), BTreeSet<Identity>>,
+}
+
+/// A workload after all stages.
+pub(crate) struct Finished<'a> {
+    pub(crate) place: Place<'a>,
+    pub(crate) identity: Identity,
+    pub(crate) value: Value,
+    pub(crate) coordinator: bool,
+    pub(crate) made: Option<Made>,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// What an error keeps from being made.
+pub(crate) struct Made {
+    pub(crate) carried: Carried,
+    pub(crate) text: String,
+    pub(crate) profile: Profile,
+    pub(crate) platform: &'static Platform,
+    pub(crate) vcpus: u32,
+    pub(crate) sans: Vec<String>,
+    pub(crate) secret_id: Option<String>,
+}
+
+impl Context<'_, '_> {
+    /// The Coordinator: owners instead of initializer and mesh.
+    pub(crate) fn coordinator<'a>(&self, mut workload: Workload<'a>) -> Finished<'a> {
+        let mut findings = Vec::new();
+        if !workload.is_broken() {
+            let config = self.options.config;
+            let digests: Vec<_> = match config.insecure_unbound_first_set {
+                true => Vec::new(),
+                false => config
+                    .workload_owners
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+            };
+            if digests.is_empty() && !config.insecure_unbound_first_set {
+                findings.push(
+                    Finding::error(
+                        codes::COORDINATOR_UNBOUND,
+                        "nobody is named who may set this Coordinator's first manifest",
+                    )
+                    .help(
+                        "give workloadOwners in the configuration (`nacre init` makes keys), or accept \
+                         it with insecureUnboundFirstSet: true",
+                    )
+                    .field(workload.spec_field.clone()),
+                );
+            }
+            let (path, field) = (workload.path, &workload.spec_field);
+            if let Some(spec) = path.pod_spec_mut(&mut workload.object) {
+                let bound = inject::bind_owners(spec, field, config.update_threshold, &digests);
+                findings.extend(bound.err().map(|finding| *finding));
+            }
+        }
+        self.finish(workload, findings, None)
+    }
+
+    /// Everybody else.
+    pub(crate) fn workload<'a>(
+        &self,
+        mut workload: Workload<'a>,
+        link: &CoordinatorLink,
+    ) -> Finished<'a> {
+        if workload.is_broken() {
+            return self.finish(workload, Vec::new(), None);
+        }
+        let mut findings = Vec::new();
+        let config = self.options.config;
+        let initializer = !config.skip_initializer && !workload.annotations.skip_initializer;
+        let mut settings = None;
+        if workload.annotations.wants_mesh() && !config.skip_service_mesh {
+            match inject::mesh_settings(&workload.annotations, config.trust_domain.as_str()) {
+                Ok(mut mesh) => {
+                    self.default_peers(&workload.identity, &mut mesh);
+                    settings = Some(mesh);
+                }
+                Err(errors) => findings.extend(errors),
+            }
+        }
+        let injection = Injection {
+            initializer_image: initializer.then_some(self.initializer_image),
+            mesh: settings.as_ref().map(|mesh| (self.mesh_image, mesh)),
+            coordinator: link,
+        };
+        let (path, field) = (workload.path, workload.spec_field.clone());
+        if let Some(spec) = path.pod_spec_mut(&mut workload.object) {
+            findings.extend(injection.apply(spec, &field));
+            if let Some(mesh) = &settings {
+                findings.extend(checks::mesh_pod(spec, &field, mesh));
+            }
+        }
+        self.start_gate(&mut workload, settings.is_some(), &mut findings);
+        self.finish(workload, findings, settings.as_ref())
+    }
+
+    /// An egress entry to a Service of the rendered set expects the workloads behind it, unless the
+    /// user says whom to expect (SECURITY-DESIGN 18: SPIFFE ids, never hashes of the same set).
+    fn default_peers(&self, identity: &Identity, mesh: &mut MeshSettings) {
+        let Some((_, egress)) = &mesh.egress else {
+            return;
+        };
+        for entry in &egress.entries {
+            if mesh.egress_peer.rule(&entry.name).is_some() {
+                continue;
+            }
+            let service = self
+                .catalogue
+                .services
+                .index
+                .by_host(&entry.host, &identity.namespace);
+            let behind =
+                service.and_then(|s| self.behind.get(&(s.namespace.clone(), s.name.clone())));
+            if let Some(behind) = behind.filter(|behind| !behind.is_empty()) {
+                let peers = behind.iter().map(|id| Peer::Identity(id.to_string()));
+                let rule = PeerRule::new(&entry.name, peers.collect());
+                mesh.egress_peer.rules.push(rule);
+            }
+        }
+    }
+
+    /// SECURITY-DESIGN 23.
+    fn start_gate(&self, workload: &mut Workload<'_>, mesh: bool, findings: &mut Vec<Finding>) {
+        let config = self.options.config;
+        let asked = workload.annotations.start_gate.as_ref();
+        let wanted = asked.map_or(config.start_gate, |gate| gate.value);
+        if !mesh {
+            if let Some(gate) = asked.filter(|gate| gate.value) {
+                findings.push(
+                    Finding::warning(
+                        workload::GATE_WITHOUT_MESH,
+                        "the start gate has no mesh to wait for",
+                    )
+                    .help("nothing is wrapped; add a mesh annotation")
+                    .field(gate.field.clone()),
+                );
+            }
+            return;
+        }
+        let field = workload.spec_field.clone();
+        let guest_drops = workload.platform.is_some_and(|p| p.data.guest_default_deny);
+        if wanted {
+            let lock = self.options.lock;
+            let argv = |image: &str| {
+                let entry = lock.lookup(image).ok()?;
+                Some(Argv {
+                    entrypoint: &entry.config.entrypoint,
+                    cmd: &entry.config.cmd,
+                })
+            };
+            if let Some(spec) = workload.path.pod_spec_mut(&mut workload.object) {
+                findings.extend(inject::wrap_in_gate(spec, &field, &argv));
+            }
+        } else if !guest_drops {
+            let severity = match config.strict {
+                true => Severity::Error,
+                false => Severity::Warning,
+            };
+            let finding = Finding::new(
+                workload::START_GATE_MISSING,
+                severity,
+                "the app can be reached before the mesh protects it",
+            );
+            findings.push(
+                finding
+                    .help(
+                        "set startGate: true in the configuration, or annotate the pod template with \
+                         nacre.dev/start-gate: \"true\"",
+                    )
+                    .field(field),
+            );
+        }
+    }
+
+    /// Pin, runtime class, policy, annotate.
+    fn finish<'a>(
+        &self,
+        mut workload: Workload<'a>,
+        mut findings: Vec<Finding>,
+        mesh: Option<&MeshSettings>,
+    ) -> Finished<'a> {
+        let mut made = None;
+        if let (false, Some(platform)) = (workload.is_broken(), workload.platform) {
+            self.pin(&mut workload, &mut findings);
+            self.runtime_class(&mut workload, platform, &mut findings);
+            if !nacre_findings::has_errors(&findings) {
+                made = self.policy(&mut workload, platform, mesh, &mut findings);
+            }
+        }
+        let locator = workload.locator();
+        let spec = workload.path.pod_spec(&workload.object);
+        let located = findings.into_iter().map(|f| locator.locate(f, spec));
+        let located: Vec<_> = located.collect();
+        workload.findings.extend(located);
+        Finished {
+            coordinator: workload.annotations.coordinator,
+            place: workload.place,
+            identity: workload.identity,
+            value: workload.object,
+            made,
+            findings: workload.findings,
+        }
+    }
+
+    fn pin(&self, workload: &mut Workload<'_>, findings: &mut Vec<Finding>) {
+        let lock = self.options.lock;
+        if let Some(spec) = workload.path.pod_spec_mut(&mut workload.object) {
+            findings.extend(images::pin(spec, &workload.spec_field, |image| {
+                pinned(lock, image)
+            }));
+        }
+    }
+
+    fn runtime_class(
+        &self,
+        workload: &mut Workload<'_>,
+        platform: &'static Platform,
+        findings: &mut Vec<Finding>,
+    ) {
+        if platform.data.evidence.reach == EvidenceReach::Injected {
+            findings.push(
+                Finding::error(
+                    codes::PLATFORM_UNSUPPORTED,
+                    format!(
+                        "{} hands reports only to containers that get a device",
+                        platform.name
+                    ),
+                )
+                .help("use another platform")
+                .field(format!("{}.runtimeClassName", workload.spec_field)),
+            );
+        }
+        let field = &workload.spec_field;
+        if let Some(spec) = workload.path.pod_spec_mut(&mut workload.object) {
+            findings.extend(checks::pull_secrets(spec, field, delivery_help(platform)));
+            if let Some(spec) = spec.as_object_mut() {
+                let name = Value::from(platform.runtime_class_name());
+                spec.insert("runtimeClassName".to_owned(), name);
+            }
+        }
+    }
+
+    fn policy(
+        &self,
+        workload: &mut Workload<'_>,
+        platform: &'static Platform,
+        mesh: Option<&MeshSettings>,
+        findings: &mut Vec<Finding>,
+    ) -> Option<Made> {
+        let config = self.options.config;
+        let template = workload.path.template(&workload.object)?;
+        let spec = template.get("spec")?;
+        let target = match target(config.policy.target.as_deref(), platform) {
+            Ok(target) => target,
+            Err(finding) => {
+                findings.push(finding);
+                return None;
+            }
+        };
+        let vcpus = self.vcpus(template, workload, platform, findings)?;
+        let names = self.sans(workload, findings)?;
+
+        let (identity, catalogue) = (&workload.identity, self.catalogue);
+        let ambiguous: RefCell<BTreeSet<String>> = RefCell::default();
+        let entries = |image: &str| -> Option<&Entry> { self.options.lock.lookup(image).ok() };
+        let config_maps = |name: &str| -> Option<&Value> {
+            match catalogue.config_maps.find(&identity.namespace, name) {
+                Found::Nothing => None,
+                Found::One(index) => catalogue.config_maps.value(index),
+                Found::Several(index, _) => {
+                    ambiguous.borrow_mut().insert(name.to_owned());
+                    catalogue.config_maps.value(index)
+                }
+            }
+        };
+        let secret_keys = |name: &str| catalogue.secrets.secret_keys(&identity.namespace, name);
+        let claims = claim_templates(&workload.object);
+        let has = |name: &str| {
+            let init = spec.get("initContainers").and_then(Value::as_array);
+            init.into_iter()
+                .flatten()
+                .any(|c| c.get("name").and_then(Value::as_str) == Some(name))
+        };
+        let evidence = &platform.data.evidence;
+        let sources: Vec<&str> = [&evidence.device, &evidence.path]
+            .into_iter()
+            .filter_map(|s| s.as_deref())
+            .collect();
+        let who = (
+            workload.resource.api_version.as_str(),
+            workload.resource.kind.as_str(),
+            workload.resource.name.as_str(),
+        );
+        let null = Value::Null;
+        let metadata = template.get("metadata").unwrap_or(&null);
+        let mut input = WorkloadInput::new(who, metadata, spec, target);
+        input.namespace = Some(&identity.namespace);
+        input.pod_spec_path = &workload.spec_field;
+        input.volume_claim_templates = &claims;
+        input.images = &entries;
+        input.config_maps = &config_maps;
+        input.secret_keys = &secret_keys;
+        input.services = catalogue.services.of(&identity.namespace);
+        input.profile = config.policy.profile;
+        input.allow_secret_env = &config.policy.allow_secret_env;
+        input.injected = Injected {
+            initializer: has(INITIALIZER).then_some(INITIALIZER),
+            mesh: (mesh.is_some() || has(SERVICE_MESH)).then_some(SERVICE_MESH),
+            coordinator: workload.annotations.coordinator,
+            report_sources: &sources,
+            guest_memory_volumes: &[CERTS_VOLUME],
+        };
+        let policy = match nacre_policy::generate(&input) {
+            Ok(policy) => policy,
+            Err(errors) => {
+                findings.extend(errors);
+                return None;
+            }
+        };
+        if self.options.self_check
+            && let Err(finding) = nacre_policy::self_check(&policy, &input)
+        {
+            findings.push(finding);
+            return None;
+        }
+        let profile = policy.profile;
+        let carried = policy.carrier(carrier(platform.data.carrier));
+        findings.extend(policy.findings);
+        for name in ambiguous.into_inner() {
+            findings.push(
+                Finding::error(
+                    codes::AMBIGUOUS_REFERENCE,
+                    format!("there are two different ConfigMaps named {name}"),
+                )
+                .help("keep one of them")
+                .field(workload.spec_field.clone()),
+            );
+        }
+        let template = workload.path.template_mut(&mut workload.object)?;
+        annotate(template, &carried);
+        Some(Made {
+            carried,
+            text: policy.text,
+            profile,
+            platform,
+            vcpus,
+            sans: names,
+            secret_id: workload
+                .annotations
+                .workload_secret_id
+                .as_ref()
+                .map(|id| id.value.clone()),
+        })
+    }
+
+    fn vcpus(
+        &self,
+        template: &Value,
+        workload: &Workload<'_>,
+        platform: &Platform,
+        findings: &mut Vec<Finding>,
+    ) -> Option<u32> {
+        let vm = &platform.data.vm;
+        let annotated = object::annotations(template)
+            .and_then(|map| map.get(KATA_DEFAULT_VCPUS)?.as_str()?.parse().ok());
+        let base = annotated.unwrap_or(vm.default_vcpus);
+        if !vm.static_sizing {
+            return Some(base);
+        }
+        match vcpus::vcpus(template.get("spec")?, &workload.spec_field, base) {
+            Ok(count) => Some(count),
+            Err(finding) => {
+                findings.push(*finding);
+                None
+            }
+        }
+    }
+
+    fn sans(&self, workload: &Workload<'_>, findings: &mut Vec<Finding>) -> Option<Vec<String>> {
+        let config = self.options.config;
+        let services = workload.services(&self.catalogue.services);
+        let names = sans::Names {
+            workload: &workload.identity.name,
+            services: &services,
+            annotation: workload.annotations.sans.as_ref(),
+            configured: config
+                .sans
+                .get(&workload.identity)
+                .map_or(&[], Vec::as_slice),
+            trust_domain: config.trust_domain.as_str(),
+        };
+        names
+            .collect()
+            .map_err(|errors| findings.extend(errors))
+            .ok()
+    }
+}
+
+/// The reference with the digest of the lock, if it is not what stands there already.
+fn pinned(lock: &ImageLock, image: &str) -> Result<Option<String>, Finding> {
+    let refused = |error: LookupError| {
+        Finding::error(Code::new(error.code()), error.to_string()).help(error.help())
+    };
+    let entry = lock.lookup(image).map_err(refused)?;
+    let reference = ImageReference::parse(image).map_err(|error| refused(error.into()))?;
+    Ok((reference.digest() != Some(&entry.digest)).then(|| reference.pinned(&entry.digest)))
+}
+
+/// How guests of a platform get credentials for private images.
+fn delivery_help(platform: &Platform) -> &'static str {
+    match platform.data.image_delivery {
+        ImageDelivery::GuestPull => {
+            "the guest pulls images itself: configure credentials in the guest's own image puller, \
+             or mirror private images to a registry that the guest can read without"
+        }
+        ImageDelivery::Tardev => {
+            "the host fetches the layers and the guest checks their dm-verity roots, so the \
+             credentials are the node's; keep imagePullSecrets for the kubelet"
+        }
+    }
+}
+
+fn carrier(carrier: nacre_platform::Carrier) -> Carrier {
+    match carrier {
+        nacre_platform::Carrier::AgentPolicy => Carrier::AgentPolicy,
+        nacre_platform::Carrier::InitData => Carrier::InitData,
+    }
+}
+
+fn target(name: Option<&str>, platform: &Platform) -> Result<&'static Target, Finding> {
+    let delivery = match platform.data.image_delivery {
+        ImageDelivery::GuestPull => nacre_policy::target::ImageDelivery::GuestPull,
+        ImageDelivery::Tardev => nacre_policy::target::ImageDelivery::Tardev,
+    };
+    let Some(name) = name else {
+        return Ok(Target::default_for(delivery));
+    };
+    let found = Target::find(name).filter(|target| target.image_delivery == delivery);
+    found.ok_or_else(|| {
+        let fitting = nacre_policy::target::TARGETS
+            .iter()
+            .filter(|t| t.image_delivery == delivery);
+        let names: Vec<_> = fitting.map(|t| t.name).collect();
+        Finding::error(
+            codes::TARGET_UNKNOWN,
+            format!(
+                "policy.target {name:?} is not known for platform {}",
+                platform.name
+            ),
+        )
+        .help(format!("use {}", names.join(" or ")))
+    })
+}
+
+/// Names of a StatefulSet's claims.
+fn claim_templates(object: &Value) -> Vec<String> {
+    let templates = object
+        .get("spec")
+        .and_then(|spec| spec.get("volumeClaimTemplates"))
+        .and_then(Value::as_array);
+    let name = |template: &Value| Some(template.get("metadata")?.get("name")?.as_str()?.to_owned());
+    templates.into_iter().flatten().filter_map(name).collect()
+}
+
+/// Writes the policy into the pod template; one that another carrier left is taken away.
+fn annotate(template: &mut Value, carried: &Carried) {
+    for other in [Carrier::AgentPolicy, Carrier::InitData] {
+        if other.annotation_key() != carried.annotation_key {
+            object::remove_annotation(template, other.annotation_key());
+        }
+    }
+    object::set_annotation(template, carried.annotation_key, &carried.annotation_value);
+}

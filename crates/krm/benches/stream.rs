@@ -48,7 +48,10 @@ fn main() {
     row("parse, inject, print, checked", megabytes, single, kyaml);
     let double = median(runs, || edit(&text, 2, Document::rewrite));
     row("the same with two threads", megabytes, double, kyaml);
-    println!("two threads against one: {:.2}", single.as_secs_f64() / double.as_secs_f64());
+    println!(
+        "two threads against one: {:.2}",
+        single.as_secs_f64() / double.as_secs_f64()
+    );
     if let Some(peak) = peak_memory() {
         println!("peak memory of this program: {peak} MB");
     }
@@ -71,7 +74,10 @@ fn row(what: &str, megabytes: f64, time: Duration, base: Option<Duration>) {
     let ratio = base.map_or(String::new(), |base| {
         format!("{:6.2} x kyaml", base.as_secs_f64() / time.as_secs_f64())
     });
-    println!("{what:<34} {:8.1} ms {speed:7.1} MB/s {ratio}", time.as_secs_f64() * 1e3);
+    println!(
+        "{what:<34} {:8.1} ms {speed:7.1} MB/s {ratio}",
+        time.as_secs_f64() * 1e3
+    );
 }
 
 fn kyaml(program: &str, text: &str) {
@@ -81,7 +87,12 @@ fn kyaml(program: &str, text: &str) {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
     assert!(child.wait().unwrap().success());
 }
 
@@ -95,9 +106,14 @@ fn edit(text: &str, threads: usize, rewrite: Rewrite) {
     let rewritten: Vec<String> = std::thread::scope(|scope| {
         let workers: Vec<_> = documents
             .chunks(share)
-            .map(|part| scope.spawn(move || part.iter().map(|d| inject(d, rewrite)).collect::<Vec<_>>()))
+            .map(|part| {
+                scope.spawn(move || part.iter().map(|d| inject(d, rewrite)).collect::<Vec<_>>())
+            })
             .collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap())
+            .collect()
     });
     let rewritten = rewritten.into_iter().enumerate().collect();
     let output = stream.render(&rewritten, &[]);
@@ -118,7 +134,10 @@ fn inject(document: &Document, rewrite: Rewrite) -> String {
     let volumes = spec["volumes"].as_array_mut().unwrap();
     volumes.push(json!({"name": "certs", "emptyDir": {}}));
     let init = json!({"name": "initializer", "image": "registry.example.com/initializer:v1", "volumeMounts": [{"name": "certs", "mountPath": "/certs"}]});
-    spec["initContainers"].as_array_mut().unwrap().insert(0, init);
+    spec["initContainers"]
+        .as_array_mut()
+        .unwrap()
+        .insert(0, init);
     rewrite(document, &[(root, value)]).unwrap()
 }
 

@@ -171,13 +171,25 @@ pub enum Error {
         /// [`Limits::documents`](crate::Limits::documents).
         limit: usize,
     },
-    /// A character YAML does not allow, such as NUL.
-    #[error("{at}: control character U+{character:04X} is not allowed in YAML")]
-    Control {
+    /// A character that YAML does not allow, such as NUL, or that only some readers take for the
+    /// end of a line: what is a comment to one would be a field to the other.
+    #[error(
+        "{at}: character U+{character:04X} is not allowed: tools read it differently, or not at all"
+    )]
+    Character {
         /// The character.
         at: Position,
         /// Its code point.
         character: u32,
+    },
+    /// A line that starts like a document marker and is none: kubectl cuts the text there, YAML
+    /// does not.
+    #[error(
+        "{at}: a line that starts with `---` must be a document marker; kubectl takes it for one, other tools do not"
+    )]
+    Separator {
+        /// The line.
+        at: Position,
     },
     /// A ResourceList of a version nobody defined.
     #[error(
@@ -237,7 +249,8 @@ impl Error {
             Self::Depth { .. } => 112,
             Self::Size { .. } => 113,
             Self::Documents { .. } => 114,
-            Self::Control { .. } => 115,
+            Self::Character { .. } => 115,
+            Self::Separator { .. } => 116,
             Self::ListVersion { .. } => 120,
             Self::ListShape { .. } => 121,
             Self::Target { .. } => 130,
@@ -261,7 +274,8 @@ impl Error {
             | Self::Expansion { at, .. }
             | Self::Depth { at, .. }
             | Self::Documents { at, .. }
-            | Self::Control { at, .. }
+            | Self::Character { at, .. }
+            | Self::Separator { at }
             | Self::ListVersion { at, .. }
             | Self::ListShape { at, .. }
             | Self::Target { at, .. }

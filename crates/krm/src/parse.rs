@@ -79,10 +79,12 @@ fn syntax_error(text: &str, offset: usize, kind: &ErrorKind, limits: &Limits) ->
             limit: limits.depth,
         },
         _ if line_has_template(text, offset) => Error::Template { at },
-        ErrorKind::UnexpectedCharacter { character } if character.is_control() => Error::Control {
-            at,
-            character: u32::from(*character),
-        },
+        ErrorKind::UnexpectedCharacter { character } if character.is_control() => {
+            Error::Character {
+                at,
+                character: u32::from(*character),
+            }
+        }
         ErrorKind::TabNotAllowed
         | ErrorKind::TabInBlockIndentation
         | ErrorKind::TabInIndentation
@@ -224,7 +226,7 @@ impl<'t> Builder<'t> {
                 let at = self.empty_place(start, anchor != 0 || tag.is_some());
                 (at, at)
             }
-            Kind::Literal | Kind::Folded => (self.header(start), end),
+            Kind::Literal | Kind::Folded => (self.header(start), self.scalar_end(end)),
             _ => (start, end),
         };
         self.last = widen(end);
@@ -461,7 +463,8 @@ impl<'t> Builder<'t> {
 
     fn set_tag(&mut self, id: Id, tag: Option<&granit_parser::Tag>, span: &Span) {
         let Some(tag) = tag else { return };
-        let kind = match tag.core_suffix() {
+        let suffix = tag.suffix_in_namespace("tag:yaml.org,2002:");
+        let kind = match suffix.as_deref() {
             Some("str") => TagKind::Str,
             Some("int") => TagKind::Int,
             Some("float") => TagKind::Float,
@@ -527,6 +530,18 @@ impl<'t> Builder<'t> {
                 b':' | b'-' | b'?' => at += 1,
                 _ => return content,
             }
+        }
+    }
+
+    /// The start of a line behind a block scalar; the parser may go on over the next line's
+    /// indentation.
+    fn scalar_end(&self, named: u32) -> u32 {
+        let end = widen(named);
+        let start = gap::line_start(self.text, end);
+        let indentation = self.text.get(start..end).unwrap_or_default();
+        match indentation.bytes().all(|b| b == b' ') {
+            true => u32::try_from(start).unwrap_or(named),
+            false => named,
         }
     }
 

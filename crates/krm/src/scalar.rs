@@ -1,6 +1,8 @@
 //! What a plain scalar means to kubectl and the API server's clients (sigs.k8s.io/yaml: YAML 1.1
 //! words, Go number syntax), and which strings no reader takes for anything else.
 
+use std::borrow::Cow;
+
 use serde_json::{Number, Value};
 
 /// A plain scalar, resolved.
@@ -27,7 +29,9 @@ pub(crate) fn resolve(text: &str) -> Scalar {
         }
         Some(b'.') => match text {
             ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN" => Scalar::NotJson,
-            _ => float(text).unwrap_or(Scalar::Text),
+            _ => separated(text)
+                .and_then(|text| float(&text))
+                .unwrap_or(Scalar::Text),
         },
         Some(b'0'..=b'9' | b'+' | b'-') => number(text),
         Some(_) => Scalar::Text,
@@ -71,6 +75,23 @@ fn number(text: &str) -> Scalar {
     integer(plain)
         .or_else(|| float(plain))
         .unwrap_or(Scalar::Text)
+}
+
+/// A text without its underscores, each of which must stand between digits.
+fn separated(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('_') {
+        return Some(Cow::Borrowed(text));
+    }
+    let digit = |b: Option<&u8>| b.is_some_and(u8::is_ascii_digit);
+    let bytes = text.as_bytes();
+    let fits = bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, b)| **b == b'_')
+        .all(|(i, _)| {
+            digit(i.checked_sub(1).and_then(|i| bytes.get(i))) && digit(bytes.get(i + 1))
+        });
+    fits.then(|| Cow::Owned(text.replace('_', "")))
 }
 
 /// Go's integer syntax with base prefixes.
@@ -263,7 +284,8 @@ fn is_loose_number(text: &str) -> bool {
         }
         previous = b;
     }
-    digits > 0 && dots <= 1 && exponents <= 1
+    let finished = !matches!(previous, b'e' | b'E' | b'+' | b'-');
+    digits > 0 && dots <= 1 && exponents <= 1 && finished
 }
 
 #[cfg(test)]

@@ -4,14 +4,18 @@
 ///
 /// A line that starts with `---` and a blank is a document marker wherever it stands: block
 /// scalars end there and quoted or flow text may not contain one. Directives before a marker
-/// belong to it.
-pub(crate) fn starts(text: &str) -> Vec<usize> {
+/// belong to it. The error is a line that only starts like a marker.
+pub(crate) fn starts(text: &str) -> Result<Vec<usize>, usize> {
     let mut starts = vec![0];
+    let bom = if text.starts_with('\u{feff}') { 3 } else { 0 };
+    if text.get(bom..).is_some_and(|t| t.starts_with("---")) && !marker_at(text, bom) {
+        return Err(bom);
+    }
     let mut content = has_content(text, 0, marker_at(text, 0).then_some(0));
     for (at, _) in text.match_indices("\n---") {
         let line = at + 1;
         if !marker_at(text, line) {
-            continue;
+            return Err(line);
         }
         let previous = starts.last().copied().unwrap_or(0);
         if !content {
@@ -23,7 +27,7 @@ pub(crate) fn starts(text: &str) -> Vec<usize> {
         }
         content = true;
     }
-    starts
+    Ok(starts)
 }
 
 /// Whether the line at `line` is a document marker.
@@ -87,7 +91,7 @@ mod tests {
     use super::starts;
 
     fn parts(text: &str) -> Vec<&str> {
-        let starts = starts(text);
+        let starts = starts(text).unwrap();
         let ends = starts.iter().copied().skip(1).chain([text.len()]);
         starts.iter().zip(ends).map(|(a, b)| &text[*a..b]).collect()
     }
@@ -99,9 +103,11 @@ mod tests {
             ["a: 1\n", "---\nb: 2\n", "--- # c\nc: 3\n"]
         );
         assert_eq!(
-            parts("a: |\n  x\n ---\n---x\n----\n"),
-            ["a: |\n  x\n ---\n---x\n----\n"]
+            parts("a: |\n  x\n ---\n  ---x\n"),
+            ["a: |\n  x\n ---\n  ---x\n"]
         );
+        assert_eq!(starts("a: 1\n---x: 2\n"), Err(5));
+        assert_eq!(starts("----\n"), Err(0));
         assert_eq!(parts("---\n---\n---"), ["---\n", "---\n", "---"]);
         assert_eq!(parts(""), [""]);
         assert_eq!(parts("a: 1\r\n---\r\nb: 2"), ["a: 1\r\n", "---\r\nb: 2"]);

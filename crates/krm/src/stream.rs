@@ -195,26 +195,25 @@ fn check_size(size: usize, limits: &Limits) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses what YAML calls not printable, as Go's reader does.
+/// Refuses what YAML calls not printable, as Go's reader does, and the line ends that only YAML 1.1
+/// has.
 fn check_characters(text: &str) -> Result<(), Error> {
-    let odd = text.bytes().enumerate().find(|(i, b)| match b {
+    let bytes = text.as_bytes();
+    let follows = |i: usize, n: usize| bytes.get(i + n).copied().unwrap_or(0);
+    let odd = bytes.iter().enumerate().find(|(i, b)| match b {
         b'\t' | b'\n' | b'\r' => false,
         0..=0x1f | 0x7f => true,
-        // U+0080 to U+009F but for U+0085.
-        0xc2 => text
-            .as_bytes()
-            .get(i + 1)
-            .is_some_and(|n| (0x80..=0x9f).contains(n) && *n != 0x85),
+        // U+0080 to U+009F.
+        0xc2 => follows(*i, 1) <= 0x9f,
+        // U+2028 and U+2029.
+        0xe2 => follows(*i, 1) == 0x80 && matches!(follows(*i, 2), 0xa8 | 0xa9),
         // U+FFFE and U+FFFF.
-        0xef => text
-            .as_bytes()
-            .get(i + 1..i + 3)
-            .is_some_and(|n| matches!(n, [0xbf, 0xbe | 0xbf])),
+        0xef => follows(*i, 1) == 0xbf && follows(*i, 2) >= 0xbe,
         _ => false,
     });
     match odd {
         None => Ok(()),
-        Some((at, _)) => Err(Error::Control {
+        Some((at, _)) => Err(Error::Character {
             at: Position::of(text, at),
             character: text
                 .get(at..)
@@ -225,7 +224,9 @@ fn check_characters(text: &str) -> Result<(), Error> {
 }
 
 fn parse_all(text: &str, limits: &Limits) -> Result<Vec<Parsed>, Error> {
-    let starts = split::starts(text);
+    let starts = split::starts(text).map_err(|at| Error::Separator {
+        at: Position::of(text, at),
+    })?;
     let ends = starts.iter().copied().skip(1).chain([text.len()]);
     let parts: Vec<Range<usize>> = starts
         .iter()

@@ -15,6 +15,14 @@ struct Fragment {
     needs_newline: bool,
 }
 
+/// The first entries of a mapping behind a dash, about to go.
+struct Pulled {
+    from: usize,
+    last: Id,
+    /// What takes their place.
+    new: Vec<Fragment>,
+}
+
 impl Plan<'_> {
     /// Behind the `:`, `-` or document marker of a slot.
     pub(crate) fn behind_indicator(&self, slot: &Slot) -> Result<usize, Stop> {
@@ -178,8 +186,8 @@ impl Plan<'_> {
             self.check_block_map(map)?;
         }
         let mut inserts = plan.inserts.into_iter().peekable();
-        let mut removed_from = None;
-        let count = plan.entries.len();
+        // Entries taken away behind a dash, whose line another one takes.
+        let mut pulled: Option<Pulled> = None;
         for (i, (key, value, action)) in plan.entries.iter().enumerate() {
             let child = Slot {
                 id: *value,
@@ -188,7 +196,9 @@ impl Plan<'_> {
             if matches!(action, Action::Remove) {
                 self.touch_all(*key, self.tree.node(*value).next);
                 let outer = self.tree.outer_start(*key);
-                if gap::is_first(self.text, outer) {
+                if let Some(pulled) = &mut pulled {
+                    pulled.last = *value;
+                } else if gap::is_first(self.text, outer) {
                     let keep_comments = slot.place == Place::Root && i == 0;
                     let start = if keep_comments {
                         gap::line_start(self.text, outer)
@@ -198,11 +208,15 @@ impl Plan<'_> {
                     let end = self.behind(*value, column);
                     self.splice(start, end, "");
                 } else {
-                    removed_from = Some((outer, *value));
+                    pulled = Some(Pulled {
+                        from: outer,
+                        last: *value,
+                        new: Vec::new(),
+                    });
                 }
             } else {
-                if let Some((from, last)) = removed_from.take() {
-                    self.pull_up(slot, from, last, *key, column)?;
+                if let Some(pulled) = pulled.take() {
+                    self.pull_up(slot, pulled, *key, column)?;
                 }
                 self.act(&child, *action)?;
             }
@@ -210,19 +224,19 @@ impl Plan<'_> {
             while let Some((_, key, value)) = inserts.next_if(|(behind, _, _)| *behind == i) {
                 new.push(self.fragment(true, |e| e.entry(&key, &value, column)));
             }
-            if !new.is_empty() {
-                if removed_from.is_some() {
-                    // Nothing stands on the dash's line yet that new entries could follow.
-                    return Err(Stop::Coarser);
+            match &mut pulled {
+                Some(pulled) => pulled.new.extend(new),
+                None if new.is_empty() => {}
+                None => {
+                    let at = self.behind(*value, column);
+                    self.insert_lines(at, column, new);
                 }
-                let at = self.behind(*value, column);
-                self.insert_lines(at, column, new);
-            }
-            if i + 1 == count && removed_from.is_some() {
-                return Err(Stop::Coarser);
             }
         }
-        Ok(())
+        match pulled {
+            None => Ok(()),
+            Some(_) => Err(Stop::Coarser),
+        }
     }
 
     /// Entries that can be moved: every key first on its line, but for the very first, with its
@@ -238,27 +252,31 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Removes the first entries of a mapping that starts behind a dash.
-    fn pull_up(
-        &mut self,
-        slot: &Slot,
-        from: usize,
-        last: Id,
-        key: Id,
-        column: usize,
-    ) -> Result<(), Stop> {
-        let next = gap::line_start(self.text, self.tree.outer_start(key));
-        let behind = self.behind(last, column);
-        if behind < next {
-            // Comments on the next entry: they stay, below the dash.
-            if self.has_properties(slot.id) {
-                return Err(Stop::Coarser);
+    /// Removes the first entries of a mapping that starts behind a dash; new ones or the next key
+    /// move up.
+    fn pull_up(&mut self, slot: &Slot, pulled: Pulled, key: Id, column: usize) -> Result<(), Stop> {
+        let outer = self.tree.outer_start(key);
+        let behind = self.behind(pulled.last, column);
+        let commented = behind < gap::line_start(self.text, outer);
+        let indent = format!("{}{}", self.newline, " ".repeat(column));
+        let new: Vec<String> = pulled.new.into_iter().map(|f| f.text).collect();
+        let mut text = new.join(&indent);
+        if !commented {
+            if !text.is_empty() {
+                text.push_str(&indent);
             }
-            let dash = self.behind_indicator(slot)?;
-            self.splice(dash, gap::before_break(self.text, behind), "");
-        } else {
-            self.splice(from, self.tree.outer_start(key), "");
+            self.splice(pulled.from, outer, text);
+            return Ok(());
         }
+        // Comments on the next entry stay with it.
+        let from = if !text.is_empty() {
+            pulled.from
+        } else if self.has_properties(slot.id) || !matches!(slot.place, Place::Item { .. }) {
+            return Err(Stop::Coarser);
+        } else {
+            self.behind_indicator(slot)?
+        };
+        self.splice(from, gap::before_break(self.text, behind), text);
         Ok(())
     }
 
@@ -285,6 +303,12 @@ impl Plan<'_> {
         let mut inserts = plan.inserts.into_iter().peekable();
         let mut previous = None;
         let count = plan.items.len();
+        let inline = !gap::is_first(self.text, first_dash);
+        let gone = plan
+            .items
+            .iter()
+            .take_while(|(_, action)| matches!(action, Action::Remove))
+            .count();
         for i in 0..=count {
             let item = plan.items.get(i);
             let mut new = Vec::new();
@@ -296,11 +320,11 @@ impl Plan<'_> {
             }
             if !new.is_empty() {
                 match previous {
-                    Some(previous) => {
+                    Some(previous) if !inline || i > gone => {
                         let at = self.behind(previous, column);
                         self.insert_lines(at, column, new);
                     }
-                    None => self.insert_head(slot, first_dash, column, new)?,
+                    _ => self.insert_head(slot, first_dash, column, new)?,
                 }
             }
             let Some((id, action)) = item else { break };
@@ -308,16 +332,18 @@ impl Plan<'_> {
                 id: *id,
                 place: Place::Item { seq, previous },
             };
-            if matches!(action, Action::Remove) {
-                self.remove_item(
-                    slot,
-                    &child,
-                    i,
-                    plan.items.get(i + 1).map(|(id, _)| *id),
-                    column,
-                )?;
-            } else {
+            if !matches!(action, Action::Remove) {
+                if inline && i == gone && i > 0 {
+                    // It moves up behind the other dash.
+                    let dash = self.behind_indicator(&child)? - 1;
+                    self.splice(first_dash, dash, "");
+                }
                 self.act(&child, *action)?;
+            } else {
+                self.touch_all(*id, self.tree.node(*id).next);
+                if !inline || i >= gone {
+                    self.remove_item(slot, &child, i, column)?;
+                }
             }
             previous = Some(*id);
         }
@@ -364,28 +390,20 @@ impl Plan<'_> {
         slot: &Slot,
         child: &Slot,
         index: usize,
-        next: Option<Id>,
         column: usize,
     ) -> Result<(), Stop> {
-        self.touch_all(child.id, self.tree.node(child.id).next);
         let dash = self.behind_indicator(child)? - 1;
-        if gap::is_first(self.text, dash) {
-            let keep_comments = slot.place == Place::Root && index == 0;
-            let start = if keep_comments {
-                gap::line_start(self.text, dash)
-            } else {
-                self.with_comments(dash, index == 0)
-            };
-            let end = self.behind(child.id, column);
-            self.splice(start, end, "");
-            return Ok(());
-        }
-        // The first item of a list that starts behind another dash: the next one moves up.
-        if next.is_none() {
+        if !gap::is_first(self.text, dash) {
             return Err(Stop::Coarser);
         }
-        let next_dash = gap::skip(self.text, self.tree.node(child.id).to());
-        self.splice(dash, next_dash, "");
+        let keep_comments = slot.place == Place::Root && index == 0;
+        let start = if keep_comments {
+            gap::line_start(self.text, dash)
+        } else {
+            self.with_comments(dash, index == 0)
+        };
+        let end = self.behind(child.id, column);
+        self.splice(start, end, "");
         Ok(())
     }
 
@@ -522,7 +540,7 @@ impl Plan<'_> {
         } else if node.kind.is_flow() || !node.kind.is_collection() {
             node.to()
         } else {
-            gap::before_break(self.text, self.behind(Id::ROOT, 0)).max(node.to())
+            gap::before_break(self.text, self.behind(Id::ROOT, 0))
         };
         let marker_line = gap::line_start(self.text, from) == gap::line_start(self.text, outer)
             && from > self.document.range().start;

@@ -229,4 +229,6 @@ fn open_tail(
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

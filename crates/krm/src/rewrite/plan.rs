@@ -125,6 +125,7 @@ impl<'d> Plan<'d> {
         if self.splices.is_empty() {
             return Some(Cow::Borrowed(self.document.text()));
         }
+
         splice::apply(self.text, self.document.range(), &mut self.splices).map(Cow::Owned)
     }
 

@@ -409,3 +409,20 @@ fn odd_forms_are_written_anew_and_proved() {
         );
     }
 }
+
+#[test]
+fn first_of_a_compact_collection_goes() {
+    let text = "l:\n- a: 1\n  # on b\n  b: 2\n  c: 3\n";
+    let set = |new: Value| change(text, |v| v["l"][0] = new);
+    assert_eq!(set(json!({"c": 3})), "l:\n- c: 3\n");
+    assert_eq!(
+        set(json!({"x": 0, "b": 2, "c": 3})),
+        "l:\n-\n  # on b\n  b: 2\n  c: 3\n  x: 0\n"
+    );
+    let nested = "l:\n- - a\n  - b\n  # on c\n  - c\n";
+    assert_eq!(change(nested, |v| v["l"][0] = json!(["c"])), "l:\n- - c\n");
+    assert_eq!(
+        change(nested, |v| v["l"][0] = json!([{"n": 1}, "c"])),
+        "l:\n- - \"n\": 1\n  # on c\n  - c\n"
+    );
+}

@@ -1,0 +1,114 @@
+//! Manifests in rendered resources: found, rebuilt, merged.
+
+use nacre_findings::{Finding, codes};
+use nacre_manifest::{API_VERSION, KIND, Manifest};
+use nacre_workload::names::{MANIFEST_CONFIG_MAP, MANIFEST_KEY};
+
+use crate::set::{RenderedObject, RenderedSet};
+
+/// A manifest found in rendered resources.
+#[derive(Debug, Clone)]
+pub struct Extracted {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Its bytes as they stand there; the identity of the manifest is their hash.
+    pub bytes: Vec<u8>,
+    /// The object that holds it.
+    pub object: RenderedObject,
+}
+
+/// Whether an object holds a manifest: an object of kind `Manifest`, or the ConfigMap, under a name
+/// that a prefix or a suffix may have been added to.
+pub fn is_carrier(object: &RenderedObject) -> bool {
+    let resource = &object.resource;
+    match (resource.api_version.as_str(), resource.kind.as_str()) {
+        (API_VERSION, KIND) => true,
+        ("v1", "ConfigMap") => {
+            resource.name.contains(MANIFEST_CONFIG_MAP)
+                && object
+                    .value
+                    .pointer(&format!("/data/{MANIFEST_KEY}"))
+                    .is_some()
+        }
+        _ => false,
+    }
+}
+
+/// The manifest in a rendered set; `None` if it holds none.
+///
+/// One that cannot be read is an error, and so are two that are not the same.
+pub fn extract(set: &RenderedSet) -> Result<Option<Extracted>, Vec<Finding>> {
+    let mut found: Option<Extracted> = None;
+    let mut findings = Vec::new();
+    for object in set.objects.iter().filter(|object| is_carrier(object)) {
+        match read(object) {
+            Err(finding) => findings.push(finding),
+            Ok(extracted) => match &found {
+                Some(first) if first.manifest != extracted.manifest => findings.push(
+                    about(
+                        Finding::error(
+                            codes::manifest::MERGE_CONFLICT,
+                            "a second manifest that is not the same as the first",
+                        ),
+                        object,
+                    )
+                    .help("keep one of them, or merge them with nacre manifest merge"),
+                ),
+                Some(_) => {}
+                None => found = Some(extracted),
+            },
+        }
+    }
+    if findings.is_empty() {
+        Ok(found)
+    } else {
+        Err(findings)
+    }
+}
+
+fn read(object: &RenderedObject) -> Result<Extracted, Finding> {
+    let text = object.value.pointer(&format!("/data/{MANIFEST_KEY}"));
+    let (manifest, bytes, field) = match text {
+        Some(text) => {
+            let bytes = text.as_str().unwrap_or_default().as_bytes().to_vec();
+            let field = format!("data[{MANIFEST_KEY:?}]");
+            (Manifest::parse(&bytes), bytes, Some(field))
+        }
+        None => {
+            let manifest = Manifest::from_value(object.value.clone());
+            let bytes = manifest
+                .as_ref()
+                .map(Manifest::to_bytes)
+                .unwrap_or_default();
+            (manifest, bytes, None)
+        }
+    };
+    match manifest {
+        Ok(manifest) => Ok(Extracted {
+            manifest,
+            bytes,
+            object: object.clone(),
+        }),
+        Err(error) => Err(about(unreadable(&error, field), object)),
+    }
+}
+
+/// A finding about a manifest that cannot be read.
+pub fn unreadable(error: &nacre_manifest::Error, field: Option<String>) -> Finding {
+    let code = codes::Code::new(error.code());
+    let mut finding = Finding::error(code, format!("not a manifest: {error}"));
+    if let Some(help) = error.help() {
+        finding = finding.help(help);
+    }
+    if let Some(field) = field {
+        finding = finding.field(field);
+    }
+    finding
+}
+
+/// Puts a finding to its object.
+pub(crate) fn about(finding: Finding, object: &RenderedObject) -> Finding {
+    finding
+        .resource(object.resource.clone())
+        .at(object.location.clone())
+}

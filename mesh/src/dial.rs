@@ -1,0 +1,129 @@
+//! Reaching the other side of an egress entry: names, both address families, several addresses.
+//!
+//! DNS belongs to the host. An answer decides where packets go and nothing else: who is there is
+//! decided by the certificate.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::listen;
+
+/// Head start of one address over the next (RFC 8305, section 5).
+const HEAD_START: Duration = Duration::from_millis(250);
+/// Addresses tried at most.
+const MOST: usize = 16;
+
+/// Finds and opens the way to a host.
+#[derive(Debug, Clone)]
+pub struct Dialer {
+    /// None where the system has no usable resolv.conf: then only addresses can be dialled.
+    resolver: Option<TokioResolver>,
+    patience: Duration,
+}
+
+impl Dialer {
+    /// Reads `/etc/resolv.conf` and `/etc/hosts`. Answers are kept as long as their TTL says.
+    #[must_use]
+    pub fn from_system(patience: Duration) -> Self {
+        let resolver = TokioResolver::builder_tokio()
+            .and_then(|builder| builder.build())
+            .inspect_err(|error| tracing::warn!(%error, "names cannot be resolved"))
+            .ok();
+        Self { resolver, patience }
+    }
+
+    /// Connects to the first address that answers.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::TimedOut`], [`io::ErrorKind::NotFound`] where the name has no address, else
+    /// the last address' reason.
+    pub async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        tokio::time::timeout(self.patience, async {
+            let addresses = self.resolve(host, port).await?;
+            race(addresses).await
+        })
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+
+    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(ip) = bare.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(ip, port)]);
+        }
+        let Some(resolver) = &self.resolver else {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "no resolver"));
+        };
+        let answer = resolver
+            .lookup_ip(host)
+            .await
+            .map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
+        let (v6, v4): (Vec<IpAddr>, Vec<IpAddr>) = answer.iter().partition(IpAddr::is_ipv6);
+        let addresses = alternate(v6, v4)
+            .into_iter()
+            .take(MOST)
+            .map(|ip| SocketAddr::new(ip, port))
+            .collect::<Vec<_>>();
+        if addresses.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the name has no address",
+            ));
+        }
+        Ok(addresses)
+    }
+}
+
+/// One of each family in turn, IPv6 first (RFC 8305, section 4).
+fn alternate(v6: Vec<IpAddr>, v4: Vec<IpAddr>) -> Vec<IpAddr> {
+    let mut v6 = v6.into_iter();
+    let mut v4 = v4.into_iter();
+    let mut all = Vec::new();
+    loop {
+        match (v6.next(), v4.next()) {
+            (None, None) => return all,
+            (first, second) => all.extend(first.into_iter().chain(second)),
+        }
+    }
+}
+
+async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut waiting = addresses.into_iter();
+    let mut attempts = JoinSet::new();
+    let mut failure = io::Error::from(io::ErrorKind::NotFound);
+    loop {
+        if let Some(address) = waiting.next() {
+            attempts.spawn(listen::connect(address));
+        }
+        let more = waiting.len() > 0;
+        tokio::select! {
+            done = attempts.join_next() => match done {
+                Some(Ok(Ok(stream))) => return Ok(stream),
+                Some(Ok(Err(error))) => failure = error,
+                Some(Err(error)) => failure = io::Error::other(error),
+                None => return Err(failure),
+            },
+            () = tokio::time::sleep(HEAD_START), if more => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_alternate() {
+        let six = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]);
+        let four = |n: u8| IpAddr::from([192, 0, 2, n]);
+        assert_eq!(
+            alternate(vec![six(1), six(2), six(3)], vec![four(1)]),
+            [six(1), four(1), six(2), six(3)]
+        );
+    }
+}

@@ -1,0 +1,32 @@
+//! The mesh sidecar: mutual TLS for a pod whose programs know nothing of it.
+//!
+//! Inbound TCP is intercepted by nftables and reaches the application only after a TLS handshake
+//! with a member of the mesh; outbound connections to loopback listeners leave as mutual TLS. Every
+//! failure closes: a dead proxy, an expired certificate or missing rules mean no traffic.
+//!
+//! It does not decide who is a member (the Coordinator does, by issuing certificates), does not
+//! look into what it carries, and does not touch UDP beyond dropping what comes in unasked.
+//!
+//! ```
+//! use nacre_mesh::config::Config;
+//!
+//! let config = Config::read(&|name| match name {
+//!     "CONTRAST_EGRESS_PROXY_CONFIG" => Some("backend#127.0.0.2:4001#backend:4001".to_owned()),
+//!     _ => None,
+//! })
+//! .unwrap();
+//! assert_eq!(config.egress[0].host, "backend");
+//! ```
+
+pub mod admin;
+pub mod config;
+pub mod dial;
+pub mod listen;
+pub mod material;
+pub mod metrics;
+pub mod nft;
+pub mod peer;
+pub mod proxy;
+pub mod relay;
+pub mod run;
+pub mod verify;

@@ -1,0 +1,258 @@
+//! Numbers for Prometheus, in its text format, and nothing that names a user or a payload.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// Why a connection did not come to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Straight to a port of the proxy.
+    Direct,
+    /// The TLS handshake failed.
+    Handshake,
+    /// A member of the mesh that is not allowed here.
+    Unwanted,
+    /// The other side did not answer.
+    Unreachable,
+    /// Our own certificate has expired.
+    Expired,
+    /// Too many connections.
+    Full,
+}
+
+impl Refusal {
+    const ALL: [Self; 6] = [
+        Self::Direct,
+        Self::Handshake,
+        Self::Unwanted,
+        Self::Unreachable,
+        Self::Expired,
+        Self::Full,
+    ];
+
+    /// The value of the label `reason`.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Handshake => "handshake",
+            Self::Unwanted => "unwanted",
+            Self::Unreachable => "unreachable",
+            Self::Expired => "expired",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// Which way a connection goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// To the application.
+    Ingress,
+    /// From the application.
+    Egress,
+}
+
+impl Direction {
+    /// The value of the label `direction`.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+}
+
+/// Counters of one direction.
+#[derive(Debug, Default)]
+struct Side {
+    opened: AtomicU64,
+    active: AtomicI64,
+    handshakes: AtomicU64,
+    received: AtomicU64,
+    sent: AtomicU64,
+    refused: [AtomicU64; Refusal::ALL.len()],
+}
+
+/// All numbers of the process.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    ingress: Side,
+    egress: Side,
+    not_after: AtomicU64,
+    reloads: AtomicU64,
+    failed_reloads: AtomicU64,
+    rules_restored: AtomicU64,
+}
+
+impl Metrics {
+    fn side(&self, direction: Direction) -> &Side {
+        match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        }
+    }
+
+    /// A connection was accepted; the guard counts it as active while it lives.
+    pub fn opened(&self, direction: Direction) -> Active<'_> {
+        let side = self.side(direction);
+        side.opened.fetch_add(1, Relaxed);
+        side.active.fetch_add(1, Relaxed);
+        Active(side)
+    }
+
+    /// Connections now.
+    #[must_use]
+    pub fn active(&self) -> i64 {
+        self.ingress.active.load(Relaxed) + self.egress.active.load(Relaxed)
+    }
+
+    /// A handshake succeeded.
+    pub fn handshake(&self, direction: Direction) {
+        self.side(direction).handshakes.fetch_add(1, Relaxed);
+    }
+
+    /// Application bytes, decrypted and encrypted.
+    pub fn carried(&self, direction: Direction, received: u64, sent: u64) {
+        let side = self.side(direction);
+        side.received.fetch_add(received, Relaxed);
+        side.sent.fetch_add(sent, Relaxed);
+    }
+
+    /// A connection was refused.
+    pub fn refused(&self, direction: Direction, reason: Refusal) {
+        if let Some(counter) = self.side(direction).refused.get(reason as usize) {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The certificate in use ends then, Unix seconds.
+    pub fn certificate(&self, not_after: u64) {
+        self.not_after.store(not_after, Relaxed);
+    }
+
+    /// Certificates were read again.
+    pub fn reloaded(&self, worked: bool) {
+        if worked {
+            &self.reloads
+        } else {
+            &self.failed_reloads
+        }
+        .fetch_add(1, Relaxed);
+    }
+
+    /// Somebody had removed the rules.
+    pub fn rules_restored(&self) {
+        self.rules_restored.fetch_add(1, Relaxed);
+    }
+
+    /// Prometheus text format 0.0.4.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        let mut family = |name: &str, kind: &str, help: &str, rows: &[(String, i128)]| {
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for (labels, value) in rows {
+                let _ = writeln!(text, "{name}{labels} {value}");
+            }
+        };
+        let both = |read: &dyn Fn(&Side) -> i128| {
+            [Direction::Ingress, Direction::Egress].map(|direction| {
+                (
+                    format!("{{direction=\"{}\"}}", direction.label()),
+                    read(self.side(direction)),
+                )
+            })
+        };
+        let count = |value: &AtomicU64| i128::from(value.load(Relaxed));
+        family(
+            "nacre_mesh_connections_total",
+            "counter",
+            "Connections accepted.",
+            &both(&|side| count(&side.opened)),
+        );
+        family(
+            "nacre_mesh_connections",
+            "gauge",
+            "Connections open now.",
+            &both(&|side| i128::from(side.active.load(Relaxed))),
+        );
+        family(
+            "nacre_mesh_handshakes_total",
+            "counter",
+            "TLS handshakes that succeeded.",
+            &both(&|side| count(&side.handshakes)),
+        );
+        family(
+            "nacre_mesh_received_bytes_total",
+            "counter",
+            "Application bytes decrypted.",
+            &both(&|side| count(&side.received)),
+        );
+        family(
+            "nacre_mesh_sent_bytes_total",
+            "counter",
+            "Application bytes encrypted.",
+            &both(&|side| count(&side.sent)),
+        );
+        let refusals = [Direction::Ingress, Direction::Egress]
+            .into_iter()
+            .flat_map(|direction| {
+                Refusal::ALL
+                    .into_iter()
+                    .zip(&self.side(direction).refused)
+                    .map(move |(reason, value)| {
+                        let labels = format!(
+                            "{{direction=\"{}\",reason=\"{}\"}}",
+                            direction.label(),
+                            reason.label()
+                        );
+                        (labels, i128::from(value.load(Relaxed)))
+                    })
+            })
+            .collect::<Vec<_>>();
+        family(
+            "nacre_mesh_refused_total",
+            "counter",
+            "Connections refused, by reason.",
+            &refusals,
+        );
+        let single = |value: &AtomicU64| [(String::new(), count(value))];
+        family(
+            "nacre_mesh_certificate_not_after_seconds",
+            "gauge",
+            "End of the certificate's validity, Unix time.",
+            &single(&self.not_after),
+        );
+        family(
+            "nacre_mesh_certificate_reloads_total",
+            "counter",
+            "Certificates read again and taken.",
+            &single(&self.reloads),
+        );
+        family(
+            "nacre_mesh_certificate_reload_failures_total",
+            "counter",
+            "Certificates read again and not taken.",
+            &single(&self.failed_reloads),
+        );
+        family(
+            "nacre_mesh_rules_restored_total",
+            "counter",
+            "Times the interception rules had been changed by somebody else.",
+            &single(&self.rules_restored),
+        );
+        text
+    }
+}
+
+/// Counts a connection as active until it is dropped.
+#[derive(Debug)]
+pub struct Active<'a>(&'a Side);
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,192 @@
+//! The expressions a rule of ours is made of.
+//!
+//! Numbers are those of `linux/netfilter/nf_tables.h`; each function is one statement of the `nft`
+//! language, named in its description.
+
+use super::message::Attributes;
+
+// Attributes of a rule's expression list.
+const LIST_ELEM: u16 = 1;
+const EXPR_NAME: u16 = 1;
+const EXPR_DATA: u16 = 2;
+
+// Registers: one is enough, every comparison follows its load.
+const REG_VERDICT: u32 = 0;
+const REG_1: u32 = 1;
+
+const CMP_EQ: u32 = 0;
+const CMP_NEQ: u32 = 1;
+const CMP_GTE: u32 = 5;
+const CMP_LTE: u32 = 3;
+
+const VERDICT_DROP: u32 = 0;
+const VERDICT_ACCEPT: u32 = 1;
+
+/// `IPPROTO_TCP`.
+pub(super) const TCP: u8 = 6;
+/// `IPPROTO_UDP`.
+pub(super) const UDP: u8 = 17;
+/// `IPPROTO_ICMP`.
+pub(super) const ICMP: u8 = 1;
+/// `IPPROTO_ICMPV6`.
+pub(super) const ICMP6: u8 = 58;
+
+/// The expressions of one rule, in order.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Rule {
+    expressions: Attributes,
+}
+
+impl Rule {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// The attribute list for `NFTA_RULE_EXPRESSIONS`.
+    pub(super) fn expressions(&self) -> &Attributes {
+        &self.expressions
+    }
+
+    /// `iifname "lo"`.
+    pub(super) fn via_loopback(self) -> Self {
+        const META_IIFNAME: u32 = 6;
+        let mut name = [0u8; 16];
+        name[..2].copy_from_slice(b"lo");
+        self.meta(META_IIFNAME).compare(CMP_EQ, &name)
+    }
+
+    /// `oifname != "lo"`.
+    pub(super) fn not_to_loopback(self) -> Self {
+        const META_OIFNAME: u32 = 7;
+        let mut name = [0u8; 16];
+        name[..2].copy_from_slice(b"lo");
+        self.meta(META_OIFNAME).compare(CMP_NEQ, &name)
+    }
+
+    /// `meta l4proto <protocol>`.
+    pub(super) fn protocol(self, protocol: u8) -> Self {
+        const META_L4PROTO: u32 = 16;
+        self.meta(META_L4PROTO).compare(CMP_EQ, &[protocol])
+    }
+
+    /// `meta l4proto <protocol> th dport <first>-<last>`.
+    pub(super) fn destination_port(self, protocol: u8, first: u16, last: u16) -> Self {
+        let rule = self.protocol(protocol).transport(2, 2);
+        if first == last {
+            rule.compare(CMP_EQ, &first.to_be_bytes())
+        } else {
+            rule.compare(CMP_GTE, &first.to_be_bytes())
+                .compare(CMP_LTE, &last.to_be_bytes())
+        }
+    }
+
+    /// `ct state established`.
+    pub(super) fn established(self) -> Self {
+        const CT_STATE: u32 = 0;
+        /// `NF_CT_STATE_BIT(IP_CT_ESTABLISHED)`.
+        const ESTABLISHED: u32 = 2;
+        self.conntrack(CT_STATE)
+            .push(
+                "bitwise",
+                &Attributes::new()
+                    .u32(1, REG_1)
+                    .u32(2, REG_1)
+                    .u32(3, 4)
+                    .nested(4, &data(&ESTABLISHED.to_ne_bytes()))
+                    .nested(5, &data(&[0; 4])),
+            )
+            .compare(CMP_NEQ, &[0; 4])
+    }
+
+    /// `ct direction reply`.
+    pub(super) fn reply_direction(self) -> Self {
+        const CT_DIRECTION: u32 = 1;
+        const REPLY: u8 = 1;
+        self.conntrack(CT_DIRECTION).compare(CMP_EQ, &[REPLY])
+    }
+
+    /// `meta l4proto tcp tproxy to :<port>`: hands the packet to a transparent socket on this
+    /// machine. Where there is none the rule does not match, so a `drop` must follow.
+    pub(super) fn tproxy(self, port: u16) -> Self {
+        // NFTA_TPROXY_FAMILY = 1 (unspecified: both), NFTA_TPROXY_REG_PORT = 3.
+        self.protocol(TCP)
+            .push(
+                "immediate",
+                &Attributes::new()
+                    .u32(1, REG_1)
+                    .nested(2, &data(&port.to_be_bytes())),
+            )
+            .push("tproxy", &Attributes::new().u32(1, 0).u32(3, REG_1))
+    }
+
+    /// `accept`.
+    pub(super) fn accept(self) -> Self {
+        self.verdict(VERDICT_ACCEPT)
+    }
+
+    /// `drop`.
+    pub(super) fn drop(self) -> Self {
+        self.verdict(VERDICT_DROP)
+    }
+
+    /// `counter`.
+    pub(super) fn counter(self) -> Self {
+        self.push("counter", &Attributes::new())
+    }
+
+    fn meta(self, key: u32) -> Self {
+        // NFTA_META_DREG = 1, NFTA_META_KEY = 2.
+        self.push("meta", &Attributes::new().u32(1, REG_1).u32(2, key))
+    }
+
+    fn conntrack(self, key: u32) -> Self {
+        // NFTA_CT_DREG = 1, NFTA_CT_KEY = 2.
+        self.push("ct", &Attributes::new().u32(1, REG_1).u32(2, key))
+    }
+
+    /// Loads bytes of the transport header.
+    fn transport(self, offset: u32, length: u32) -> Self {
+        const TRANSPORT_HEADER: u32 = 2;
+        self.push(
+            "payload",
+            &Attributes::new()
+                .u32(1, REG_1)
+                .u32(2, TRANSPORT_HEADER)
+                .u32(3, offset)
+                .u32(4, length),
+        )
+    }
+
+    fn compare(self, operator: u32, value: &[u8]) -> Self {
+        // NFTA_CMP_SREG = 1, NFTA_CMP_OP = 2, NFTA_CMP_DATA = 3.
+        self.push(
+            "cmp",
+            &Attributes::new()
+                .u32(1, REG_1)
+                .u32(2, operator)
+                .nested(3, &data(value)),
+        )
+    }
+
+    fn verdict(self, code: u32) -> Self {
+        // NFTA_DATA_VERDICT = 2 holding NFTA_VERDICT_CODE = 1.
+        let verdict = Attributes::new().nested(2, &Attributes::new().u32(1, code));
+        self.push(
+            "immediate",
+            &Attributes::new().u32(1, REG_VERDICT).nested(2, &verdict),
+        )
+    }
+
+    fn push(mut self, name: &str, body: &Attributes) -> Self {
+        let expression = Attributes::new()
+            .string(EXPR_NAME, name)
+            .nested(EXPR_DATA, body);
+        self.expressions = self.expressions.nested(LIST_ELEM, &expression);
+        self
+    }
+}
+
+/// `NFTA_DATA_VALUE`.
+fn data(value: &[u8]) -> Attributes {
+    Attributes::new().bytes(1, value)
+}

@@ -1,0 +1,152 @@
+//! The netlink socket: one transaction at a time, and a watch on what others change.
+
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, sendto, socket_with,
+    sockopt,
+};
+
+use super::message::{self, answers, generation_request};
+
+/// Group of nf_tables events: `1 << (NFNLGRP_NFTABLES - 1)`.
+const EVENTS: u32 = 1 << 6;
+/// How long the kernel may take to answer.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Why the rules could not be set.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel was built without nf_tables, or does not let this namespace use it.
+    #[error("the kernel has no nf_tables")]
+    Unsupported,
+    /// `CAP_NET_ADMIN` is missing.
+    #[error("setting the rules needs the capability NET_ADMIN")]
+    Denied,
+    /// The kernel refused one message of the transaction; none took effect.
+    #[error("the kernel refused message {message} of the rules")]
+    Kernel {
+        /// Number of the refused message, counted from 1.
+        message: u32,
+        /// Its reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The socket failed.
+    #[error("netlink")]
+    Socket(#[from] std::io::Error),
+}
+
+fn open(groups: u32) -> Result<OwnedFd, std::io::Error> {
+    let fd = socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        Some(NETFILTER),
+    )?;
+    bind(&fd, &SocketAddrNetlink::new(0, groups))?;
+    Ok(fd)
+}
+
+/// Sends one batch and reads an acknowledgement of each message.
+pub(super) fn transact(batch: &[u8], messages: usize) -> Result<(), Error> {
+    let fd = match open(0) {
+        Err(error) if error.raw_os_error() == Some(Errno::PROTONOSUPPORT.raw_os_error()) => {
+            return Err(Error::Unsupported);
+        }
+        other => other?,
+    };
+    sockopt::set_socket_timeout(&fd, sockopt::Timeout::Recv, Some(PATIENCE))
+        .map_err(std::io::Error::from)?;
+    sendto(
+        &fd,
+        batch,
+        SendFlags::empty(),
+        &SocketAddrNetlink::new(0, 0),
+    )
+    .map_err(std::io::Error::from)?;
+
+    let mut seen = 0;
+    let mut buffer = vec![0u8; 32 * 1024];
+    while seen < messages {
+        let (length, _) =
+            recv(&fd, buffer.as_mut_slice(), RecvFlags::empty()).map_err(std::io::Error::from)?;
+        let found = answers(buffer.get(..length).unwrap_or_default());
+        if found.is_empty() {
+            return Err(Error::Socket(std::io::ErrorKind::InvalidData.into()));
+        }
+        for answer in found {
+            match answer.errno {
+                0 => seen += 1,
+                errno if errno == Errno::PERM.raw_os_error() => return Err(Error::Denied),
+                errno if errno == Errno::AFNOSUPPORT.raw_os_error() => {
+                    return Err(Error::Unsupported);
+                }
+                errno => {
+                    return Err(Error::Kernel {
+                        message: answer.sequence,
+                        source: std::io::Error::from_raw_os_error(errno),
+                    });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The number of the ruleset's generation; every transaction of anybody adds one.
+pub(super) fn generation() -> Result<u32, Error> {
+    let fd = open(0)?;
+    sockopt::set_socket_timeout(&fd, sockopt::Timeout::Recv, Some(PATIENCE))
+        .map_err(std::io::Error::from)?;
+    sendto(
+        &fd,
+        &generation_request(),
+        SendFlags::empty(),
+        &SocketAddrNetlink::new(0, 0),
+    )
+    .map_err(std::io::Error::from)?;
+    let mut buffer = [0u8; 1024];
+    let (length, _) =
+        recv(&fd, buffer.as_mut_slice(), RecvFlags::empty()).map_err(std::io::Error::from)?;
+    message::generation(buffer.get(..length).unwrap_or_default())
+        .ok_or_else(|| Error::Socket(std::io::ErrorKind::InvalidData.into()))
+}
+
+/// Tells when somebody changes any nf_tables rule of this network namespace.
+#[derive(Debug)]
+pub struct Watch {
+    fd: OwnedFd,
+}
+
+impl Watch {
+    /// Subscribes to the kernel's events.
+    ///
+    /// # Errors
+    /// Whatever the socket says.
+    pub fn new() -> Result<Self, Error> {
+        Ok(Self { fd: open(EVENTS)? })
+    }
+
+    /// Blocks until the next change, then forgets what has piled up.
+    ///
+    /// # Errors
+    /// Whatever the socket says; a full queue counts as a change.
+    pub fn wait(&self) -> Result<(), Error> {
+        let mut buffer = [0u8; 8 * 1024];
+        match recv(&self.fd, buffer.as_mut_slice(), RecvFlags::empty()) {
+            Ok(_) | Err(Errno::NOBUFS | Errno::INTR) => {}
+            Err(error) => return Err(std::io::Error::from(error).into()),
+        }
+        loop {
+            match recv(&self.fd, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
+                Ok(_) | Err(Errno::NOBUFS | Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(error) => return Err(std::io::Error::from(error).into()),
+            }
+        }
+    }
+}

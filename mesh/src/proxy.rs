@@ -1,0 +1,355 @@
+//! What happens to one connection, in either direction.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, SystemTime};
+
+use nacre_meshconfig::{MESH_PORT_MUTUAL, MESH_PORT_SERVER};
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConnection, ServerConnection};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+use crate::config::{Config, Route};
+use crate::dial::Dialer;
+use crate::listen;
+use crate::material::Material;
+use crate::metrics::{Direction, Metrics, Refusal};
+use crate::peer;
+use crate::relay::{Carried, Tls};
+
+/// Time for a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Time to reach the other side.
+pub const CONNECT: Duration = Duration::from_secs(10);
+/// Connections at once; more wait in the listen queue.
+const MOST: usize = 60_000;
+
+/// What every connection of the process shares.
+#[derive(Debug)]
+pub struct Shared {
+    /// The configuration.
+    pub config: Config,
+    /// Numbers.
+    pub metrics: Metrics,
+    material: RwLock<Arc<Material>>,
+    dialer: Dialer,
+    room: Arc<Semaphore>,
+    connections: AtomicU64,
+}
+
+impl Shared {
+    /// Begins with the certificates that were read.
+    #[must_use]
+    pub fn new(config: Config, material: Material, dialer: Dialer) -> Self {
+        let metrics = Metrics::default();
+        metrics.certificate(material.not_after);
+        Self {
+            config,
+            metrics,
+            material: RwLock::new(Arc::new(material)),
+            dialer,
+            room: Arc::new(Semaphore::new(MOST)),
+            connections: AtomicU64::new(0),
+        }
+    }
+
+    /// The certificates in use.
+    #[must_use]
+    pub fn material(&self) -> Arc<Material> {
+        // Nothing panics while it holds the lock; a poisoned one still holds whole material.
+        match self.material.read() {
+            Ok(current) => Arc::clone(&current),
+            Err(poisoned) => Arc::clone(&poisoned.into_inner()),
+        }
+    }
+
+    /// New connections use these certificates; open ones go on.
+    pub fn replace(&self, material: Material) {
+        self.metrics.certificate(material.not_after);
+        let material = Arc::new(material);
+        match self.material.write() {
+            Ok(mut current) => *current = material,
+            Err(poisoned) => *poisoned.into_inner() = material,
+        }
+    }
+
+    /// The certificates, unless they have expired.
+    fn valid_material(&self) -> Result<Arc<Material>, Refused> {
+        let material = self.material();
+        if unix_now() >= material.not_after {
+            return Err(Refused {
+                reason: Refusal::Expired,
+                cause: "our certificate".into(),
+            });
+        }
+        Ok(material)
+    }
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub fn unix_now() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// Why a connection was not carried.
+#[derive(Debug)]
+struct Refused {
+    reason: Refusal,
+    cause: String,
+}
+
+impl Refused {
+    fn handshake(error: rustls::Error) -> Self {
+        Self {
+            reason: Refusal::Handshake,
+            cause: error.to_string(),
+        }
+    }
+}
+
+/// The two kinds of intercepted listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ingress {
+    /// Asks for a client certificate.
+    Mutual,
+    /// Does not.
+    ServerOnly,
+}
+
+/// Serves an intercepted listener until told to stop.
+pub async fn serve_ingress(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    kind: Ingress,
+    stop: watch::Receiver<bool>,
+) {
+    accept(
+        &shared,
+        &listener,
+        stop,
+        move |shared, stream, number| async move {
+            ingress(&shared, stream, kind, number).await;
+        },
+    )
+    .await;
+}
+
+/// Serves an egress listener until told to stop.
+pub async fn serve_egress(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    route: Route,
+    stop: watch::Receiver<bool>,
+) {
+    let route = Arc::new(route);
+    accept(&shared, &listener, stop, move |shared, stream, number| {
+        let route = Arc::clone(&route);
+        async move { egress(&shared, stream, &route, number).await }
+    })
+    .await;
+}
+
+async fn accept<F, T>(
+    shared: &Arc<Shared>,
+    listener: &TcpListener,
+    mut stop: watch::Receiver<bool>,
+    serve: F,
+) where
+    F: Fn(Arc<Shared>, TcpStream, u64) -> T,
+    T: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        // Room first: what there is no room for waits in the kernel's queue.
+        let Ok(permit) = Arc::clone(&shared.room).acquire_owned().await else {
+            return;
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stopped| *stopped) => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let _ = stream.set_nodelay(true);
+                let number = shared.connections.fetch_add(1, Ordering::Relaxed);
+                let connection = serve(Arc::clone(shared), stream, number);
+                tokio::spawn(async move {
+                    connection.await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: a moment later some will be free.
+                tracing::warn!(%error, "accept");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn ingress(shared: &Shared, stream: TcpStream, kind: Ingress, number: u64) {
+    let _active = shared.metrics.opened(Direction::Ingress);
+    let from = stream.peer_addr().map(listen::canonical).ok();
+    let result = async {
+        // Under TPROXY the socket's own address is where the peer wanted to go.
+        let target = stream
+            .local_addr()
+            .map(listen::canonical)
+            .map_err(|error| Refused {
+                reason: Refusal::Direct,
+                cause: error.to_string(),
+            })?;
+        if [MESH_PORT_MUTUAL, MESH_PORT_SERVER].contains(&target.port()) {
+            return Err(Refused {
+                reason: Refusal::Direct,
+                cause: "a port of the mesh".into(),
+            });
+        }
+        carry_in(shared, stream, kind, target, number).await
+    }
+    .await;
+    if let Err(Refused { reason, cause }) = result {
+        shared.metrics.refused(Direction::Ingress, reason);
+        // A direct hit is what a tcpSocket probe does.
+        if reason != Refusal::Direct {
+            tracing::info!(connection = number, from = ?from, reason = reason.label(), %cause, "refused");
+        }
+    }
+}
+
+async fn carry_in(
+    shared: &Shared,
+    stream: TcpStream,
+    kind: Ingress,
+    target: SocketAddr,
+    number: u64,
+) -> Result<(), Refused> {
+    let material = shared.valid_material()?;
+    let configuration = match kind {
+        Ingress::Mutual => material.mutual(target.port()).ok_or_else(unconfigured)?,
+        Ingress::ServerOnly => &material.server_only,
+    };
+    let tls = ServerConnection::new(Arc::clone(configuration)).map_err(Refused::handshake)?;
+    let mut tls = Tls::new(stream, tls);
+    handshake(tls.handshake()).await?;
+    shared.metrics.handshake(Direction::Ingress);
+
+    // Only a peer that has shown who it is causes a connection to the application.
+    let mut plain = within(CONNECT, listen::connect(target)).await?;
+    if shared.config.access_log {
+        tracing::info!(connection = number, %target, peer = who(&tls), "ingress");
+    }
+    carry(shared, Direction::Ingress, tls.relay_with(&mut plain)).await;
+    Ok(())
+}
+
+async fn egress(shared: &Shared, mut plain: TcpStream, route: &Route, number: u64) {
+    let _active = shared.metrics.opened(Direction::Egress);
+    let result = async {
+        let material = shared.valid_material()?;
+        let stream = within(CONNECT, shared.dialer.connect(&route.host, route.port)).await?;
+        let configuration = material.client(&route.name).ok_or_else(unconfigured)?;
+        let tls = ClientConnection::new(Arc::clone(configuration), server_name(&route.host))
+            .map_err(Refused::handshake)?;
+        let mut tls = Tls::new(stream, tls);
+        handshake(tls.handshake()).await?;
+        shared.metrics.handshake(Direction::Egress);
+        if shared.config.access_log {
+            tracing::info!(
+                connection = number,
+                route = route.name,
+                peer = who(&tls),
+                "egress"
+            );
+        }
+        carry(shared, Direction::Egress, tls.relay_with(&mut plain)).await;
+        Ok(())
+    }
+    .await;
+    if let Err(Refused { reason, cause }) = result {
+        shared.metrics.refused(Direction::Egress, reason);
+        tracing::info!(connection = number, route = route.name, reason = reason.label(), %cause, "refused");
+    }
+}
+
+async fn handshake(handshake: impl Future<Output = io::Result<()>>) -> Result<(), Refused> {
+    match tokio::time::timeout(HANDSHAKE, handshake).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Refused {
+            reason: if unwanted(&error) {
+                Refusal::Unwanted
+            } else {
+                Refusal::Handshake
+            },
+            cause: error.to_string(),
+        }),
+        Err(_) => Err(Refused {
+            reason: Refusal::Handshake,
+            cause: "timed out".into(),
+        }),
+    }
+}
+
+/// Whether the verifier knew the peer and did not want it.
+fn unwanted(error: &io::Error) -> bool {
+    matches!(
+        error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>()),
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::ApplicationVerificationFailure
+        ))
+    )
+}
+
+fn who(tls: &Tls) -> Option<String> {
+    let leaf = tls.state().peer_certificates()?.first()?;
+    peer::identity(leaf).map(|id| id.to_string())
+}
+
+fn unconfigured() -> Refused {
+    Refused {
+        reason: Refusal::Handshake,
+        cause: "no configuration for it".into(),
+    }
+}
+
+async fn within(
+    patience: Duration,
+    connection: impl Future<Output = io::Result<TcpStream>>,
+) -> Result<TcpStream, Refused> {
+    let refused = |cause| Refused {
+        reason: Refusal::Unreachable,
+        cause,
+    };
+    match tokio::time::timeout(patience, connection).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(refused(error.to_string())),
+        Err(_) => Err(refused("timed out".into())),
+    }
+}
+
+async fn carry(
+    shared: &Shared,
+    direction: Direction,
+    relay: impl Future<Output = (Carried, io::Result<()>)>,
+) {
+    let (carried, result) = relay.await;
+    shared
+        .metrics
+        .carried(direction, carried.received, carried.sent);
+    if let Err(error) = result {
+        tracing::debug!(direction = direction.label(), %error, "connection broke");
+    }
+}
+
+/// The name in the ClientHello. It is not what the certificate is checked against.
+fn server_name(host: &str) -> ServerName<'static> {
+    ServerName::try_from(host.to_owned())
+        .unwrap_or_else(|_| ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()))
+}

@@ -1,0 +1,169 @@
+//! From the application's loopback to a peer over mutual TLS.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use rustls::{ServerConnection, StreamOwned};
+
+use crate::support::*;
+
+/// A TLS server in a namespace that answers each line with its name and the client's id.
+fn backend(namespace: &str, address: &str, certs: &Path) {
+    let address: SocketAddr = address.parse().unwrap();
+    let config = server(certs);
+    let (sender, ready) = std::sync::mpsc::channel();
+    inside(namespace, move || {
+        let listener = TcpListener::bind(address).unwrap();
+        sender.send(()).unwrap();
+        for stream in listener.incoming() {
+            let config = config.clone();
+            std::thread::spawn(move || {
+                let connection = ServerConnection::new(config).unwrap();
+                let mut stream = StreamOwned::new(connection, stream.unwrap());
+                let mut line = [0; 6];
+                if stream.read_exact(&mut line).is_ok() {
+                    let leaf = stream.conn.peer_certificates().unwrap()[0].clone();
+                    let who = nacre_mesh::peer::identity(&leaf).unwrap();
+                    let _ = stream.write_all(format!("backend {who}\n").as_bytes());
+                }
+            });
+        }
+    });
+    ready.recv().unwrap();
+}
+
+#[test]
+fn the_example_of_the_guide() {
+    let net = Net::new();
+    let authority = Authority::new();
+    let certs = authority.issue("web");
+    let backend_certs = authority.issue("backend");
+    for ip in PEER {
+        let address = if ip.contains(':') {
+            format!("[{ip}]:4001")
+        } else {
+            format!("{ip}:4001")
+        };
+        backend(&net.peer(), &address, &backend_certs);
+    }
+    let egress = format!(
+        "backend#127.0.0.2:4001#{}:4001##six#127.0.0.3:4001#[{}]:4001",
+        PEER[0], PEER[1]
+    );
+    let _mesh = Mesh::start(
+        &net.pod(),
+        &certs,
+        &[("CONTRAST_EGRESS_PROXY_CONFIG", &egress)],
+    );
+    for listener in ["127.0.0.2", "127.0.0.3"] {
+        let answer = plain(&net.pod(), listener, 4001);
+        assert_eq!(
+            answer,
+            Outcome::Answer(format!("backend {}", id("web"))),
+            "{listener}"
+        );
+    }
+}
+
+#[test]
+fn the_other_side_must_be_of_the_mesh_and_the_one_that_is_meant() {
+    let net = Net::new();
+    let authority = Authority::new();
+    let certs = authority.issue("web");
+    backend(&net.peer(), "192.0.2.2:4001", &authority.issue("backend"));
+    backend(
+        &net.peer(),
+        "192.0.2.2:4002",
+        &Authority::new().issue("backend"),
+    );
+    let egress = "right#127.0.0.2:1#192.0.2.2:4001##wrong#127.0.0.2:2#192.0.2.2:4001##foreign#127.0.0.2:3#192.0.2.2:4002##nobody#127.0.0.2:4#192.0.2.2:4003";
+    let peers = format!("right={},wrong={}", id("backend"), id("somebody-else"));
+    let mesh = Mesh::start(
+        &net.pod(),
+        &certs,
+        &[
+            ("CONTRAST_EGRESS_PROXY_CONFIG", egress),
+            ("NACRE_MESH_EGRESS_PEER", &peers),
+        ],
+    );
+    assert!(plain(&net.pod(), "127.0.0.2", 1).answered("backend"));
+    for port in [2, 3, 4] {
+        assert_eq!(
+            plain(&net.pod(), "127.0.0.2", port),
+            Outcome::Closed,
+            "{port}"
+        );
+    }
+    for reason in ["unwanted", "handshake", "unreachable"] {
+        let name = format!("nacre_mesh_refused_total{{direction=\"egress\",reason=\"{reason}\"}}");
+        assert_eq!(mesh.metric(&name), 1, "{reason}: {}", mesh.log());
+    }
+}
+
+#[test]
+fn two_meshes_carry_bytes_whole() {
+    let net = Net::new();
+    let authority = Authority::new();
+    app(&net.peer(), "[::]:7000", "far");
+    let _far = Mesh::start(&net.peer(), &authority.issue("far"), &[]);
+    let _near = Mesh::start(
+        &net.pod(),
+        &authority.issue("near"),
+        &[(
+            "CONTRAST_EGRESS_PROXY_CONFIG",
+            "far#127.0.0.9:7000#192.0.2.2:7000",
+        )],
+    );
+    let sent: Vec<u8> = (0..8_000_000u32).map(|n| (n * 7 + n / 251) as u8).collect();
+    let expected = sent.clone();
+    let received = inside(&net.pod(), move || {
+        let mut stream = dial("127.0.0.9:7000".parse().unwrap()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut writer = stream.try_clone().unwrap();
+        let writing = std::thread::spawn(move || {
+            writer.write_all(b"hello\n").unwrap();
+            writer.write_all(&sent).unwrap();
+            // Half-close: the far application sees the end and still answers.
+            writer.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received).unwrap();
+        writing.join().unwrap();
+        received
+    })
+    .join()
+    .unwrap();
+    let line = received.iter().position(|byte| *byte == b'\n').unwrap();
+    assert!(
+        received.starts_with(b"far 192.0.2.2"),
+        "the application sees its own pod"
+    );
+    assert!(
+        received[line + 1..] == expected,
+        "{} of {}",
+        received.len() - line - 1,
+        expected.len()
+    );
+}
+
+#[test]
+fn strict_egress_lets_out_only_what_is_listed() {
+    let net = Net::new();
+    let authority = Authority::new();
+    app(&net.peer(), "[::]:7000", "listed");
+    app(&net.peer(), "[::]:7001", "unlisted");
+    let certs = authority.issue("web");
+    let env = [
+        (
+            "CONTRAST_EGRESS_PROXY_CONFIG",
+            "far#127.0.0.9:7000#192.0.2.2:7000",
+        ),
+        ("NACRE_MESH_STRICT_EGRESS", "true"),
+    ];
+    let _mesh = Mesh::start(&net.pod(), &certs, &env);
+    for ip in PEER {
+        assert!(plain(&net.pod(), ip, 7000).answered("listed"), "{ip}");
+        assert_eq!(plain(&net.pod(), ip, 7001), Outcome::Silence, "{ip}");
+    }
+}

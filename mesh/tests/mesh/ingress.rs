@@ -1,0 +1,240 @@
+//! The interception table, for both families, with the proxy alive and dead.
+
+use std::io::{Read, Write};
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use crate::support::*;
+
+const EXAMPLE: (&str, &str) = (
+    "CONTRAST_INGRESS_PROXY_CONFIG",
+    "main#8001#false##metrics#8080#true",
+);
+
+fn pod_with_apps() -> (Net, Authority) {
+    let net = Net::new();
+    for (port, name) in [(8001, "main"), (8080, "metrics"), (9090, "other")] {
+        app(&net.pod(), &format!("[::]:{port}"), name);
+    }
+    (net, Authority::new())
+}
+
+#[test]
+fn the_example_of_the_guide_on_both_families() {
+    let (net, authority) = pod_with_apps();
+    let (web, backend) = (authority.issue("web"), authority.issue("backend"));
+    let mesh = Mesh::start(&net.pod(), &web, &[EXAMPLE]);
+    for (ip, peer) in POD.into_iter().zip(PEER) {
+        let from = net.peer();
+        assert_eq!(
+            plain(&from, ip, 8080),
+            Outcome::Answer(format!("metrics {peer}")),
+            "{ip}"
+        );
+        assert!(
+            tls(&from, ip, 8001, &backend, false).answered("main"),
+            "{ip}"
+        );
+        assert!(
+            tls(&from, ip, 9090, &backend, true).answered("other"),
+            "{ip}"
+        );
+        // Refused with the alert that says so.
+        let refused = tls(&from, ip, 9090, &backend, false);
+        assert!(refused.alert("CertificateRequired"), "{ip}: {refused:?}");
+        // Plain text gets a TLS alert and never the application.
+        for port in [8001, 9090] {
+            assert!(
+                !matches!(plain(&from, ip, port), Outcome::Answer(line) if line.contains(ip)),
+                "{ip}"
+            );
+        }
+        // The ports of the mesh itself are closed to everybody.
+        for port in [15006, 15007] {
+            assert_eq!(plain(&from, ip, port), Outcome::Closed, "{ip}");
+        }
+    }
+    // Within the pod nothing is intercepted.
+    assert!(plain(&net.pod(), "127.0.0.1", 9090).answered("other"));
+    assert!(plain(&net.pod(), POD[0], 9090).answered("other"));
+    assert_eq!(
+        mesh.metric("nacre_mesh_handshakes_total{direction=\"ingress\"}"),
+        4
+    );
+    assert!(mesh.metric("nacre_mesh_refused_total{direction=\"ingress\",reason=\"direct\"}") >= 4);
+}
+
+#[test]
+fn a_dead_proxy_means_no_traffic() {
+    let (net, authority) = pod_with_apps();
+    let mut mesh = Mesh::start(&net.pod(), &authority.issue("web"), &[EXAMPLE]);
+    mesh.kill();
+    for ip in POD {
+        for port in [8001, 9090, 15006] {
+            assert_eq!(
+                plain(&net.peer(), ip, port),
+                Outcome::Silence,
+                "{ip} {port}"
+            );
+        }
+        assert!(plain(&net.peer(), ip, 8080).answered("metrics"), "{ip}");
+    }
+}
+
+#[test]
+fn a_connection_from_before_the_rules_does_not_go_on_in_plain_text() {
+    let (net, authority) = pod_with_apps();
+    let certs = authority.issue("web");
+    let mut early = inside(&net.peer(), || {
+        dial("192.0.2.1:9090".parse().unwrap()).unwrap()
+    })
+    .join()
+    .unwrap();
+    early.write_all(b"hello\n").unwrap();
+    let mut answer = [0; 5];
+    early.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"other");
+    let _mesh = Mesh::start(&net.pod(), &certs, &[EXAMPLE]);
+    let mut rest = Vec::new();
+    early
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    let _ = early.read_to_end(&mut rest);
+    early.write_all(b"secret").unwrap();
+    rest.clear();
+    let _ = early.read_to_end(&mut rest);
+    assert_eq!(rest, b"", "the application still answers");
+}
+
+#[test]
+fn strangers_and_the_expired_are_refused() {
+    let (net, authority) = pod_with_apps();
+    let mesh = Mesh::start(&net.pod(), &authority.issue("web"), &[EXAMPLE]);
+    let elsewhere = Authority::new();
+    let foreign = elsewhere.issue("web");
+    // It presents its own certificate, but trusts our CA, so that only the server can refuse.
+    std::fs::copy(
+        authority.dir.path().join("web/mesh-ca.pem"),
+        foreign.join("mesh-ca.pem"),
+    )
+    .unwrap();
+    let refused = tls(&net.peer(), POD[0], 9090, &foreign, true);
+    assert!(
+        refused.alert("UnknownCA") || refused.alert("DecryptError"),
+        "{refused:?}"
+    );
+    let expired = authority.issue_for("late", -10);
+    let refused = tls(&net.peer(), POD[0], 9090, &expired, true);
+    assert!(refused.alert("CertificateExpired"), "{refused:?}");
+    assert_eq!(
+        mesh.metric("nacre_mesh_refused_total{direction=\"ingress\",reason=\"handshake\"}"),
+        2
+    );
+}
+
+#[test]
+fn only_listed_peers_get_in() {
+    let (net, authority) = pod_with_apps();
+    let (friend, other) = (authority.issue("friend"), authority.issue("other"));
+    let allow = format!("9090={},*={}", id("friend"), id("other"));
+    let mesh = Mesh::start(
+        &net.pod(),
+        &authority.issue("web"),
+        &[("NACRE_MESH_INGRESS_ALLOW", &allow)],
+    );
+    assert!(tls(&net.peer(), POD[0], 9090, &friend, true).answered("other"));
+    let refused = tls(&net.peer(), POD[0], 9090, &other, true);
+    assert!(refused.alert("AccessDenied"), "{refused:?}");
+    // The other ports have the other list, and a verified leaf is asked again each time.
+    assert!(tls(&net.peer(), POD[0], 8080, &other, true).answered("metrics"));
+    assert!(tls(&net.peer(), POD[0], 8080, &friend, true).alert("AccessDenied"));
+    assert_eq!(
+        mesh.metric("nacre_mesh_refused_total{direction=\"ingress\",reason=\"unwanted\"}"),
+        2
+    );
+    assert!(
+        mesh.log().contains(&id("other")),
+        "the log says who: {}",
+        mesh.log()
+    );
+}
+
+#[test]
+fn inbound_udp_is_dropped_unless_let_in() {
+    let net = Net::new();
+    let authority = Authority::new();
+    let certs = authority.issue("web");
+    let server = inside(&net.pod(), || UdpSocket::bind("192.0.2.1:5000").unwrap())
+        .join()
+        .unwrap();
+    server
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    let client = inside(&net.peer(), || UdpSocket::bind("192.0.2.2:5001").unwrap())
+        .join()
+        .unwrap();
+    let mut buffer = [0; 16];
+    {
+        let _mesh = Mesh::start(&net.pod(), &certs, &[]);
+        client.send_to(b"x", "192.0.2.1:5000").unwrap();
+        assert!(server.recv(&mut buffer).is_err());
+        // Answers to what the pod sends do come.
+        server.send_to(b"q", "192.0.2.2:5001").unwrap();
+        client.recv(&mut buffer).unwrap();
+        client.send_to(b"a", "192.0.2.1:5000").unwrap();
+        assert_eq!(server.recv(&mut buffer).unwrap(), 1);
+    }
+    let net = Net::new();
+    let server = inside(&net.pod(), || UdpSocket::bind("192.0.2.1:5000").unwrap())
+        .join()
+        .unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    let client = inside(&net.peer(), || UdpSocket::bind("192.0.2.2:5001").unwrap())
+        .join()
+        .unwrap();
+    let _mesh = Mesh::start(&net.pod(), &certs, &[("NACRE_MESH_INBOUND_UDP", "allow")]);
+    client.send_to(b"x", "192.0.2.1:5000").unwrap();
+    assert_eq!(server.recv(&mut buffer).unwrap(), 1);
+}
+
+#[test]
+fn disabled_touches_nothing() {
+    let (net, authority) = pod_with_apps();
+    let _mesh = Mesh::start(
+        &net.pod(),
+        &authority.issue("web"),
+        &[("CONTRAST_INGRESS_PROXY_CONFIG", "DISABLED")],
+    );
+    assert!(plain(&net.peer(), POD[0], 9090).answered("other"));
+    assert_eq!(
+        run(&["ip", "netns", "exec", &net.pod(), "nft", "list", "tables"]),
+        ""
+    );
+}
+
+#[test]
+fn rules_are_set_again_when_flushed() {
+    let (net, authority) = pod_with_apps();
+    let mesh = Mesh::start(&net.pod(), &authority.issue("web"), &[EXAMPLE]);
+    run(&["ip", "netns", "exec", &net.pod(), "nft", "flush", "ruleset"]);
+    let begin = std::time::Instant::now();
+    while mesh.metric("nacre_mesh_rules_restored_total") == 0 {
+        assert!(begin.elapsed() < PATIENCE);
+    }
+    assert!(!plain(&net.peer(), POD[0], 9090).answered("other"));
+    assert!(mesh.http("/ready").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn the_default_deny_of_a_guest_is_lifted_with_the_rules() {
+    let (net, authority) = pod_with_apps();
+    let pod = net.pod();
+    let nft = |command: &str| run(&["ip", "netns", "exec", &pod, "nft", command]);
+    nft(
+        "add table inet nacre_default_deny; add chain inet nacre_default_deny input { type filter hook input priority 0; policy drop; }",
+    );
+    assert_eq!(plain(&net.peer(), POD[0], 8080), Outcome::Silence);
+    let _mesh = Mesh::start(&pod, &authority.issue("web"), &[EXAMPLE]);
+    assert!(plain(&net.peer(), POD[0], 8080).answered("metrics"));
+    assert_eq!(nft("list tables").trim(), "table inet nacre_mesh");
+}

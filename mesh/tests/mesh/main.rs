@@ -1,0 +1,19 @@
+//! The mesh on real network stacks: namespaces that each test makes itself, joined by a veth pair.
+//!
+//! Needs root, `ip` and `nft`. Addresses are those of RFC 5737 and RFC 3849; nothing leaves the
+//! namespaces.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "tests"
+)]
+
+mod egress;
+mod ingress;
+mod lifecycle;
+mod relay;
+mod support;

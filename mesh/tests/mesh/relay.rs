@@ -1,0 +1,100 @@
+//! The copy loop by itself, over loopback.
+
+use std::sync::Arc;
+
+use nacre_mesh::relay::Tls;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, ServerConnection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::{Authority, client, server};
+
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (a, b) = tokio::join!(
+        TcpStream::connect(listener.local_addr().unwrap()),
+        listener.accept()
+    );
+    (a.unwrap(), b.unwrap().0)
+}
+
+/// Two relays back to back: plain – TLS – plain.
+async fn through() -> (TcpStream, TcpStream) {
+    let authority = Authority::new();
+    let certs = authority.issue("web");
+    let (near, mut near_plain) = pair().await;
+    let (far, mut far_plain) = pair().await;
+    let (a, b) = pair().await;
+    let client =
+        ClientConnection::new(client(&certs, true), ServerName::try_from("web").unwrap()).unwrap();
+    let server = ServerConnection::new(Arc::clone(&server(&certs))).unwrap();
+    let (mut client, mut server) = (Tls::new(a, client), Tls::new(b, server));
+    let (left, right) = tokio::join!(client.handshake(), server.handshake());
+    left.unwrap();
+    right.unwrap();
+    tokio::spawn(async move { client.relay_with(&mut near_plain).await });
+    tokio::spawn(async move { server.relay_with(&mut far_plain).await });
+    (near, far)
+}
+
+#[tokio::test]
+async fn half_close_is_kept_both_ways() {
+    let (mut near, mut far) = through().await;
+    near.write_all(b"question").await.unwrap();
+    near.shutdown().await.unwrap();
+    let mut got = Vec::new();
+    far.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got, b"question");
+    far.write_all(b"answer").await.unwrap();
+    far.shutdown().await.unwrap();
+    got.clear();
+    near.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got, b"answer");
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_everything() {
+    let (mut near, mut far) = through().await;
+    let sent: Vec<u8> = (0..4_000_000u32).map(|n| (n % 253) as u8).collect();
+    let expected = sent.clone();
+    let writing = tokio::spawn(async move {
+        near.write_all(&sent).await.unwrap();
+        near.shutdown().await.unwrap();
+        near
+    });
+    let mut got = Vec::new();
+    let mut chunk = vec![0; 100_000];
+    loop {
+        let read = far.read(&mut chunk).await.unwrap();
+        if read == 0 {
+            break;
+        }
+        got.extend_from_slice(&chunk[..read]);
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    assert!(got == expected);
+    writing.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cut_tls_stream_is_not_a_clean_end() {
+    let authority = Authority::new();
+    let certs = authority.issue("web");
+    let (mut plain, mut inner) = pair().await;
+    let (a, b) = pair().await;
+    let config =
+        ClientConnection::new(client(&certs, true), ServerName::try_from("web").unwrap()).unwrap();
+    let mut client = Tls::new(a, config);
+    let mut server = Tls::new(b, ServerConnection::new(server(&certs)).unwrap());
+    let (left, right) = tokio::join!(client.handshake(), server.handshake());
+    left.unwrap();
+    right.unwrap();
+    let relay = tokio::spawn(async move { server.relay_with(&mut inner).await.1 });
+    // The socket ends without close_notify.
+    drop(client);
+    assert!(relay.await.unwrap().is_err());
+    let mut got = Vec::new();
+    let end = plain.read_to_end(&mut got).await;
+    assert!(end.is_err(), "a reset, not an end: {end:?}");
+}

@@ -124,6 +124,22 @@ const TOOLS: &[Tool] = &[
         source: Source::Debian { package: "openssl" },
     },
     Tool {
+        name: "ip",
+        version: "Debian's",
+        variable: "NACRE_TEST_IP",
+        source: Source::Debian {
+            package: "iproute2",
+        },
+    },
+    Tool {
+        name: "nft",
+        version: "Debian's",
+        variable: "NACRE_TEST_NFT",
+        source: Source::Debian {
+            package: "nftables",
+        },
+    },
+    Tool {
         name: "dockerd",
         version: "Debian's",
         variable: "NACRE_TEST_DOCKERD",

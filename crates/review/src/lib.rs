@@ -13,6 +13,7 @@
 //! What it does not do: it changes no resource and opens no file. It trusts that YAML is what will be
 //! applied; what runs in a cluster is for attestation to say.
 
+pub mod check;
 pub mod diff;
 pub mod manifest;
 pub mod set;

@@ -1,9 +1,11 @@
 //! Manifests in rendered resources: found, rebuilt, merged.
 
-use nacre_findings::{Finding, codes};
-use nacre_manifest::{API_VERSION, KIND, Manifest};
+use nacre_findings::{Finding, codes, has_errors};
+use nacre_generate::{Options, Source};
+use nacre_manifest::{API_VERSION, KIND, Manifest, MergeSource};
 use nacre_workload::names::{MANIFEST_CONFIG_MAP, MANIFEST_KEY};
 
+use crate::check;
 use crate::set::{RenderedObject, RenderedSet};
 
 /// A manifest found in rendered resources.
@@ -112,3 +114,62 @@ pub(crate) fn about(finding: Finding, object: &RenderedObject) -> Finding {
         .resource(object.resource.clone())
         .at(object.location.clone())
 }
+
+/// The manifest of rendered resources.
+///
+/// Every policy is made once more; a workload whose policy is another one now is an error, because a
+/// manifest with the new policy would refuse the pod that is deployed.
+pub fn build(
+    sources: &[Source],
+    options: &Options<'_>,
+) -> Result<(Manifest, Vec<Finding>), Vec<Finding>> {
+    let set = check::read(sources, options.config);
+    let outcome = check::again(sources, options, None);
+    let mut findings = outcome.findings.clone();
+    let rendered = check::by_place(&outcome);
+    for object in &set.objects {
+        let Some(value) = rendered.get(&object.place) else {
+            continue;
+        };
+        let again = RenderedObject {
+            value: (*value).clone(),
+            ..object.clone()
+        };
+        if object.policy_hash() != again.policy_hash() {
+            let message = format!(
+                "{} does not carry the policy that its pod gives",
+                object.identity()
+            );
+            let finding = Finding::error(codes::check::STALE_POLICY, message)
+                .help("run nacre generate on the resources first, and deploy its output");
+            findings.push(about(finding, object));
+        }
+    }
+    match outcome.manifest {
+        Some(manifest) if !has_errors(&findings) => Ok((manifest, findings)),
+        _ => Err(findings),
+    }
+}
+
+/// Several manifests in one; see [`nacre_manifest::merge`].
+pub fn merge(sources: &[MergeSource<'_>]) -> Result<Manifest, Vec<Finding>> {
+    nacre_manifest::merge(sources).map_err(|conflicts| {
+        let findings = conflicts.into_iter().map(|conflict| {
+            Finding::error(
+                codes::manifest::MERGE_CONFLICT,
+                format!("{} differs", conflict.path),
+            )
+            .help(format!(
+                "{} and {} must say the same",
+                conflict.first, conflict.second
+            ))
+            .field(conflict.path)
+            .current(conflict.first_value)
+            .proposed(conflict.second_value)
+        });
+        findings.collect()
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use nacre_findings::{Location, ResourceRef};
-use nacre_krm::Stream;
+use nacre_krm::{ObjectRef, Stream};
 use nacre_manifest::{Identity, PolicyHash};
 use nacre_policy::carrier::{Carrier, CarrierError, Decoded};
 use nacre_workload::kinds::{Kinds, TemplatePath};
@@ -26,8 +26,10 @@ pub struct RenderedSet {
 pub struct RenderedObject {
     /// Which object it is.
     pub resource: ResourceRef,
-    /// Where it stands.
+    /// Where it stands, for people.
     pub location: Location,
+    /// Where it stands: which text, and where in it.
+    pub place: (usize, ObjectRef),
     /// The object.
     pub value: Value,
     /// Where its pod template stands, if it has one.
@@ -41,7 +43,7 @@ impl RenderedSet {
         kinds: &Kinds,
     ) -> Self {
         let mut objects = Vec::new();
-        for (file, stream) in sources {
+        for (source, (file, stream)) in sources.into_iter().enumerate() {
             for at in stream.objects() {
                 let Some(document) = stream.documents().get(at.document) else {
                     continue;
@@ -63,6 +65,7 @@ impl RenderedSet {
                 objects.push(RenderedObject {
                     resource,
                     location,
+                    place: (source, at),
                     value,
                     template,
                 });
@@ -122,19 +125,19 @@ impl RenderedObject {
     }
 
     /// The policy that the pods carry, or why its annotation cannot be read. `None` without one.
-    pub fn policy(&self) -> Option<Result<Decoded, CarrierError>> {
+    pub fn policy(&self) -> Option<(Carrier, Result<Decoded, CarrierError>)> {
         let annotations = self.pod_metadata()?.get("annotations")?.as_object()?;
         // A guest that knows both takes the newer one.
         [Carrier::InitData, Carrier::AgentPolicy]
             .into_iter()
             .find_map(|carrier| {
                 let value = annotations.get(carrier.annotation_key())?.as_str()?;
-                Some(carrier.unpack(value))
+                Some((carrier, carrier.unpack(value)))
             })
     }
 
     /// Hash of the policy that the pods carry, where it can be read.
     pub fn policy_hash(&self) -> Option<PolicyHash> {
-        self.policy()?.ok().map(|decoded| decoded.hash)
+        self.policy()?.1.ok().map(|decoded| decoded.hash)
     }
 }

@@ -17,9 +17,9 @@ codes! {
     STALE_MANIFEST = 805, "Manifest does not match the resources",
         "The manifest does not list exactly the policies that the rendered resources carry.",
         "Run nacre manifest build on the rendered resources, then set the new manifest.";
-    DUPLICATE_WORKLOAD = 806, "Workload rendered twice",
-        "The same object stands twice in the rendered set; the cluster would keep the last one.",
-        "Render each object once. Helm 4 gives hooks and templates in one stream; give them different names.";
+    OUTDATED_RUNTIME_CLASS = 806, "Runtime class of another version",
+        "The runtime class is not the one that this version writes for the platform, so the pod would run on another runtime than its policy was made for.",
+        "Render again with the version whose runtime is installed in the cluster.";
     MANIFEST_NOT_FOUND = 807, "No manifest in the resources",
         "The resources hold no manifest: no ConfigMap nacre-manifest and no object of kind Manifest.",
         "Give the manifest file, or build it with nacre manifest build.";
@@ -35,4 +35,10 @@ codes! {
     DIFFERENT = 811, "Differences found",
         "Two manifests or rendered sets do not mean the same.",
         "Nothing by itself; the list says what changed.";
+    NOT_RENDERED = 812, "Pod is not as rendering leaves it",
+        "Rendering would change the pod: an injected container is missing or outdated, or another stage changed what the function wrote.",
+        "Run the function as the last stage of the pipeline, then deploy its output unchanged.";
+    NOTHING_TO_CHECK = 813, "No confidential workload",
+        "No pod names a confidential runtime class and no selector of the configuration takes one, so there was nothing to check.",
+        "Check the rendered resources, all of them, with the configuration they were rendered with.";
 }

@@ -20,7 +20,4 @@ codes! {
     NOT_A_CONFIGURATION = 206, "Not a configuration",
         "The object given as configuration is neither of kind Confidential in a version known here nor a ConfigMap.",
         "Give an object of kind Confidential, apiVersion nacre.dev/v1alpha1, or a ConfigMap with flat entries.";
-    UNKNOWN_PLATFORM = 207, "Unknown platform",
-        "The platform named in the configuration or by a runtime class is not known.",
-        "Use one of the platforms that the message lists.";
 }

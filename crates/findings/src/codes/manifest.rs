@@ -23,9 +23,6 @@ codes! {
     MERGE_CONFLICT = 607, "Manifests contradict each other",
         "Manifests to be merged say different things about the same workload, the same reference value, or about who may do what.",
         "Render all parts with the same configuration; merging never widens authority.";
-    CARRIED_OVER = 608, "Taken over from the previous manifest",
-        "Something that rendering does not produce was taken over from the previous manifest: a name in a certificate, the name of a secret, or reference values.",
-        "Nothing, if it is still wanted. Otherwise remove it from the previous manifest, or better: write it into the configuration.";
     NO_COORDINATOR = 610, "No Coordinator in the manifest",
         "No policy has the role coordinator, so nobody could accept this manifest.",
         "Render the Coordinator along, or merge its manifest with this one.";

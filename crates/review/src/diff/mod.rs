@@ -10,7 +10,7 @@ use crate::set::RenderedSet;
 
 mod deployment;
 mod pod;
-mod render;
+pub(crate) mod render;
 mod tree;
 
 /// Everything that differs, grouped by what it belongs to.
@@ -87,6 +87,20 @@ pub fn sets(old: &RenderedSet, new: &RenderedSet) -> Diff {
     Diff { groups }.cleaned()
 }
 
+/// What two pods mean differently, by the words of [`Diff`].
+pub(crate) fn pods(old: &crate::set::RenderedObject, new: &crate::set::RenderedObject) -> Diff {
+    let changes = pod::pods(old, new);
+    let subject = new.identity().to_string();
+    Diff {
+        groups: vec![Group {
+            subject,
+            kind: ChangeKind::Changed,
+            changes,
+        }],
+    }
+    .cleaned()
+}
+
 /// Puts the changes of a policy to those of its pod. That the policy itself changed is no news then.
 fn merge(groups: &mut Vec<Group>, group: Group) {
     let changes = |group: &Group| -> Vec<Change> {
@@ -123,6 +137,11 @@ impl Diff {
     /// For a terminal.
     pub fn text(&self) -> String {
         render::text(self)
+    }
+
+    /// One line for each change, without headings.
+    pub fn lines(&self) -> Vec<String> {
+        render::lines(self)
     }
 
     /// For a pull request.

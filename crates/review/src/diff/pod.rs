@@ -53,7 +53,7 @@ fn images(object: &RenderedObject) -> Vec<Change> {
     images.collect()
 }
 
-fn pods(old: &RenderedObject, new: &RenderedObject) -> Vec<Change> {
+pub(super) fn pods(old: &RenderedObject, new: &RenderedObject) -> Vec<Change> {
     let mut changes = Vec::new();
     for leaf in leaves(old.pod_spec(), new.pod_spec()) {
         changes.extend(changes_of(&leaf));

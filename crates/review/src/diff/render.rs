@@ -18,6 +18,15 @@ pub(super) fn text(diff: &Diff) -> String {
     out
 }
 
+/// Every change on a line of its own.
+pub(super) fn lines(diff: &Diff) -> Vec<String> {
+    diff.groups
+        .iter()
+        .flat_map(|group| &group.changes)
+        .map(line)
+        .collect()
+}
+
 fn line(change: &Change) -> String {
     let what = &change.what;
     match (&change.old, &change.new) {
@@ -79,7 +88,7 @@ fn sign(kind: ChangeKind) -> char {
 
 /// A value on one line, shortened in the middle, without control characters: what was rendered may
 /// come from anywhere and must not steer a terminal.
-fn shown(value: &str) -> String {
+pub(crate) fn shown(value: &str) -> String {
     let clean = visible(value);
     let count = clean.chars().count();
     if count <= WIDTH {

@@ -1,0 +1,443 @@
+//! The exchange on an established TLS session, from either side.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use nacre_attest::Claims;
+use rustls::CommonState;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+use crate::appraise::Appraise;
+use crate::binding::{Connection, EXPORTER_LABEL, EXPORTER_LEN, OWNER_EXPORTER_LABEL, Role};
+use crate::error::AtlsError;
+use crate::queue::ReportQueue;
+use crate::stream::{Attested, Unattested};
+use crate::tls::{ALPN, OneKey, client_config, server_config, server_name};
+use crate::wire::{self, ClientKind, Message, NONCE_LEN};
+
+/// How long each step may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// The TLS handshake.
+    pub handshake: Duration,
+    /// Each message from the other end, whole.
+    pub message: Duration,
+    /// A report about this end, waiting included.
+    pub report: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            message: Duration::from_secs(20),
+            report: Duration::from_secs(15),
+        }
+    }
+}
+
+/// The server's side of a port.
+#[derive(Debug)]
+pub struct Acceptor {
+    queue: ReportQueue,
+    timeouts: Timeouts,
+}
+
+impl Acceptor {
+    /// Brings evidence from `queue` to every client that gets as far as its first message.
+    pub fn new(queue: ReportQueue, timeouts: Timeouts) -> Self {
+        Self { queue, timeouts }
+    }
+
+    /// Serves a client that has to be attested as `kind`.
+    ///
+    /// What is refused is written to the log with its reason; the client learns a code.
+    pub async fn accept_attested<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        kind: ClientKind,
+        appraise: &dyn Appraise,
+    ) -> Result<Attested<server::TlsStream<S>>, AtlsError> {
+        if kind == ClientKind::Unattested {
+            return Err(AtlsError::Kind);
+        }
+        let (mut tls, spki) = self.handshake(stream).await?;
+        let result = self.attested(&mut tls, spki, kind, appraise).await;
+        let (claims, peer_spki) = answer(&mut tls, self.timeouts, result).await?;
+        Ok(Attested {
+            owner_exporter: export(tls.get_ref().1, OWNER_EXPORTER_LABEL)?,
+            stream: tls,
+            claims,
+            kind: Some(kind),
+            peer_spki,
+        })
+    }
+
+    /// Serves a client that brings no evidence.
+    pub async fn accept_unattested<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+    ) -> Result<Unattested<server::TlsStream<S>>, AtlsError> {
+        let (mut tls, spki) = self.handshake(stream).await?;
+        let result = self.unattested(&mut tls, spki).await;
+        answer(&mut tls, self.timeouts, result).await?;
+        let owner_exporter = export(tls.get_ref().1, OWNER_EXPORTER_LABEL)?;
+        Ok(Unattested {
+            stream: tls,
+            owner_exporter,
+        })
+    }
+
+    async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+    ) -> Result<(server::TlsStream<S>, Vec<u8>), AtlsError> {
+        let key = OneKey::generate()?;
+        let acceptor = TlsAcceptor::from(server_config(&key)?);
+        let limit = self.timeouts.handshake;
+        let tls = within("TLS handshake", limit, acceptor.accept(stream))
+            .await?
+            .map_err(AtlsError::Handshake)?;
+        Ok((tls, key.spki))
+    }
+
+    async fn attested<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        tls: &mut server::TlsStream<S>,
+        spki: Vec<u8>,
+        kind: ClientKind,
+        appraise: &dyn Appraise,
+    ) -> Result<(Claims, Vec<u8>), AtlsError> {
+        let connection = self.prove(tls, spki, kind).await?;
+        let evidence = match receive(tls, "client evidence", self.timeouts).await? {
+            Message::ClientEvidence { evidence } => evidence,
+            other => return Err(unexpected("client evidence", &other)),
+        };
+        nothing_more(tls).await?;
+        let claims = appraise
+            .appraise(&evidence, connection.report_data(Role::Client(kind)))
+            .map_err(AtlsError::Evidence)?;
+        Ok((claims, connection.client_spki))
+    }
+
+    async fn unattested<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        tls: &mut server::TlsStream<S>,
+        spki: Vec<u8>,
+    ) -> Result<(), AtlsError> {
+        self.prove(tls, spki, ClientKind::Unattested).await?;
+        match receive(tls, "client without evidence", self.timeouts).await? {
+            Message::ClientUnattested => nothing_more(tls).await,
+            other => Err(unexpected("client without evidence", &other)),
+        }
+    }
+
+    /// Reads the client's hello and answers with evidence about this end.
+    async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        tls: &mut server::TlsStream<S>,
+        spki: Vec<u8>,
+        kind: ClientKind,
+    ) -> Result<Connection, AtlsError> {
+        let client_spki = peer_key(tls.get_ref().1)?;
+        let nonce_client = match receive(tls, "client hello", self.timeouts).await? {
+            Message::ClientHello {
+                nonce,
+                kind: stated,
+            } if stated == kind => nonce,
+            Message::ClientHello { .. } => return Err(AtlsError::Kind),
+            other => return Err(unexpected("client hello", &other)),
+        };
+        let connection = Connection {
+            server_spki: spki,
+            client_spki,
+            nonce_client,
+            nonce_server: nonce()?,
+            exporter: export(tls.get_ref().1, EXPORTER_LABEL)?,
+        };
+        let report = self.queue.evidence(connection.report_data(Role::Server));
+        let evidence = within("report", self.timeouts.report, report).await??;
+        let message = Message::ServerEvidence {
+            nonce: connection.nonce_server,
+            evidence,
+        };
+        send(tls, &message, self.timeouts).await?;
+        Ok(connection)
+    }
+}
+
+/// The client's side.
+#[derive(Debug, Default)]
+pub struct Connector {
+    timeouts: Timeouts,
+}
+
+impl Connector {
+    /// Every step within these limits.
+    pub fn new(timeouts: Timeouts) -> Self {
+        Self { timeouts }
+    }
+
+    /// Connects as `kind` with evidence from `queue`; the server has to satisfy `appraise`.
+    pub async fn connect_attested<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        kind: ClientKind,
+        queue: &ReportQueue,
+        appraise: &dyn Appraise,
+    ) -> Result<Attested<client::TlsStream<S>>, AtlsError> {
+        if kind == ClientKind::Unattested {
+            return Err(AtlsError::Kind);
+        }
+        self.connect(stream, kind, Some(queue), appraise).await
+    }
+
+    /// Connects without evidence of its own; the server has to satisfy `appraise`.
+    pub async fn connect_unattested<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        appraise: &dyn Appraise,
+    ) -> Result<Attested<client::TlsStream<S>>, AtlsError> {
+        self.connect(stream, ClientKind::Unattested, None, appraise)
+            .await
+    }
+
+    async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        kind: ClientKind,
+        queue: Option<&ReportQueue>,
+        appraise: &dyn Appraise,
+    ) -> Result<Attested<client::TlsStream<S>>, AtlsError> {
+        let key = OneKey::generate()?;
+        let connector = TlsConnector::from(client_config(&key)?);
+        let handshake = connector.connect(server_name(), stream);
+        let mut tls = within("TLS handshake", self.timeouts.handshake, handshake)
+            .await?
+            .map_err(AtlsError::Handshake)?;
+        let result = self
+            .exchange(&mut tls, key.spki, kind, queue, appraise)
+            .await;
+        let (claims, peer_spki) = tell(&mut tls, self.timeouts, result).await?;
+        Ok(Attested {
+            owner_exporter: export(tls.get_ref().1, OWNER_EXPORTER_LABEL)?,
+            stream: tls,
+            claims,
+            kind: None,
+            peer_spki,
+        })
+    }
+
+    async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        tls: &mut client::TlsStream<S>,
+        spki: Vec<u8>,
+        kind: ClientKind,
+        queue: Option<&ReportQueue>,
+        appraise: &dyn Appraise,
+    ) -> Result<(Claims, Vec<u8>), AtlsError> {
+        let server_spki = peer_key(tls.get_ref().1)?;
+        let nonce_client = nonce()?;
+        send(
+            tls,
+            &Message::ClientHello {
+                nonce: nonce_client,
+                kind,
+            },
+            self.timeouts,
+        )
+        .await?;
+        let (nonce_server, evidence) = match receive(tls, "server evidence", self.timeouts).await? {
+            Message::ServerEvidence { nonce, evidence } => (nonce, evidence),
+            other => return Err(unexpected("server evidence", &other)),
+        };
+        let connection = Connection {
+            server_spki,
+            client_spki: spki,
+            nonce_client,
+            nonce_server,
+            exporter: export(tls.get_ref().1, EXPORTER_LABEL)?,
+        };
+        let claims = appraise
+            .appraise(&evidence, connection.report_data(Role::Server))
+            .map_err(AtlsError::Evidence)?;
+        let message = match queue {
+            Some(queue) => {
+                let report = queue.evidence(connection.report_data(Role::Client(kind)));
+                let evidence = within("report", self.timeouts.report, report).await??;
+                Message::ClientEvidence { evidence }
+            }
+            None => Message::ClientUnattested,
+        };
+        send(tls, &message, self.timeouts).await?;
+        // Only now is it certain that the server has accepted: TLS alone does not say so.
+        match receive(tls, "acceptance", self.timeouts).await? {
+            Message::Accept => Ok((claims, connection.server_spki)),
+            other => Err(unexpected("acceptance", &other)),
+        }
+    }
+}
+
+/// Opens a TCP connection for [`Connector`], without Nagle's delay.
+pub async fn dial(address: &str, limit: Duration) -> Result<TcpStream, AtlsError> {
+    let stream = within("connecting", limit, TcpStream::connect(address))
+        .await?
+        .map_err(AtlsError::Connect)?;
+    without_delay(&stream)?;
+    Ok(stream)
+}
+
+/// Turns Nagle's delay off, which would add 40 ms to small messages. For accepted sockets.
+pub fn without_delay(stream: &TcpStream) -> Result<(), AtlsError> {
+    stream.set_nodelay(true).map_err(AtlsError::Connect)
+}
+
+/// Tells the client how it ended, and the log why.
+async fn answer<S: AsyncRead + AsyncWrite + Unpin, T>(
+    tls: &mut server::TlsStream<S>,
+    timeouts: Timeouts,
+    result: Result<T, AtlsError>,
+) -> Result<T, AtlsError> {
+    match result {
+        Ok(value) => {
+            send(tls, &Message::Accept, timeouts).await?;
+            Ok(value)
+        }
+        Err(error) => tell(tls, timeouts, Err(error)).await,
+    }
+}
+
+/// Tells the other end that this end does not go on, and the log why.
+async fn tell<S: AsyncWrite + Unpin, T>(
+    tls: &mut S,
+    timeouts: Timeouts,
+    result: Result<T, AtlsError>,
+) -> Result<T, AtlsError> {
+    if let Err(error) = &result {
+        tracing::warn!(reason = %Chain(error), "attested TLS refused");
+        if let Some(refusal) = error.refusal() {
+            // Whether it arrives changes nothing.
+            let _ = send(tls, &Message::Refusal(refusal), timeouts).await;
+            let _ = tokio::time::timeout(timeouts.message, tokio::io::AsyncWriteExt::shutdown(tls))
+                .await;
+        }
+    }
+    result
+}
+
+/// An error with its causes.
+struct Chain<'a>(&'a AtlsError);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = std::error::Error::source(self.0);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+async fn within<F: Future>(
+    step: &'static str,
+    limit: Duration,
+    future: F,
+) -> Result<F::Output, AtlsError> {
+    tokio::time::timeout(limit, future)
+        .await
+        .map_err(|_| AtlsError::Timeout { step, limit })
+}
+
+async fn send<S: AsyncWrite + Unpin>(
+    tls: &mut S,
+    message: &Message,
+    timeouts: Timeouts,
+) -> Result<(), AtlsError> {
+    let step = message.name();
+    within(step, timeouts.message, wire::write(tls, message))
+        .await?
+        .map_err(|source| AtlsError::Wire { step, source })
+}
+
+async fn receive<S: AsyncRead + Unpin>(
+    tls: &mut S,
+    step: &'static str,
+    timeouts: Timeouts,
+) -> Result<Message, AtlsError> {
+    match within(step, timeouts.message, wire::read(tls)).await? {
+        Ok(Message::Refusal(refusal)) => Err(AtlsError::Refused(refusal)),
+        Ok(message) => Ok(message),
+        Err(source) => Err(AtlsError::Wire { step, source }),
+    }
+}
+
+/// Refuses a client that has sent more than it may before it is accepted.
+async fn nothing_more<S: AsyncRead + Unpin>(tls: &mut S) -> Result<(), AtlsError> {
+    let mut byte = [0; 1];
+    let more = poll_fn(|cx| {
+        let mut buffer = ReadBuf::new(&mut byte);
+        Poll::Ready(match Pin::new(&mut *tls).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) => !buffer.filled().is_empty(),
+            Poll::Ready(Err(_)) | Poll::Pending => false,
+        })
+    });
+    if more.await {
+        Err(AtlsError::Premature)
+    } else {
+        Ok(())
+    }
+}
+
+fn unexpected(expected: &'static str, message: &Message) -> AtlsError {
+    AtlsError::Unexpected {
+        expected,
+        actual: message.name(),
+    }
+}
+
+/// The other end's key, once it is certain that the protocol is ours.
+fn peer_key(session: &CommonState) -> Result<Vec<u8>, AtlsError> {
+    if session.alpn_protocol() != Some(ALPN) {
+        return Err(AtlsError::Incomplete {
+            what: "protocol name",
+        });
+    }
+    match session.peer_certificates() {
+        Some([key]) => Ok(key.as_ref().to_vec()),
+        _ => Err(AtlsError::Incomplete { what: "key" }),
+    }
+}
+
+/// A session that gives exporter values.
+trait Export {
+    fn export(&self, label: &[u8]) -> Result<[u8; EXPORTER_LEN], rustls::Error>;
+}
+
+impl Export for rustls::ServerConnection {
+    fn export(&self, label: &[u8]) -> Result<[u8; EXPORTER_LEN], rustls::Error> {
+        self.export_keying_material([0; EXPORTER_LEN], label, Some(&[]))
+    }
+}
+
+impl Export for rustls::ClientConnection {
+    fn export(&self, label: &[u8]) -> Result<[u8; EXPORTER_LEN], rustls::Error> {
+        self.export_keying_material([0; EXPORTER_LEN], label, Some(&[]))
+    }
+}
+
+fn export(session: &impl Export, label: &[u8]) -> Result<[u8; EXPORTER_LEN], AtlsError> {
+    Ok(session.export(label)?)
+}
+
+fn nonce() -> Result<[u8; NONCE_LEN], AtlsError> {
+    let mut nonce = [0; NONCE_LEN];
+    rand::fill(&mut nonce).map_err(|_| rustls::Error::FailedToGetRandomBytes)?;
+    Ok(nonce)
+}

@@ -1,0 +1,104 @@
+//! Connections after the exchange. Their types say whether the other end is attested.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use nacre_attest::Claims;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::binding::EXPORTER_LEN;
+use crate::wire::ClientKind;
+
+/// A connection whose other end has proven what it is, on this connection.
+#[derive(Debug)]
+pub struct Attested<S> {
+    pub(crate) stream: S,
+    pub(crate) claims: Claims,
+    pub(crate) kind: Option<ClientKind>,
+    pub(crate) peer_spki: Vec<u8>,
+    pub(crate) owner_exporter: [u8; EXPORTER_LEN],
+}
+
+impl<S> Attested<S> {
+    /// What the evidence of the other end says.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// What the other end said it is; `None` when it is the server.
+    pub fn kind(&self) -> Option<ClientKind> {
+        self.kind
+    }
+
+    /// DER of the other end's key, good for this connection only.
+    pub fn peer_spki(&self) -> &[u8] {
+        &self.peer_spki
+    }
+
+    /// What requests of an owner on this connection are bound to: [`crate::binding::owner_request`].
+    pub fn owner_exporter(&self) -> &[u8; EXPORTER_LEN] {
+        &self.owner_exporter
+    }
+}
+
+/// A connection whose other end has brought no evidence. What it may do is for its signatures to say.
+#[derive(Debug)]
+pub struct Unattested<S> {
+    pub(crate) stream: S,
+    pub(crate) owner_exporter: [u8; EXPORTER_LEN],
+}
+
+impl<S> Unattested<S> {
+    /// What requests of an owner on this connection are bound to: [`crate::binding::owner_request`].
+    pub fn owner_exporter(&self) -> &[u8; EXPORTER_LEN] {
+        &self.owner_exporter
+    }
+}
+
+macro_rules! delegate {
+    ($name:ident) => {
+        impl<S: AsyncRead + Unpin> AsyncRead for $name<S> {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
+            }
+        }
+
+        impl<S: AsyncWrite + Unpin> AsyncWrite for $name<S> {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[io::IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                self.stream.is_write_vectored()
+            }
+        }
+    };
+}
+
+delegate!(Attested);
+delegate!(Unattested);

@@ -1,0 +1,193 @@
+//! The exchange as it should be, and its limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nacre_attest::{CheckId, ReportSource, SourceError};
+use nacre_sim::Behaviour;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::{
+    COORDINATOR, WORKLOAD, acceptor, connector, guest_with, pipe, queue, references, refused_by,
+    timeouts,
+};
+use crate::wire::{ClientKind, Refusal};
+use crate::{Acceptor, AtlsError, ReportQueue, dial, without_delay};
+
+#[tokio::test]
+async fn both_ends_attested() {
+    let (near, far) = pipe();
+    let (workloads, coordinators) = (references(WORKLOAD), references(COORDINATOR));
+    let (acceptor, connector, queue) = (acceptor(), connector(), queue(WORKLOAD));
+    let (server, client) = tokio::join!(
+        acceptor.accept_attested(far, ClientKind::Workload, &workloads),
+        connector.connect_attested(near, ClientKind::Workload, &queue, &coordinators),
+    );
+    let (mut server, mut client) = (server.unwrap(), client.unwrap());
+    assert_eq!(server.claims().host_data, WORKLOAD);
+    assert_eq!(client.claims().host_data, COORDINATOR);
+    assert_eq!(
+        (server.kind(), client.kind()),
+        (Some(ClientKind::Workload), None)
+    );
+    assert_eq!(server.owner_exporter(), client.owner_exporter());
+    assert_ne!(server.peer_spki(), client.peer_spki());
+    client.write_all(b"PRI * HTTP/2.0").await.unwrap();
+    client.flush().await.unwrap();
+    let mut first = [0; 14];
+    server.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"PRI * HTTP/2.0");
+}
+
+#[tokio::test]
+async fn an_owner_brings_no_evidence_and_gets_another_type() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (acceptor, connector, coordinators) = (acceptor(), connector(), references(COORDINATOR));
+    let (server, client) = tokio::join!(
+        async {
+            let (stream, _) = listener.accept().await.unwrap();
+            without_delay(&stream).unwrap();
+            assert!(stream.nodelay().unwrap());
+            acceptor.accept_unattested(stream).await
+        },
+        async {
+            let stream = dial(&address, Duration::from_secs(5)).await.unwrap();
+            assert!(stream.nodelay().unwrap());
+            connector.connect_unattested(stream, &coordinators).await
+        },
+    );
+    let server: crate::Unattested<_> = server.unwrap();
+    assert_eq!(server.owner_exporter(), client.unwrap().owner_exporter());
+}
+
+#[tokio::test]
+async fn keys_and_exporters_are_new_on_each_connection() {
+    let (acceptor, connector, coordinators) = (acceptor(), connector(), references(COORDINATOR));
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let (near, far) = pipe();
+        let (server, client) = tokio::join!(
+            acceptor.accept_unattested(far),
+            connector.connect_unattested(near, &coordinators),
+        );
+        server.unwrap();
+        let client = client.unwrap();
+        seen.insert(client.peer_spki().to_vec());
+        seen.insert(client.owner_exporter().to_vec());
+    }
+    assert_eq!(seen.len(), 6);
+}
+
+#[tokio::test]
+async fn a_client_without_evidence_is_no_workload_and_the_other_way_round() {
+    let (acceptor, connector, coordinators) = (acceptor(), connector(), references(COORDINATOR));
+    let (near, far) = pipe();
+    let workloads = references(WORKLOAD);
+    let (server, client) = tokio::join!(
+        acceptor.accept_attested(far, ClientKind::Workload, &workloads),
+        connector.connect_unattested(near, &coordinators),
+    );
+    assert!(matches!(server, Err(AtlsError::Kind)));
+    assert!(matches!(client, Err(AtlsError::Refused(Refusal::Kind))));
+
+    let (near, far) = pipe();
+    let queue = queue(WORKLOAD);
+    let (server, client) = tokio::join!(
+        acceptor.accept_unattested(far),
+        connector.connect_attested(near, ClientKind::Workload, &queue, &coordinators),
+    );
+    assert!(matches!(server, Err(AtlsError::Kind)));
+    assert!(matches!(client, Err(AtlsError::Refused(Refusal::Kind))));
+
+    // Nor can a server ask for attested clients of the kind that brings nothing.
+    let (_near, far) = pipe();
+    let server = acceptor
+        .accept_attested(far, ClientKind::Unattested, &workloads)
+        .await;
+    assert!(matches!(server, Err(AtlsError::Kind)));
+}
+
+#[tokio::test]
+async fn a_client_is_connected_only_after_acceptance() {
+    let (acceptor, connector, coordinators) = (acceptor(), connector(), references(COORDINATOR));
+    let (near, far) = pipe();
+    let (others, queue) = (references([9; 32]), queue(WORKLOAD));
+    let (server, client) = tokio::join!(
+        acceptor.accept_attested(far, ClientKind::Workload, &others),
+        connector.connect_attested(near, ClientKind::Workload, &queue, &coordinators),
+    );
+    assert_eq!(refused_by(&server.unwrap_err()), Some(CheckId::HostData));
+    assert!(matches!(client, Err(AtlsError::Refused(Refusal::Evidence))));
+}
+
+#[tokio::test]
+async fn a_server_learns_that_its_evidence_was_refused() {
+    let (acceptor, connector, others) = (acceptor(), connector(), references([9; 32]));
+    let (near, far) = pipe();
+    let (server, client) = tokio::join!(
+        acceptor.accept_unattested(far),
+        connector.connect_unattested(near, &others),
+    );
+    assert_eq!(refused_by(&client.unwrap_err()), Some(CheckId::HostData));
+    assert!(matches!(server, Err(AtlsError::Refused(Refusal::Evidence))));
+}
+
+#[tokio::test]
+async fn busy_firmware_is_asked_again_and_then_said_so() {
+    let busy = |busy| {
+        let behaviour = Behaviour {
+            serial: true,
+            delay: Duration::from_millis(20),
+            busy,
+        };
+        let queue = ReportQueue::new(Arc::new(guest_with(COORDINATOR, behaviour)), 1, 8);
+        Acceptor::new(queue, timeouts())
+    };
+    let (connector, coordinators) = (connector(), references(COORDINATOR));
+    let (near, far) = pipe();
+    let patient = busy(4);
+    let (server, client) = tokio::join!(
+        patient.accept_unattested(far),
+        connector.connect_unattested(near, &coordinators),
+    );
+    assert!(server.is_ok() && client.is_ok());
+    let (near, far) = pipe();
+    let hopeless = busy(1000);
+    let (server, client) = tokio::join!(
+        hopeless.accept_unattested(far),
+        connector.connect_unattested(near, &coordinators),
+    );
+    assert!(matches!(server, Err(AtlsError::Source(SourceError::Busy))));
+    assert!(matches!(client, Err(AtlsError::Refused(Refusal::Busy))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_at_one_port_does_not_starve_another() {
+    let behaviour = Behaviour {
+        serial: true,
+        ..Behaviour::default()
+    };
+    let source: Arc<dyn ReportSource> = Arc::new(guest_with(COORDINATOR, behaviour));
+    let mesh = Arc::new(ReportQueue::new(source.clone(), 2, 1000));
+    let user = Arc::new(ReportQueue::new(source, 1, 4));
+    let ask = |queue: &Arc<ReportQueue>, count: usize| {
+        let tasks: Vec<_> = (0..count)
+            .map(|_| {
+                let queue = Arc::clone(queue);
+                tokio::spawn(async move { queue.evidence([1; 64]).await.is_ok() })
+            })
+            .collect();
+        async move {
+            let mut served = 0;
+            for task in tasks {
+                served += usize::from(task.await.unwrap());
+            }
+            served
+        }
+    };
+    let (flood, initializers) = tokio::join!(ask(&user, 2000), ask(&mesh, 1000));
+    assert_eq!(initializers, 1000);
+    assert!(flood < 2000, "{flood} of the flood were served");
+}

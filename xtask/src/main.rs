@@ -9,6 +9,8 @@
     reason = "a command-line program: its output is its purpose"
 )]
 
+mod bench;
+mod demo;
 mod docker;
 mod images;
 mod process;
@@ -27,6 +29,8 @@ usage: cargo xtask COMMAND
                        --fast leaves out external tools and whole flows
   tools [--list|--env] install the external tools of the tests, or say which they are,
                        or print the variables by which the tests find them
+  demo                 the shop through real kustomize and Helm: diff and manifest, no cluster
+  bench                speed, memory and size, each against its limit
   codegen              write the documents that come from code
   images [--examples]  static programs and their images as OCI layouts in target/images;
                        --examples: those of the workloads in examples/ instead, to lock them
@@ -51,6 +55,8 @@ fn run(arguments: &[String]) -> Result<()> {
         ["tools"] => tools::install().map(|_| ()),
         ["tools", "--list"] => tools::list(),
         ["tools", "--env"] => tools::print_environment(),
+        ["demo"] => demo::run(),
+        ["bench"] => bench::run(),
         ["codegen"] => test::codegen(),
         ["images"] => images::build(),
         ["images", "--examples"] => images::build_examples(),

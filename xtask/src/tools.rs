@@ -162,16 +162,26 @@ pub(crate) type Environment = BTreeMap<&'static str, PathBuf>;
 
 /// Installs what is missing and returns where everything is.
 pub(crate) fn install() -> Result<Environment> {
+    install_chosen(|_| true)
+}
+
+/// Installs what is missing of the tools with these variables.
+pub(crate) fn install_only(variables: &[&str]) -> Result<Environment> {
+    install_chosen(|tool| variables.contains(&tool.variable))
+}
+
+fn install_chosen(wanted: impl Fn(&Tool) -> bool) -> Result<Environment> {
     let cache = cache()?;
     fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
-    let packages = TOOLS.iter().filter_map(|tool| match tool.source {
+    let chosen = || TOOLS.iter().filter(|tool| wanted(tool));
+    let packages = chosen().filter_map(|tool| match tool.source {
         Source::Debian { package } => Some((tool.name, package)),
         _ => None,
     });
     debian::install(packages)?;
 
     let mut environment = Environment::new();
-    for tool in TOOLS {
+    for tool in chosen() {
         let program = match tool.source {
             Source::Debian { .. } => debian::find(tool.name)
                 .with_context(|| format!("{} is installed but not found", tool.name))?,

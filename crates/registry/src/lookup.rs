@@ -36,11 +36,7 @@ impl Unclear {
 }
 
 /// The content of a file, `None` if there is none.
-pub(crate) fn find<E>(
-    path: &str,
-    layers: usize,
-    layer: Layers<'_, E>,
-) -> Result<Answer, E> {
+pub(crate) fn find<E>(path: &str, layers: usize, layer: Layers<'_, E>) -> Result<Answer, E> {
     let mut path = path.to_owned();
     for _ in 0..=MAX_LINKS {
         match step(&path, layers, layer)? {
@@ -63,11 +59,7 @@ enum Step {
     Link(String),
 }
 
-fn step<E>(
-    path: &str,
-    layers: usize,
-    layer: Layers<'_, E>,
-) -> Result<Step, E> {
+fn step<E>(path: &str, layers: usize, layer: Layers<'_, E>) -> Result<Step, E> {
     let ends = path
         .match_indices('/')
         .map(|(at, _)| at)

@@ -1,7 +1,7 @@
 //! The pull half of the distribution specification: manifests and blobs, authorised.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -182,9 +182,14 @@ impl<'a> Registry<'a> {
             .reader();
         let mut buffer = vec![0; 64 << 10];
         loop {
-            let read = reader
-                .read(&mut buffer)
-                .map_err(network(&repository.host))?;
+            let read = match reader.read(&mut buffer) {
+                Ok(read) => read,
+                Err(error) if error.kind() == ErrorKind::TimedOut => {
+                    return Err(network(&repository.host)(error));
+                }
+                // However the connection ends early, the length tells.
+                Err(_) => 0,
+            };
             let Some(bytes) = buffer.get(..read).filter(|b| !b.is_empty()) else {
                 return Ok(());
             };

@@ -31,7 +31,6 @@ const MAX_CONFIG: u64 = 8 << 20;
 
 /// How to resolve images.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Options {
     /// The platform to resolve for.
     pub platform: Platform,

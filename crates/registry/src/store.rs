@@ -200,9 +200,12 @@ impl Store {
     /// What the store has under this reference: by the name the user gave the store, by the
     /// names written in it, or by digest.
     pub(crate) fn find(&self, reference: &ImageReference) -> Result<Option<Found<'_>>, Error> {
-        let wanted = reference.normalised();
+        let wanted = names(reference);
         if let Some(image) = &self.local.image {
-            if image.normalised() != wanted {
+            let by_digest = reference.tag().is_none() && reference.digest().is_some();
+            if !wanted.contains(&image.normalised())
+                && !(by_digest && image.same_repository(reference))
+            {
                 return Ok(None);
             }
             return match (self.images.as_slice(), self.legacy.as_slice()) {
@@ -218,20 +221,30 @@ impl Store {
             };
         }
         let named = self.images.iter().find(|image| {
-            let annotation = |key| image.annotations.get(key).and_then(|n| full_name(n));
-            [CONTAINERD_NAME, OCI_NAME]
-                .into_iter()
-                .any(|key| annotation(key).as_ref() == Some(&wanted))
-                || reference.digest() == Some(&image.blob.digest)
+            let mut annotated = [CONTAINERD_NAME, OCI_NAME].into_iter();
+            annotated.any(|key| {
+                let name = image.annotations.get(key).and_then(|n| full_name(n));
+                name.is_some_and(|name| wanted.contains(&name))
+            })
         });
         if let Some(image) = named {
             return Ok(Some(Found::Manifest(image.blob)));
         }
-        Ok(self
+        // Content is content, whatever it is called.
+        if let Some(digest) = reference.digest()
+            && let Some(bytes) = self.member(&blob_path(digest))?
+        {
+            let size = bytes.len() as u64;
+            return Ok(Some(Found::Manifest(Blob {
+                digest: *digest,
+                size,
+            })));
+        }
+        let legacy = self
             .legacy
             .iter()
-            .find(|l| l.names.contains(&wanted))
-            .map(Found::Legacy))
+            .find(|l| l.names.iter().any(|n| wanted.contains(n)));
+        Ok(legacy.map(Found::Legacy))
     }
 
     /// A manifest or configuration; not verified yet.
@@ -352,6 +365,16 @@ fn members(file: &File) -> io::Result<BTreeMap<String, (u64, u64)>> {
 
 fn blob_path(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
+}
+
+/// What a store may call the image: its full reference, and that without the digest.
+fn names(reference: &ImageReference) -> Vec<String> {
+    let mut names = vec![reference.normalised()];
+    if let (Some(tag), Some(_)) = (reference.tag(), reference.digest()) {
+        let (registry, repository) = (reference.registry(), reference.repository());
+        names.push(format!("{registry}/{repository}:{tag}"));
+    }
+    names
 }
 
 /// A name with a registry or at least a tag; a bare word in an annotation is only a tag.

@@ -9,7 +9,7 @@ use nacre_framing::environment::Environment;
 
 use crate::context::{Color, Context, Output};
 use crate::error::{CommandError, Kind};
-use crate::{completions, init, install};
+use crate::{completions, generate, init, install, schema};
 
 /// Makes Kubernetes deployments confidential at build time: policies, annotations, manifest.
 #[derive(Debug, Parser)]
@@ -49,18 +49,22 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Generate(Box<generate::Args>),
     Init(init::Args),
     #[command(subcommand)]
     Install(install::Install),
     Completions(completions::Args),
+    Schema(schema::Args),
 }
 
 impl Command {
     fn run(&self, context: &mut Context) -> Result<(), CommandError> {
         match self {
+            Self::Generate(args) => generate::run(args, context),
             Self::Init(args) => init::run(args, context),
             Self::Install(what) => install::run(what, context),
             Self::Completions(args) => completions::run(args, context),
+            Self::Schema(args) => schema::run(args, context),
         }
     }
 }
@@ -97,5 +101,15 @@ pub(crate) fn run(environment: Environment) -> ExitCode {
             Context::show_without_settings(&error);
             ExitCode::from(error.kind.exit_code())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        App::command().debug_assert();
     }
 }

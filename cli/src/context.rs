@@ -80,6 +80,11 @@ impl Context {
         }
     }
 
+    /// The directory of default files: `--workspace-dir`, else the working directory.
+    pub(crate) fn workspace(&self) -> PathBuf {
+        self.workspace.clone().unwrap_or_default()
+    }
+
     /// Remembers findings of a command that goes on; they are shown at its end, or by `publish`.
     pub(crate) fn report(&mut self, findings: impl IntoIterator<Item = Finding>) {
         self.findings.extend(findings);

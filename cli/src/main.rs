@@ -5,10 +5,12 @@ mod completions;
 mod context;
 mod error;
 mod files;
+mod generate;
 mod init;
 
 mod install;
 mod keys;
+mod schema;
 mod work_tree;
 
 fn main() -> std::process::ExitCode {

@@ -1,3 +1,9 @@
 //! Helm post-renderer: a YAML stream on stdin, the confidential stream on stdout.
 
-fn main() {}
+use std::process::ExitCode;
+
+use nacre_framing::mode::Program;
+
+fn main() -> ExitCode {
+    nacre_framing::main(Program::PostRenderer)
+}

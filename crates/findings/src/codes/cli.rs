@@ -41,6 +41,9 @@ codes! {
     WOULD_CHANGE = 913, "Committed output is not what would be generated",
         "`--check` found a difference between the files and what would be generated from them.",
         "Run the same command without `--check` and commit the result.";
+    MANIFEST_EDITS_LOST = 914, "Hand edits of the manifest are not carried over",
+        "The manifest that is replaced holds edits made by hand, and no previous manifest was named, so the new one does not have them.",
+        "Name the old manifest with `--previous`.";
     INTERNAL = 970, "Internal error",
         "Something that cannot happen has happened. Nothing was written.",
         "Please report it with the message.";

@@ -4,6 +4,10 @@ use serde_json::{Map, Value};
 
 use crate::scalar;
 
+/// Keys beyond this length need the `? key` form: readers look no further than 1024 characters for
+/// the colon.
+const LONG_KEY: usize = 1000;
+
 /// Sequence indentation under a mapping key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SeqIndent {
@@ -98,7 +102,14 @@ impl Emitter<'_> {
 
     /// One entry of a mapping at `column`.
     pub(crate) fn entry(&mut self, key: &str, value: &Value, column: usize) {
-        self.out.push_str(&string(key, Place::Key));
+        let key = string(key, Place::Key);
+        if key.len() > LONG_KEY {
+            self.out.push_str("? ");
+            self.out.push_str(&key);
+            self.line(column);
+        } else {
+            self.out.push_str(&key);
+        }
         self.out.push(':');
         self.under_key(value, column);
     }
@@ -311,6 +322,9 @@ pub(crate) fn flow_entry(
         ..style
     };
     let key = scalar_text(key, style);
+    if key.len() > LONG_KEY && !style.json {
+        out.push_str("? ");
+    }
     out.push_str(&key);
     // Without a blank behind it, a colon ends a quoted key only.
     out.push_str(if style.spaced || !key.starts_with('"') {

@@ -43,10 +43,9 @@ pub(crate) fn parse(
             Event::DocumentStart(explicit, _) => builder.begin(explicit, &span),
             Event::DocumentEnd => {
                 let tree = builder.finish();
-                documents.push(Parsed {
-                    end: document_end(text, from, to, &span),
-                    tree,
-                });
+                let end = document_end(text, from, to, &span);
+                builder.last = end;
+                documents.push(Parsed { end, tree });
             }
             event => builder.event(event, &span)?,
         }
@@ -158,8 +157,11 @@ impl<'t> Builder<'t> {
     }
 
     fn begin(&mut self, explicit: bool, span: &Span) {
-        let (start, end) = self.offsets(span);
-        self.last = widen(if explicit { end } else { start });
+        // A document without a marker is named at its content, which for a block scalar stands
+        // behind its header.
+        if explicit {
+            self.last = widen(self.offsets(span).1);
+        }
         self.tree = Tree::default();
         self.open.clear();
         self.anchored.clear();
@@ -526,7 +528,7 @@ impl<'t> Builder<'t> {
             at = gap::skip(self.text, at);
             match gap::byte(self.text, at) {
                 b'|' | b'>' => return u32::try_from(at).unwrap_or(content),
-                b'&' | b'!' => at = gap::token_end(self.text, at),
+                b'&' | b'!' | b'.' => at = gap::token_end(self.text, at),
                 b':' | b'-' | b'?' => at += 1,
                 _ => return content,
             }

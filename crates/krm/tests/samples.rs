@@ -178,7 +178,11 @@ fn a_function_changes_items_adds_one_and_has_results() {
     let added = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"k": "a\nb\n"}});
     let results = json!([{"message": "fine", "severity": "info"}]);
     let output = list
-        .render(&rewritten, &[added.clone()], Some(results.clone()))
+        .render(
+            &rewritten,
+            std::slice::from_ref(&added),
+            Some(results.clone()),
+        )
         .unwrap();
     let (gone, new) = changed(KPT, &output);
     assert_eq!(gone, [""; 0]);

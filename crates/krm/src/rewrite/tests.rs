@@ -394,6 +394,8 @@ fn odd_forms_are_written_anew_and_proved() {
         ("? a\n: b\n? c\n", "d", json!(1)),
         ("a: [b: c]\n", "a[0].d", json!(1)),
         ("--- |\n  text\n", "", json!({"a": 1})),
+        ("|\n text\n", "", json!({"a": 1})),
+        ("# c\n\n>-\n text", "", json!("x")),
         ("# only a comment\n", "a.b", json!("c")),
         ("a: {? b : c}\n", "a.d", json!(2)),
     ] {
@@ -425,4 +427,21 @@ fn first_of_a_compact_collection_goes() {
         change(nested, |v| v["l"][0] = json!([{"n": 1}, "c"])),
         "l:\n- - \"n\": 1\n  # on c\n  - c\n"
     );
+}
+
+#[test]
+fn long_keys() {
+    let key = "k".repeat(2000);
+    for text in ["a: 1\n", "a: {b: 1}\n"] {
+        let stream = Stream::parse(text).unwrap();
+        for path in [Path::root().key(&key), Path::root().key("a").key(&key)] {
+            let Ok(new) = stream.documents()[0].rewrite(&[(path.clone(), json!([1]))]) else {
+                continue;
+            };
+            assert_eq!(
+                Stream::parse(new).unwrap().documents()[0].value(&path),
+                Some(json!([1]))
+            );
+        }
+    }
 }

@@ -24,12 +24,28 @@ pub fn digest() -> String {
 /// The rules part is returned as it stands: whether it is a known one is for the caller to
 /// compare, with [`is_known`].
 pub fn split(policy: &str) -> Option<(&str, &str)> {
-    let at = policy.find(&format!("\n{DATA_HEAD}"))? + 1;
+    // One empty line separates the two; it belongs to neither.
+    let at = policy.find(&format!("\n{DATA_HEAD}"))?;
     let (rules, data) = policy.split_at(at);
-    Some((rules, data.strip_prefix("policy_data := ")?))
+    Some((rules, data.strip_prefix("\npolicy_data := ")?))
 }
 
 /// The version of a rules part that was published, by its exact text.
 pub fn is_known(rules: &str) -> Option<&'static str> {
     (rules == RULES).then_some(VERSION)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rules_part_of_a_policy_is_the_rules() {
+        let policy = format!("{RULES}\n{DATA_HEAD}  \"a\": 1,\n}}\n");
+        let (rules, data) = split(&policy).unwrap();
+        assert_eq!(is_known(rules), Some(VERSION));
+        assert!(data.starts_with("{\n") && data.ends_with("}\n"));
+        assert_eq!(split("package agent_policy\n"), None);
+        assert_eq!(is_known(&rules.replacen("false", "true", 1)), None);
+    }
 }

@@ -24,14 +24,19 @@ use crate::set::{RenderedObject, RenderedSet};
 /// Most differences that one finding names.
 const MOST_LINES: usize = 6;
 
+/// What checking found.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Number of confidential workloads.
+    pub workloads: usize,
+    /// What is wrong; empty is good.
+    pub findings: Vec<Finding>,
+}
+
 /// Checks final resources against the configuration, lock and manifest they were rendered with.
 ///
 /// `manifest` is the one beside the resources; without it, one among them is taken.
-pub fn check(
-    sources: &[Source],
-    options: &Options<'_>,
-    manifest: Option<&Manifest>,
-) -> Vec<Finding> {
+pub fn check(sources: &[Source], options: &Options<'_>, manifest: Option<&Manifest>) -> Report {
     let set = read(sources, options.config);
     let mut findings = Vec::new();
     let manifest = match manifest {
@@ -64,7 +69,10 @@ pub fn check(
             )
             .help("check all rendered resources, with the configuration they were rendered with"),
         );
-        return findings;
+        return Report {
+            workloads: 0,
+            findings,
+        };
     }
     let outcome = again(sources, options, manifest.as_ref());
     // What generating says as a warning it said when it rendered; errors keep us from comparing.
@@ -89,7 +97,10 @@ pub fn check(
             .help("give it with --manifest"),
         ),
     }
-    findings
+    Report {
+        workloads: workloads.len(),
+        findings,
+    }
 }
 
 /// Reads the sources with the kinds of the configuration.
@@ -97,7 +108,14 @@ pub(crate) fn read(sources: &[Source], config: &Confidential) -> RenderedSet {
     let texts = sources
         .iter()
         .map(|source| (source.file.as_deref(), &source.stream));
-    RenderedSet::read(texts, &kinds(config))
+    RenderedSet::read(
+        texts,
+        &kinds(config),
+        config
+            .namespace
+            .as_deref()
+            .unwrap_or(crate::set::DEFAULT_NAMESPACE),
+    )
 }
 
 /// The kinds of Kubernetes and of the configuration.
@@ -146,20 +164,14 @@ impl Checker<'_> {
         if object.pod_spec().is_none() {
             return false;
         }
-        let namespace = object
-            .resource
-            .namespace
-            .as_deref()
-            .or(self.config.namespace.as_deref());
         let labels = nacre_workload::object::labels(&object.value);
         let label = |key: &str| labels.and_then(|labels| labels.get(key)?.as_str());
         object.is_confidential()
             || self.config.selectors.iter().any(|selector| {
-                let namespace = namespace.unwrap_or(crate::set::DEFAULT_NAMESPACE);
                 selector.matches(
                     &object.resource.kind,
                     &object.resource.name,
-                    namespace,
+                    &object.namespace,
                     label,
                 )
             })

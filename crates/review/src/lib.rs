@@ -17,3 +17,6 @@ pub mod check;
 pub mod diff;
 pub mod manifest;
 pub mod set;
+
+#[cfg(test)]
+mod fixture;

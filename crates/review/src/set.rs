@@ -26,6 +26,8 @@ pub struct RenderedSet {
 pub struct RenderedObject {
     /// Which object it is.
     pub resource: ResourceRef,
+    /// The namespace it ends up in.
+    pub namespace: String,
     /// Where it stands, for people.
     pub location: Location,
     /// Where it stands: which text, and where in it.
@@ -37,10 +39,12 @@ pub struct RenderedObject {
 }
 
 impl RenderedSet {
-    /// Reads texts with the names they are known by.
+    /// Reads texts with the names they are known by. `default_namespace` is that of objects which name
+    /// none.
     pub fn read<'a>(
         sources: impl IntoIterator<Item = (Option<&'a str>, &'a Stream)>,
         kinds: &Kinds,
+        default_namespace: &str,
     ) -> Self {
         let mut objects = Vec::new();
         for (source, (file, stream)) in sources.into_iter().enumerate() {
@@ -52,6 +56,8 @@ impl RenderedSet {
                     continue;
                 };
                 let resource = resource_ref(&value);
+                let namespace = resource.namespace.clone();
+                let namespace = namespace.unwrap_or_else(|| default_namespace.to_owned());
                 let position = document.position(&at.base);
                 let template = kinds
                     .template(&resource.api_version, &resource.kind)
@@ -65,6 +71,7 @@ impl RenderedSet {
                 objects.push(RenderedObject {
                     resource,
                     location,
+                    namespace,
                     place: (source, at),
                     value,
                     template,
@@ -72,6 +79,12 @@ impl RenderedSet {
             }
         }
         Self { objects }
+    }
+
+    /// The objects of one source, with the kinds of Kubernetes only.
+    pub fn of(source: &nacre_generate::Source) -> Self {
+        let text = (source.file.as_deref(), &source.stream);
+        Self::read([text], &Kinds::default(), DEFAULT_NAMESPACE)
     }
 
     /// The confidential workloads: pods whose runtime class is ours.
@@ -93,12 +106,7 @@ impl RenderedSet {
 impl RenderedObject {
     /// Namespace, kind and name.
     pub fn identity(&self) -> Identity {
-        let namespace = self
-            .resource
-            .namespace
-            .as_deref()
-            .unwrap_or(DEFAULT_NAMESPACE);
-        Identity::new(namespace, &self.resource.kind, &self.resource.name)
+        Identity::new(&self.namespace, &self.resource.kind, &self.resource.name)
     }
 
     /// The pod spec.

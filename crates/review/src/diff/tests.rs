@@ -9,7 +9,7 @@ use super::*;
 
 fn set(yaml: &str) -> RenderedSet {
     let stream = Stream::parse(yaml).unwrap();
-    RenderedSet::read([(Some("all.yml"), &stream)], &Kinds::default())
+    RenderedSet::read([(Some("all.yml"), &stream)], &Kinds::default(), "default")
 }
 
 const WEB: &str = r#"

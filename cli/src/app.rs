@@ -9,7 +9,7 @@ use nacre_framing::environment::Environment;
 
 use crate::context::{Color, Context, Output};
 use crate::error::{CommandError, Kind};
-use crate::{completions, generate, init, install, schema};
+use crate::{completions, generate, init, install, schema, verify_report};
 
 /// Makes Kubernetes deployments confidential at build time: policies, annotations, manifest.
 #[derive(Debug, Parser)]
@@ -55,6 +55,7 @@ enum Command {
     Install(install::Install),
     Completions(completions::Args),
     Schema(schema::Args),
+    VerifyReport(Box<verify_report::Args>),
 }
 
 impl Command {
@@ -65,6 +66,7 @@ impl Command {
             Self::Install(what) => install::run(what, context),
             Self::Completions(args) => completions::run(args, context),
             Self::Schema(args) => schema::run(args, context),
+            Self::VerifyReport(args) => verify_report::run(args, context),
         }
     }
 }

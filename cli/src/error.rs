@@ -9,6 +9,8 @@ pub(crate) enum Kind {
     Refused,
     /// Wrong command line.
     Usage,
+    /// Evidence did not hold.
+    Verification,
     /// `--check` found a difference.
     Difference,
     /// Stopped by a signal of this number.
@@ -24,6 +26,7 @@ impl Kind {
         match self {
             Self::Refused => 1,
             Self::Usage => 2,
+            Self::Verification => 3,
             Self::Difference => 5,
             Self::Internal => 70,
             Self::Interrupted(signal) => 128_u8.saturating_add(signal),

@@ -11,6 +11,7 @@ mod init;
 mod install;
 mod keys;
 mod schema;
+mod verify_report;
 mod work_tree;
 
 fn main() -> std::process::ExitCode {

@@ -23,6 +23,8 @@ pub mod danger;
 mod evidence;
 mod policy;
 mod product;
+mod reference;
+mod render;
 mod report;
 mod roots;
 mod source;
@@ -42,6 +44,7 @@ pub use policy::{
     PlatformInfoRules, Policy, ReportData,
 };
 pub use product::{Component, CpuId, Product, Shortfall, Tcb, TcbBytes};
+pub use reference::ReferenceError;
 pub use report::{Firmware, REPORT_LEN, Report, ReportError, SIGNED_LEN, SigningKey};
 pub use roots::Roots;
 pub use source::{

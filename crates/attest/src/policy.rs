@@ -13,8 +13,9 @@ use crate::time::Timestamp;
 pub struct Policy {
     /// Product line of the processor.
     pub product: Product,
-    /// Launch digests, one of which has to be measured.
-    pub measurements: BTreeSet<[u8; 48]>,
+    /// Launch digests, one of which has to be measured. With `None` nothing is known of the guest: the verdict
+    /// keeps the check open, and verification does not succeed.
+    pub measurements: Option<BTreeSet<[u8; 48]>>,
     /// Least firmware versions.
     pub minimum_tcb: MinimumTcb,
     /// Guest policy bits beside debugging and migration.
@@ -60,7 +61,7 @@ impl Policy {
     pub fn new(product: Product, measurements: impl IntoIterator<Item = [u8; 48]>) -> Self {
         Self {
             product,
-            measurements: measurements.into_iter().collect(),
+            measurements: Some(measurements.into_iter().collect()),
             minimum_tcb: crate::baselines::Baseline::newest().minimum(product),
             guest_policy: GuestPolicyRules::default(),
             platform_info: PlatformInfoRules::default(),

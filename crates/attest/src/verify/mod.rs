@@ -134,11 +134,24 @@ impl Verifier {
         expected: &Expected,
         now: Timestamp,
     ) -> Option<Result<(usize, Claims), Rejection>> {
+        let (index, verdict) = self.examine_any(evidence, policies, expected, now)?;
+        Some(verdict.into_result().map(|claims| (index, claims)))
+    }
+
+    /// What [`Verifier::verify_any`] decides on: the first verdict that holds, else the closest.
+    pub fn examine_any(
+        &self,
+        evidence: &Evidence,
+        policies: &[Policy],
+        expected: &Expected,
+        now: Timestamp,
+    ) -> Option<(usize, Verdict)> {
         let report = Report::parse(&evidence.report).ok();
         let closeness = |policy: &Policy| {
             report.as_ref().map_or(0, |report| {
                 let product = report.cpu.and_then(Product::from_cpu) == Some(policy.product);
-                let digest = policy.measurements.contains(&report.measurement);
+                let digests = policy.measurements.as_ref();
+                let digest = digests.is_none_or(|digests| digests.contains(&report.measurement));
                 u8::from(product) + 2 * u8::from(digest)
             })
         };
@@ -146,14 +159,13 @@ impl Verifier {
         order.sort_by_key(|(_, policy)| std::cmp::Reverse(closeness(policy)));
         let mut nearest = None;
         for (index, policy) in order {
-            match self.verify(evidence, policy, expected, now) {
-                Ok(claims) => return Some(Ok((index, claims))),
-                Err(rejection) => {
-                    nearest.get_or_insert(rejection);
-                }
+            let verdict = self.examine(evidence, policy, expected, now);
+            if verdict.holds() {
+                return Some((index, verdict));
             }
+            nearest.get_or_insert((index, verdict));
         }
-        nearest.map(Err)
+        nearest
     }
 }
 

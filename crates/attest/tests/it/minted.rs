@@ -711,7 +711,7 @@ fn one_of_several_reference_values_has_to_accept() {
     let run =
         |policies: &[Policy]| verifier.verify_any(&evidence, policies, &mint.expected, mint.now);
     let other = Policy {
-        measurements: [[1; 48]].into(),
+        measurements: Some([[1; 48]].into()),
         ..mint.policy.clone()
     };
     let milan = Policy {
@@ -732,13 +732,17 @@ fn one_of_several_reference_values_has_to_accept() {
 #[test]
 fn an_empty_choice_allows_nothing() {
     let mut mint = Mint::new(Product::Genoa);
-    mint.policy.measurements.clear();
+    mint.policy.measurements = Some([].into());
     mint.expected.host_data = HostData::OneOf([].into());
     assert_eq!(failures(&mint), [CheckId::Measurement, CheckId::HostData]);
     mint.expected.host_data = HostData::Open;
     mint.expected.report_data = ReportData::Open;
     let open: Vec<_> = mint.examine().open().map(|check| check.id).collect();
     assert_eq!(open, [CheckId::HostData, CheckId::ReportData]);
+    mint.policy.measurements = None;
+    assert_eq!(failures(&mint), []);
+    let rejection = mint.examine().into_result().unwrap_err();
+    assert_eq!(rejection.reason().unwrap().id, CheckId::Measurement);
 }
 
 #[test]

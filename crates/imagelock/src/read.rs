@@ -27,6 +27,13 @@ impl ImageLock {
             }),
         }
     }
+
+    /// What is sound in a lock that is about to be written anew, and the mistakes of the rest.
+    pub fn sound_part(value: &Value) -> (Self, Vec<Problem>) {
+        let mut problems = Problems::default();
+        let lock = lock(value, &mut problems);
+        (lock, problems.0)
+    }
 }
 
 /// A lock with mistakes.

@@ -102,6 +102,9 @@ fn a_changed_entry_is_refused_by_its_checksum() {
         change(&mut value["spec"]["images"][1]);
         let found = problems(&value);
         assert_eq!(found.len(), 1, "{name}: {found:?}");
+        let (rest, problems) = ImageLock::sound_part(&value);
+        assert_eq!((rest.len(), problems.len()), (1, 1));
+        assert!(rest.lookup("alpine").is_ok());
         assert!(
             found[0].starts_with("spec.images[1]: the entry was changed after"),
             "{found:?}"

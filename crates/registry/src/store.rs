@@ -203,9 +203,8 @@ impl Store {
         let wanted = names(reference);
         if let Some(image) = &self.local.image {
             let by_digest = reference.tag().is_none() && reference.digest().is_some();
-            if !wanted.contains(&image.normalised())
-                && !(by_digest && image.same_repository(reference))
-            {
+            let same_repository = by_digest && image.same_repository(reference);
+            if !same_repository && !wanted.contains(&image.normalised()) {
                 return Ok(None);
             }
             return match (self.images.as_slice(), self.legacy.as_slice()) {

@@ -119,6 +119,35 @@ pub fn resolve(
     })
 }
 
+/// The configuration alone, for `nacre lock`: the lock it is about to replace may be damaged.
+pub fn configuration(
+    environment: &Environment,
+    request: &Request,
+    supplied: &[Supplied<'_>],
+) -> Result<Confidential, Vec<Finding>> {
+    let limit = input::limit(environment).map_err(|finding| vec![finding])?;
+    let resolver = Resolver {
+        environment,
+        request,
+        limit,
+    };
+    resolver.configuration(None, &our_objects(supplied))
+}
+
+/// The workspace's Coordinator alone, if there is one.
+pub fn coordinator(
+    environment: &Environment,
+    request: &Request,
+) -> Result<Option<Stream>, Vec<Finding>> {
+    let limit = input::limit(environment).map_err(|finding| vec![finding])?;
+    let resolver = Resolver {
+        environment,
+        request,
+        limit,
+    };
+    resolver.coordinator()
+}
+
 fn keep<T>(findings: &mut Vec<Finding>, result: Result<T, Vec<Finding>>) -> Option<T> {
     result.map_err(|more| findings.extend(more)).ok()
 }

@@ -23,6 +23,7 @@
 
 mod catalogue;
 mod coordinator;
+mod images;
 mod manifest;
 mod options;
 mod parallel;
@@ -33,5 +34,6 @@ mod services;
 mod stage;
 mod workload;
 
+pub use images::{ImageUse, images};
 pub use options::{GeneratedPolicy, Mode, Options, Outcome, Source};
 pub use run::generate;

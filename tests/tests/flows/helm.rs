@@ -110,7 +110,6 @@ fn a_failure_stops_helm_and_can_be_read() {
 #[test]
 fn without_a_namespace_nothing_is_rendered() {
     let mut place = chart(HELM3);
-    place.edit("confidential.yaml", "  namespace: shop\n", "");
     place.set("NACRE_NAMESPACE", "");
     for template in ["web", "shopper", "services", "coordinator", "settings"] {
         let file = format!("templates/{template}.yaml");

@@ -12,5 +12,6 @@ mod helm;
 mod kpt;
 mod kubectl;
 mod kustomize;
+mod lock;
 mod routes;
 mod shipped;

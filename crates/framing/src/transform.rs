@@ -225,7 +225,7 @@ pub fn join(texts: &[String]) -> String {
 
 /// Gives findings the file that an orchestrator's annotation names: positions in a stream from
 /// standard input say nothing to its user.
-fn name_files(sources: &[Source], findings: &mut [Finding]) {
+pub fn name_files(sources: &[Source], findings: &mut [Finding]) {
     if findings
         .iter()
         .all(|finding| finding.location.file.is_some())

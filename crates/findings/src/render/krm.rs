@@ -44,9 +44,10 @@ fn result(finding: &Finding) -> Value {
             "file".into(),
             json!({ "path": file, "index": finding.location.index.unwrap_or(0) }),
         );
-    }
-    if let Some(line) = finding.location.line {
-        tags.insert("line".into(), line.to_string().into());
+        // A line of the list itself says nothing to its user, and moves with every edit above it.
+        if let Some(line) = finding.location.line {
+            tags.insert("line".into(), line.to_string().into());
+        }
     }
     out.insert("tags".into(), Value::Object(tags));
     Value::Object(out)

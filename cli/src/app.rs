@@ -9,7 +9,9 @@ use nacre_framing::environment::Environment;
 
 use crate::context::{Color, Context, Output};
 use crate::error::{CommandError, Kind};
-use crate::{completions, generate, init, install, schema, verify_report};
+use crate::{
+    check, completions, diff, generate, init, install, lock, manifest, schema, verify_report,
+};
 
 /// Makes Kubernetes deployments confidential at build time: policies, annotations, manifest.
 #[derive(Debug, Parser)]
@@ -50,6 +52,11 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Generate(Box<generate::Args>),
+    Check(Box<check::Args>),
+    Diff(Box<diff::Args>),
+    #[command(subcommand)]
+    Manifest(Box<manifest::Manifest>),
+    Lock(Box<lock::Args>),
     Init(init::Args),
     #[command(subcommand)]
     Install(install::Install),
@@ -62,6 +69,10 @@ impl Command {
     fn run(&self, context: &mut Context) -> Result<(), CommandError> {
         match self {
             Self::Generate(args) => generate::run(args, context),
+            Self::Check(args) => check::run(args, context),
+            Self::Diff(args) => diff::run(args, context),
+            Self::Manifest(command) => manifest::run(command, context),
+            Self::Lock(args) => lock::run(args, context),
             Self::Init(args) => init::run(args, context),
             Self::Install(what) => install::run(what, context),
             Self::Completions(args) => completions::run(args, context),

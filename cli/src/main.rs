@@ -1,8 +1,10 @@
 //! The `nacre` command: everything that a person or a CI job runs by hand.
 
 mod app;
+mod check;
 mod completions;
 mod context;
+mod diff;
 mod error;
 mod files;
 mod generate;
@@ -10,6 +12,9 @@ mod init;
 
 mod install;
 mod keys;
+mod lock;
+mod manifest;
+mod resources;
 mod schema;
 mod verify_report;
 mod work_tree;

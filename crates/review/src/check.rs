@@ -47,6 +47,11 @@ pub fn check(sources: &[Source], options: &Options<'_>, manifest: Option<&Manife
             .flatten()
             .map(|found| found.manifest),
     };
+    let config = with_owners(options.config, manifest.as_ref());
+    let options = &Options {
+        config: &config,
+        ..*options
+    };
     let checker = Checker {
         sources,
         config: options.config,
@@ -101,6 +106,28 @@ pub fn check(sources: &[Source], options: &Options<'_>, manifest: Option<&Manife
         workloads: workloads.len(),
         findings,
     }
+}
+
+/// The configuration with the owners of a manifest, where it names none of its own: on a command line
+/// they come from key files, which the place that checks need not have. A manifest without workload
+/// owners says that updates are disabled.
+pub fn with_owners(config: &Confidential, manifest: Option<&Manifest>) -> Confidential {
+    let mut config = config.clone();
+    let Some(manifest) = manifest else {
+        return config;
+    };
+    if config.workload_owners.is_empty() && !config.disable_updates {
+        config
+            .workload_owners
+            .clone_from(&manifest.workload_owner_key_digests);
+        config.disable_updates = config.workload_owners.is_empty();
+    }
+    if config.seedshare_owners.is_empty() {
+        config
+            .seedshare_owners
+            .clone_from(&manifest.seedshare_owner_pub_keys);
+    }
+    config
 }
 
 /// Reads the sources with the kinds of the configuration.

@@ -313,3 +313,27 @@ fn duplicates_and_images_that_are_not_locked_are_reported_as_generating_does() {
         "{findings:#?}"
     );
 }
+
+#[test]
+fn owners_that_only_the_manifest_names_are_taken_from_it() {
+    let fixture = Fixture::new();
+    let (text, outcome) = fixture.rendered();
+    let manifest = outcome.manifest.unwrap();
+    let mut silent = Fixture::new();
+    silent.config.workload_owners.clear();
+    // The Coordinator's policy pins them, so rendering without would give another one.
+    assert_eq!(
+        summary(&checked(&silent, &text, &manifest)),
+        Vec::<String>::new()
+    );
+
+    let other = Fixture::with(json!({ "workloadOwners": [{ "digest": "cd".repeat(32) }] }));
+    let found = codes_of(&checked(&other, &text, &manifest));
+    assert!(found.contains(&codes::STALE_POLICY) && found.contains(&codes::STALE_MANIFEST));
+
+    let mut nobody = manifest;
+    nobody.workload_owner_key_digests.clear();
+    let config = with_owners(&silent.config, Some(&nobody));
+    assert!(config.disable_updates && config.workload_owners.is_empty());
+    assert_eq!(with_owners(&fixture.config, Some(&nobody)), fixture.config);
+}

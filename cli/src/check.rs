@@ -1,0 +1,88 @@
+//! `nacre check`: whether final YAML is complete and unchanged.
+
+use std::path::PathBuf;
+
+use nacre_findings::{Location, has_errors};
+use nacre_framing::arguments::Flags;
+use nacre_framing::transform;
+use nacre_manifest::Manifest;
+use nacre_review::manifest::unreadable;
+use serde_json::json;
+
+use crate::context::{Context, Output};
+use crate::error::{CommandError, Kind};
+use crate::resources;
+
+/// The manifest in the workspace.
+const MANIFEST_FILE: &str = "manifest.json";
+
+/// Check that rendered resources are confidential, complete and unchanged since
+///
+/// Fails on a placeholder runtime class that is left, a selected pod without policy, a policy that does
+/// not fit its pod, an image without digest, and a manifest that does not fit the policies.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Files and directories, or - for standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+    /// The manifest they belong to [default: one among them, else manifest.json in the workspace]
+    #[arg(short, long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError> {
+    let sources = resources::sources(&args.paths, context)?;
+    let settings = resources::settings(&args.flags, &sources, context)?;
+    let options = resources::options(&settings, &args.paths);
+    let manifest = manifest(args, &sources, context)?;
+    let mut report = nacre_review::check::check(&sources, &options, manifest.as_ref());
+    transform::name_files(&sources, &mut report.findings);
+    let passed = !has_errors(&report.findings);
+    context.report(report.findings);
+    context.publish()?;
+    if context.output == Output::Json {
+        context.print_json(json!({ "passed": passed, "workloads": report.workloads }))?;
+    } else if passed {
+        let count = report.workloads;
+        let s = if count == 1 { "" } else { "s" };
+        context.print(&format!("{count} confidential workload{s} checked\n"))?;
+    }
+    match passed {
+        true => Ok(()),
+        false => Err(CommandError::new(Kind::Refused, Vec::new())),
+    }
+}
+
+fn manifest(
+    args: &Args,
+    sources: &[nacre_generate::Source],
+    context: &Context,
+) -> Result<Option<Manifest>, CommandError> {
+    let among = sources.iter().any(|source| {
+        let set = nacre_review::set::RenderedSet::of(source);
+        set.objects.iter().any(nacre_review::manifest::is_carrier)
+    });
+    if args.manifest.is_none() && among {
+        return Ok(None);
+    }
+    let path = context.path_or_default(args.manifest.as_deref(), MANIFEST_FILE);
+    if args.manifest.is_none() && !path.exists() {
+        return Ok(None);
+    }
+    read_manifest(&path, context).map(Some)
+}
+
+/// Reads a manifest file, with findings that name it.
+pub(crate) fn read_manifest(
+    path: &std::path::Path,
+    context: &Context,
+) -> Result<Manifest, CommandError> {
+    let limit = nacre_framing::input::limit(&context.environment)?;
+    let text = nacre_framing::input::read_file(path, limit)?;
+    Manifest::parse(text.content.as_bytes()).map_err(|error| {
+        let file = Location::file(path.display().to_string());
+        unreadable(&error, None).at(file).into()
+    })
+}

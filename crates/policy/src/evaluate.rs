@@ -140,6 +140,23 @@ impl Session {
 
     /// Asks for a verdict and applies the changes of state that come with it.
     pub fn request(&mut self, message: &str, input: &Value) -> Result<Decision, EvaluateError> {
+        let decision = self.probe(message, input)?;
+        if decision.allowed && !decision.ops.is_empty() {
+            let mut all = json!({ "pstate": self.state });
+            for op in &decision.ops {
+                patch(&mut all, op).map_err(|path| EvaluateError::State {
+                    message: message.to_owned(),
+                    path,
+                })?;
+            }
+            self.state = all.get_mut("pstate").map(Value::take).unwrap_or_default();
+            self.publish()?;
+        }
+        Ok(decision)
+    }
+
+    /// The verdict without any change of state.
+    pub fn probe(&mut self, message: &str, input: &Value) -> Result<Decision, EvaluateError> {
         let fail = |reason: String| EvaluateError::Verdict {
             message: message.to_owned(),
             reason,
@@ -149,8 +166,12 @@ impl Session {
         }
         let answer = self.value(message, input).map_err(fail)?;
         let prints = self.engine.take_prints().unwrap_or_default();
-        let (allowed, ops) = match answer {
-            Value::Bool(allowed) => (allowed, Vec::new()),
+        match answer {
+            Value::Bool(allowed) => Ok(Decision {
+                allowed,
+                ops: Vec::new(),
+                prints,
+            }),
             Value::Object(mut object) => {
                 let allowed = object.get("allowed").and_then(Value::as_bool);
                 let allowed = allowed.ok_or_else(|| fail("no member allowed".to_owned()))?;
@@ -159,36 +180,19 @@ impl Session {
                     None | Some(Value::Null) => Vec::new(),
                     Some(_) => return Err(fail("ops is not a list".to_owned())),
                 };
-                (allowed, ops)
+                Ok(Decision {
+                    allowed,
+                    ops,
+                    prints,
+                })
             }
-            _ => return Err(fail("neither a boolean nor an object".to_owned())),
-        };
-        if allowed && !ops.is_empty() {
-            let mut all = json!({ "pstate": self.state });
-            for op in &ops {
-                patch(&mut all, op).map_err(|path| EvaluateError::State {
-                    message: message.to_owned(),
-                    path,
-                })?;
-            }
-            self.state = all.get_mut("pstate").map(Value::take).unwrap_or_default();
-            self.publish()?;
+            _ => Err(fail("neither a boolean nor an object".to_owned())),
         }
-        Ok(Decision {
-            allowed,
-            ops,
-            prints,
-        })
-    }
-
-    /// The verdict without any change of state.
-    pub fn probe(&self, message: &str, input: &Value) -> Result<Decision, EvaluateError> {
-        self.clone().request(message, input)
     }
 
     /// A document of the rules (`got`, `want`, …) for this input, for explanations.
-    pub(crate) fn document(&self, name: &str, input: &Value) -> Option<Value> {
-        self.clone().value(name, input).ok()
+    pub(crate) fn document(&mut self, name: &str, input: &Value) -> Option<Value> {
+        self.value(name, input).ok()
     }
 
     fn value(&mut self, name: &str, input: &Value) -> Result<Value, String> {

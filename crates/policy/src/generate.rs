@@ -271,7 +271,7 @@ fn data(input: &WorkloadInput<'_>, notes: &mut Notes) -> Value {
             "pidns": flag(input.pod_spec, "shareProcessNamespace") == Some(true),
             "dns": dns(input.pod_spec),
             "files": shared.files,
-            "annotations": passed_annotations(input.pod_metadata),
+            "annotations": annotations(input),
         },
         "profile": input.profile.as_str(),
         "caps": shared.caps,
@@ -353,8 +353,8 @@ fn pause(input: &WorkloadInput<'_>, shared: &mut Shared) -> Value {
         "caps": shared.caps(&DEFAULT_CAPS.iter().copied().collect()),
         "devices": [],
         "env": [format!("PATH={}", env::DEFAULT_PATH)],
-        "env_free": {"HOSTNAME": "@host"},
-        "env_must": [],
+        "free": {"HOSTNAME": "@host"},
+        "must": [],
         "image": {"names": input.target.pause_names},
         "mounts": {},
         "nested": nested,
@@ -444,9 +444,9 @@ impl<'w> Container<'_, 'w> {
             "caps": shared.caps(&caps),
             "devices": devices,
             "env": fixed,
-            "env_free": free,
-            "env_must": must,
-            "exec": exec_commands(container),
+            "free": free,
+            "must": must,
+            "exec": exec_probes(container),
             "image": self.image(),
             "mounts": mounts,
             "nested": nested,
@@ -459,7 +459,7 @@ impl<'w> Container<'_, 'w> {
                 "nnp": !allows_escalation(container, privileged),
                 "pidns": flag(input.pod_spec, "shareProcessNamespace") == Some(true),
                 "tty": flag(container, "tty") == Some(true),
-                "user": [user.uid, user.gid, user.groups],
+                "user": json!([user.uid, user.gid, user.groups, ""]),
             },
         });
         if let Some(object) = out.as_object_mut() {
@@ -816,7 +816,8 @@ fn anchored(rule: &str, pod_name: &str) -> String {
     }
 }
 
-/// Commands that probes and lifecycle hooks run in the container.
+/// Commands that probes and lifecycle hooks run in the container; the kubelet does not expand
+/// them.
 pub(crate) fn exec_probes(container: &Value) -> Vec<Vec<String>> {
     let probes = ["livenessProbe", "readinessProbe", "startupProbe"]
         .iter()
@@ -834,14 +835,6 @@ pub(crate) fn exec_probes(container: &Value) -> Vec<Vec<String>> {
         }
     }
     out
-}
-
-/// Probes and hooks are not expanded by the kubelet.
-fn exec_commands(container: &Value) -> Vec<Value> {
-    exec_probes(container)
-        .into_iter()
-        .map(|args| json!({"args": args}))
-        .collect()
 }
 
 /// The working directory: the pod's, else the image's, else `/`.
@@ -991,15 +984,22 @@ pub(crate) fn dns_lines(spec: &Value) -> Vec<String> {
     lines
 }
 
-/// Pod annotations that the runtime passes on (containerd's `pod_annotations` for Kata).
-fn passed_annotations(metadata: &Value) -> BTreeMap<&str, &str> {
-    pod::object(metadata, "annotations")
+/// Shapes of the annotations a request may have: the runtime's own, and those of the pod that
+/// it passes on (containerd's `pod_annotations` for Kata).
+fn annotations(input: &WorkloadInput<'_>) -> BTreeMap<String, String> {
+    let mut out = input.target.annotations();
+    for (key, value) in pod::object(input.pod_metadata, "annotations")
         .into_iter()
         .flatten()
-        .filter(|(key, _)| key.starts_with("io.katacontainers."))
-        .filter(|(key, _)| Carrier::of_annotation(key).is_none())
-        .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
-        .collect()
+    {
+        if key.starts_with("io.katacontainers.")
+            && let Some(value) = value.as_str()
+        {
+            let shape = format!("^{}$", crate::value::escape(value));
+            out.entry(key.clone()).or_insert(shape);
+        }
+    }
+    out
 }
 
 /// A DNS label, so that it is also a safe key of the policy's state.

@@ -3,6 +3,7 @@
 
 pub mod carrier;
 pub mod evaluate;
+pub mod mutate;
 pub mod request;
 pub mod rules;
 pub mod support;

@@ -424,7 +424,7 @@ fn guest_storage(
     }
     json!({
         "driver": driver, "driver_options": [], "source": source, "fstype": fstype,
-        "options": options, "mount_point": mount_point, "fs_group": null,
+        "options": options, "mount_point": mount_point, "fs_group": null, "shared": false,
     })
 }
 

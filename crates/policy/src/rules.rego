@@ -1,54 +1,49 @@
 # Nacre execution policy, rules nacre1.
 #
-# The Kata agent asks for data.agent_policy.<message name> before it serves a request of the host;
-# `input` is the message. These rules are the same for every workload, policy_data below says what
-# one may do. A message passes if each of its checks puts its name into a set; a check that cannot
-# be evaluated does not. A denial prints `nacre1 <container> <missing checks>` and never a value.
-#
-# State (data.pstate) has only keys that the host cannot choose freely:
-#   s {id, host, pod, uid} sandbox; app: an app container was created; if {interface: facts}
-#   c {64 hex digits: container}: ids ever created; v {volume: device}
-#   n {container: {id, up, been}}, been = once started
+# The Kata agent asks for data.agent_policy.<message> before it serves the host. The rules are the
+# same for all workloads, policy_data is one's own. A message passes if each of its checks puts its
+# name into a set; one that cannot be evaluated does not. A denial prints `nacre1 <container>
+# <missing checks>`, no value. State: s sandbox, c {id: container}, n {container: {id, up, been
+# started}}, k {kinds created}, v {volume: device}, if {interface: as set}.
 package agent_policy
 
-import future.keywords.contains
-import future.keywords.every
-import future.keywords.if
-import future.keywords.in
+import future.keywords
 
 default AddARPNeighborsRequest := false
-default AddSwapPathRequest := false
-default AddSwapRequest := false
-default AllowRequestsFailingPolicy := false
 default CloseStdinRequest := false
 default CopyFileRequest := false
 default CreateContainerRequest := false
 default CreateSandboxRequest := false
 default ExecProcessRequest := false
-default GetDiagnosticDataRequest := false
-default GetIPTablesRequest := false
-default GetMetricsRequest := false
-default ListInterfacesRequest := false
-default ListRoutesRequest := false
-default MemAgentCompactConfig := false
-default MemAgentMemcgConfig := false
-default MemHotplugByProbeRequest := false
-default PauseContainerRequest := false
 default ReadStreamRequest := false
 default RemoveContainerRequest := false
-default ReseedRandomDevRequest := false
-default ResizeVolumeRequest := false
-default ResumeContainerRequest := false
-default SetGuestDateTimeRequest := false
-default SetIPTablesRequest := false
-default SetPolicyRequest := false
 default StartContainerRequest := false
-default UpdateContainerRequest := false
-default UpdateEphemeralMountsRequest := false
 default UpdateInterfaceRequest := false
 default UpdateRoutesRequest := false
-default VolumeStatsRequest := false
 default WriteStreamRequest := false
+
+# Never.
+AddSwapPathRequest := false
+AddSwapRequest := false
+AllowRequestsFailingPolicy := false
+GetDiagnosticDataRequest := false
+GetIPTablesRequest := false
+GetMetricsRequest := false
+ListInterfacesRequest := false
+ListRoutesRequest := false
+MemAgentCompactConfig := false
+MemAgentMemcgConfig := false
+MemHotplugByProbeRequest := false
+PauseContainerRequest := false
+ReseedRandomDevRequest := false
+ResizeVolumeRequest := false
+ResumeContainerRequest := false
+SetGuestDateTimeRequest := false
+SetIPTablesRequest := false
+SetPolicyRequest := false
+UpdateContainerRequest := false
+UpdateEphemeralMountsRequest := false
+VolumeStatsRequest := false
 
 # These can only end or measure what runs.
 DestroySandboxRequest := true
@@ -71,40 +66,37 @@ allowed(ops) := {"allowed": true, "ops": ops}
 put(path, value) := {"op": "add", "path": concat("/", array.concat(["/pstate"], path)), "value": value}
 
 st := data.pstate
-pod := policy_data.pod
-tgt := policy_data.target
+all := policy_data
+pod := all.pod
+tgt := all.target
 hex64 := "^[0-9a-f]{64}$"
-iface := "^[a-z][a-z0-9]{0,14}$"
+none := {null, "", [], 0, false}
 full(storage) := object.union({"shared": false}, storage)
 
-# ---- Sandbox: once, before any container.
+# Sandbox: once and first.
 CreateSandboxRequest := allowed([
 	put(["s"], {"id": input.sandbox_id, "host": input.hostname}),
-	put(["c"], {}), put(["n"], {}), put(["v"], {}),
-]) if pass(".", {"once", "id", "hostname", "guest", "pidns", "dns", "storages"} - sandbox)
+	put(["c"], {}), put(["n"], {}), put(["k"], {}), put(["v"], {}),
+]) if pass(".", {"once", "names", "guest", "dns", "storages"} - sandbox)
 
 sandbox contains "once" if not st.s
-sandbox contains "id" if regex.match(hex64, input.sandbox_id)
-sandbox contains "hostname" if regex.match(pod.hostname, input.hostname)
-sandbox contains "guest" if [input.guest_hook_path, input.kernel_modules] == ["", []]
-sandbox contains "pidns" if input.sandbox_pidns == pod.pidns
+sandbox contains "names" if { regex.match(hex64, input.sandbox_id); regex.match(pod.hostname, input.hostname) }
+sandbox contains "guest" if [input.guest_hook_path, input.kernel_modules, input.sandbox_pidns] == ["", [], pod.pidns]
 sandbox contains "dns" if pod.dns == null
 sandbox contains "dns" if [x | some x in input.dns; x != ""] == pod.dns
-sandbox contains "storages" if [full(x) | some x in input.storages] == [full(x) | some x in tgt.sandbox_storages]
+sandbox contains "storages" if [full(x) | some x in input.storages] == tgt.storages
 
-# ---- Network: the loopback is the service mesh's and stays out of the host's reach.
+# Network: never the loopback, where the mesh listens.
 local(a) if regex.match("^(127\\.|0\\.|[0:]*:0*[01]?(/|$)|[0:]*:ffff:|.*:.*\\.)", lower(a))
 
-UpdateInterfaceRequest := allowed(if_ops) if pass(".", {"name", "link", "address", "once"} - link)
+UpdateInterfaceRequest := allowed([put(["if"], object.union(links, {i.name: i}))]) if
+	pass(".", {"name", "link", "address", "once"} - iface)
 i := input.interface
-facts := {"device": i.device, "hw": i.hwAddr, "ips": [a.address | some a in i.IPAddresses]}
-link contains "name" if every n in [i.name, i.device] { regex.match(iface, n); n != "lo" }
-link contains "link" if { i.hwAddr != "00:00:00:00:00:00"; i.raw_flags in {0, 128} }
-link contains "address" if every a in i.IPAddresses { not local(a.address) }
-link contains "once" if count(if_ops) < 2
-if_ops := [put(["if"], {i.name: facts})] if not st["if"]
-if_ops := [put(["if", i.name], facts)] if { not st["if"][i.name]; count(st["if"]) < 16 }
-if_ops := [] if st["if"][i.name] == facts
+links := object.get(st, "if", {})
+iface contains "name" if every n in [i.name, i.device] { regex.match("^[a-z][a-z0-9]{0,14}$", n); n != "lo" }
+iface contains "link" if { i.hwAddr != "00:00:00:00:00:00"; i.raw_flags in {0, 128} }
+iface contains "address" if every a in i.IPAddresses { not local(a.address) }
+iface contains "once" if { object.get(links, i.name, i) == i; count(links) < 16 }
 
 UpdateRoutesRequest if pass(".", {"routes"} - routes)
 routes contains "routes" if every r in input.routes.Routes {
@@ -114,8 +106,8 @@ routes contains "routes" if every r in input.routes.Routes {
 route(a) if a in {"", "0.0.0.0/0", "::/0"}
 route(a) if not local(a)
 
-AddARPNeighborsRequest if pass(".", {"neighbors"} - neighbors)
-neighbors contains "neighbors" if every n in input.neighbors.ARPNeighbors {
+AddARPNeighborsRequest if pass(".", {"neighbors"} - arp)
+arp contains "neighbors" if every n in input.neighbors.ARPNeighbors {
 	n.device != "lo"
 	n.toIPAddress.mask == ""
 	not local(n.toIPAddress.address)
@@ -123,12 +115,12 @@ neighbors contains "neighbors" if every n in input.neighbors.ARPNeighbors {
 	n.flags in {0, 8, 128, 136}
 }
 
-# ---- Files: only under the names of declared mounts; content is the host's.
+# Files of declared mounts.
 CopyFileRequest if pass(".", {"path", "type", "mode", "size"} - file)
 parts := p if {
 	some b in tgt.shared
+	regex.match(concat("", ["^", b, "[0-9a-f]{64}-[0-9a-f]{16}-"]), input.path)
 	p := split(trim_prefix(input.path, b), "/")
-	regex.match("^[0-9a-f]{64}-[0-9a-f]{16}-", p[0])
 }
 file contains "path" if {
 	substring(parts[0], 82, -1) in pod.files
@@ -141,39 +133,40 @@ file contains "type" if {
 	every p in split(input.symlink_target, "/") { not p in {"", ".."} }
 }
 file contains "mode" if input.file_type != "Regular"
-file contains "mode" if bits.and(input.file_mode, 3072) == 0 # setuid, setgid
+file contains "mode" if bits.and(input.file_mode, 3072) == 0
 file contains "size" if { input.file_size <= tgt.file_size; input.offset >= 0; input.offset <= input.file_size }
 
-# ---- Containers. The pause container's process and image come from the measured guest.
+# Containers. Pause runs an image and process of the measured guest.
 spec := input.OCI
 anno := spec.Annotations
 proc := spec.Process
 lin := spec.Linux
+res := lin.Resources
 cid := input.container_id
 name := object.get(anno, "io.kubernetes.cri.container-name", ".")
-c := policy_data.containers[name]
+c := all.containers[name]
 who := name if c
 who := "?" if not c
 pause := c.kind == "pause"
 last := object.get(st.n, name, {})
-mounts := object.union(policy_data.mounts[c.base], c.mounts)
+mounts := object.union(all.mounts[c.base], c.mounts)
 
 CreateContainerRequest := allowed(array.concat([
 	put(["c", cid], name),
 	put(["n", name], {"id": cid, "up": false, "been": object.get(last, "been", false)}),
-], array.concat(array.concat(app, pods), devs))) if pass(who, needed - create)
+	put(["k", c.kind], true), put(["s", "pod"], pod_name), put(["s", "uid"], pod_uid),
+], devs)) if pass(who, needed - ok)
 
-needed := {k | some k, _ in want} | {
-	"annotations", "args", "blocks", "cgroup", "devices", "env", "id", "image", "labels", "live", "masked",
-	"mountorder", "mounts", "order", "readonly", "storages", "sysctl",
-}
 devs := [put(["v", b[0]], b[1]) | some b in blocks]
-app := [put(["app"], true) | c.kind == "app"]
-pods := [put(["s", k], v) | pause; some k, v in {"pod": pod_name, "uid": pod_uid}]
 pod_name := anno["io.kubernetes.cri.sandbox-name"]
 pod_uid := object.get(anno, "io.kubernetes.cri.sandbox-uid", "")
 
-create contains "id" if {
+needed := {k | some k, _ in want} | {
+	"annotations", "args", "devices", "env", "id", "image", "labels", "live", "mounts",
+	"order", "paths", "storages", "sysctl", "zero",
+}
+
+ok contains "id" if {
 	regex.match(hex64, cid)
 	input.exec_id == cid
 	not st.c[cid]
@@ -181,26 +174,20 @@ create contains "id" if {
 	pause == (cid == st.s.id)
 }
 
-# One live instance of a name; one that never started is replaced. Init containers in order and
-# before any app container: of that only the requests are visible here, not their success.
-create contains "live" if not last.up
-create contains "order" if { every x in c.after { st.n[x].been }; not late }
-late if { c.kind == "init"; st.app }
+# One live instance, or one never started is replaced. Order of requests, not of success.
+ok contains "live" if not last.up
+ok contains "order" if {
+	every x in c.after { st.n[x].been }
+	[c.kind, object.get(st.k, "app", false)] != ["init", true]
+}
 
-# What must be equal: want[k] without an equal got[k] denies.
+# want[k] without an equal got[k] denies.
 want := object.union(c.want, {
-	"zero": [null, [], [], [], null, null, null, "", "", null, null, "", [], [], null, null, null, "", null, [], [0, 0, 0]],
 	"root": [replace(tgt.root, "{cid}", cid), c.ro],
-	"caps": [x | some n in [c.caps, c.caps, c.caps, "none", "none"]; x := {y | some y in policy_data.caps[n]}],
+	"caps": [x | some n in [c.caps, c.caps, c.caps, "none", "none"]; x := {y | some y in all.caps[n]}],
 	"namespaces": {"ipc", "mnt", "uts"},
 })
 got := {
-	"zero": [
-		input.string_user, input.shared_mounts, lin.UIDMappings, lin.GIDMappings, spec.Hooks, spec.Solaris, spec.Windows,
-		lin.MountLabel, lin.RootfsPropagation, lin.IntelRdt, lin.Seccomp, proc.SelinuxLabel, proc.Rlimits,
-		lin.Resources.Devices, lin.Resources.Pids, lin.Resources.BlockIO, lin.Resources.Network, proc.User.Username,
-		proc.ConsoleSize, [x | some x in lin.Namespaces; x.Path != ""], ports,
-	],
 	"root": [spec.Root.Path, spec.Root.Readonly],
 	"caps": [x | some s in ["Bounding", "Effective", "Permitted", "Inheritable", "Ambient"]; x := caps(s)],
 	"namespaces": {replace(lower(x.Type), "mount", "mnt") | some x in lin.Namespaces} - {"cgroup"},
@@ -211,58 +198,65 @@ got := {
 	"user": user(proc.User),
 }
 caps(s) := {trim_prefix(x, "CAP_") | some x in proc.Capabilities[s]}
-user(u) := [u.UID, u.GID, sort({g | some g in u.AdditionalGids})]
-ports := [object.get(input, p, 0) | some p in ["stdin_port", "stdout_port", "stderr_port"]]
+user(u) := [u.UID, u.GID, sort({g | some g in u.AdditionalGids}), u.Username]
 
-create contains k if { some k, v in want; got[k] == v }
-create contains "labels" if { spec.Version in tgt.oci; proc.ApparmorProfile in tgt.apparmor }
-create contains "cgroup" if { regex.match(tgt.cgroup, lin.CgroupsPath); endswith(lin.CgroupsPath, cid); not contains(lin.CgroupsPath, "..") }
-create contains "args" if argv(proc.Args, c)
-create contains "env" if env(proc.Env, c)
+ok contains k if { some k, v in want; got[k] == v }
+ok contains "zero" if every x in [
+	input.string_user, input.shared_mounts, lin.UIDMappings, lin.GIDMappings, spec.Hooks, spec.Solaris, spec.Windows,
+	lin.MountLabel, lin.RootfsPropagation, lin.IntelRdt, lin.Seccomp, proc.SelinuxLabel, proc.Rlimits,
+	res.Devices, res.Pids, res.BlockIO, res.Network,
+	proc.ConsoleSize, [x | some x in lin.Namespaces; x.Path != ""], input.stdin_port, input.stdout_port, input.stderr_port,
+] { x in none }
+ok contains "labels" if {
+	spec.Version in tgt.oci
+	proc.ApparmorProfile in tgt.apparmor
+	regex.match(tgt.cgroup, lin.CgroupsPath)
+	endswith(lin.CgroupsPath, cid)
+}
+ok contains "args" if argv(proc.Args, c.args)
+ok contains "env" if env(proc.Env, c)
 
-argv(have, p) if {
-	count(have) == count(p.args)
-	every k, a in have { arg(a, p.args[k]) }
+argv(have, need) if {
+	count(have) == count(need)
+	every k, a in have { arg(a, need[k]) }
 }
 arg(a, p) if a == p
 arg(a, p) if regex.match(p.re, a)
 
-# Every variable of the policy, no name twice, any other only as env_free says.
+# Every variable of the policy, no name twice, others as `free` says.
 env(have, p) if {
-	all := {e | some e in have}
+	need := {e | some e in p.env}
+	got_env := {e | some e in have}
 	names := {split(e, "=")[0] | some e in have}
 	count(names) == count(have)
-	every e in p.env { e in all }
-	every n in p.env_must { n in names }
-	every e in all - {e | some e in p.env} { value(p.env_free[split(e, "=")[0]], substring(e, indexof(e, "=") + 1, -1)) }
+	count(need - got_env) == 0
+	every n in p.must { n in names }
+	every e in got_env - need { value(p.free[split(e, "=")[0]], substring(e, indexof(e, "=") + 1, -1)) }
 }
 value(rule, v) if { startswith(rule, "^"); regex.match(rule, v) }
 value("@host", v) if v == st.s.host
 value("@pod", v) if v == st.s.pod
 value("@uid", v) if v == st.s.uid
-value("@ip", v) if { some f in st["if"]; v in f.ips }
+value("@ip", v) if { some l in links; some a in l.IPAddresses; v == a.address }
 
-# Annotations: a closed set, for some tell the agent what a container is.
+# Annotations: a closed set.
 exact := object.union(c.annotations, {
 	"io.katacontainers.pkg.oci.bundle_path": concat("", [tgt.bundle, cid]),
 	"io.kubernetes.cri.sandbox-id": st.s.id,
 	"io.kubernetes.cri.sandbox-namespace": pod.namespace,
+	"io.kubernetes.cri.sandbox-name": object.get(st.s, "pod", pod_name),
 })
-create contains "annotations" if {
+ok contains "annotations" if {
 	every k, v in exact { anno[k] == v }
 	every k, v in anno { annotation(k, v) }
 	regex.match(pod.name, pod_name)
-	same_pod
+	object.get(st.s, "uid", pod_uid) == pod_uid
 }
-same_pod if pause
-same_pod if [pod_name, pod_uid] == [st.s.pod, st.s.uid]
 annotation(k, v) if v == exact[k]
-annotation(k, v) if regex.match(tgt.annotations[k], v)
-annotation(k, v) if v == pod.annotations[k]
-annotation(k, _) if k in tgt.carriers
+annotation(k, v) if regex.match(pod.annotations[k], v)
 
-# Image: one storage; what the guest pulls, its metadata and the annotation name one digest.
-create contains "image" if {
+# Image: pulled source, metadata and annotation name one digest.
+ok contains "image" if {
 	[s] := [x | some x in input.storages; x.driver == "image_guest_pull"]
 	[s.fstype, s.options, s.fs_group, full(s).shared, s.mount_point] == ["overlay", [], null, false, spec.Root.Path]
 	[option] := s.driver_options
@@ -283,13 +277,12 @@ pinned(source) if {
 }
 
 # Mounts: a bijection by destination, parents before children.
-at := {m.destination: k | some k, m in spec.Mounts}
-create contains "mounts" if {
-	{m.destination | some m in spec.Mounts} == {d | some d, _ in mounts}
-	count(spec.Mounts) == count(mounts)
+ok contains "mounts" if {
+	at := {m.destination: k | some k, m in spec.Mounts}
+	[count(spec.Mounts), count(at)] == [count(mounts), count(mounts)]
 	every m in spec.Mounts { mount(m, mounts[m.destination]) }
+	every pair in c.nested { at[pair[0]] < at[pair[1]] }
 }
-create contains "mountorder" if every pair in c.nested { at[pair[0]] < at[pair[1]] }
 mount(m, p) if { m.type_ == p.t; source(m.source, p); options(m.options, p) }
 options(o, p) if o == p.o
 options(o, p) if {
@@ -299,81 +292,75 @@ options(o, p) if {
 source(s, p) if s == replace(p.s, "{sid}", st.s.id)
 source(s, p) if {
 	some b in tgt.shared
-	rest := trim_prefix(s, concat("", [b, cid, "-"]))
-	rest != s
-	regex.match("^[0-9a-f]{16}-", rest)
-	substring(rest, 17, -1) == p.f
+	regex.match(concat("", ["^", b, cid, "-[0-9a-f]{16}-[^/]+$"]), s)
+	substring(s, count(b) + 82, -1) == p.f
 }
 source(s, p) if [p.v, s] in blocks
 
-# Storages: those of the policy, the image, and one device for each block volume, always the same.
+# Storages: the policy's, the image, one constant device per block volume.
 blocks := {[p.v, m.source] | some m in spec.Mounts; p := mounts[m.destination]; p.v}
-create contains "storages" if {
-	points := {b[1] | some b in blocks}
-	{full(s) | some s in input.storages; s.driver != "image_guest_pull"; not s.mount_point in points} == {object.union(full(s), {"mount_point": replace(s.mount_point, "{sid}", st.s.id)}) | some s in c.storages}
+rest := [full(s) | some s in input.storages; s.driver != "image_guest_pull"; every b in blocks { b[1] != s.mount_point }]
+ok contains "storages" if {
+	{s | some s in rest} == {object.union(s, {"mount_point": replace(s.mount_point, "{sid}", st.s.id)}) | some s in c.storages}
 	count(input.storages) == (count(c.storages) + count(blocks)) + 1
-}
-create contains "blocks" if {
-	count({b[0] | some b in blocks}) == count(blocks)
-	count({b[1] | some b in blocks}) == count(blocks)
+	[count({b[0] | some b in blocks}), count({b[1] | some b in blocks})] == [count(blocks), count(blocks)]
 	every b in blocks { block(b[0], b[1]) }
 }
 block(v, point) if {
 	object.get(st.v, v, point) == point
-	every w, q in st.v { [w == v, q == point] in [[true, true], [false, false]] }
+	every w, q in st.v { (w == v) == (q == point) }
 	[s] := [x | some x in input.storages; x.mount_point == point]
 	s.driver in {"blk", "scsi"}
 	regex.match("^([0-9a-f]{2}(/[0-9a-f]{2})?|[0-9]+:[0-9]+)$", s.source)
-	point == concat("", [tgt.block_base, base64url.encode(s.source)])
-	object.remove(full(s), ["driver", "source", "mount_point"]) == policy_data.volumes[v]
+	point == concat("", [tgt.blocks, base64url.encode(s.source)])
+	object.remove(full(s), ["driver", "source", "mount_point"]) == all.volumes[v]
 }
-create contains "devices" if {
-	need := {d | some d in c.devices}
-	{d.Path | some d in lin.Devices} == need
-	{d.container_path | some d in input.devices} == need
-	count(input.devices) == count(need)
-	every d in input.devices { d.type_ in tgt.device_types }
+ok contains "devices" if {
+	sort([d.Path | some d in lin.Devices]) == c.devices
+	count(lin.Devices) == count(c.devices)
+	sort([d.container_path | some d in input.devices]) == c.devices
+	every d in input.devices { d.type_ in tgt.devices }
 }
-create contains "sysctl" if {
+ok contains "sysctl" if {
 	every k, v in c.sysctl { lin.Sysctl[k] == v }
 	every k, v in lin.Sysctl { v == object.union(tgt.sysctl, c.sysctl)[k] }
 }
-create contains "masked" if paths(lin.MaskedPaths, policy_data.paths[c.paths].masked, tgt.masked_extra)
-create contains "readonly" if paths(lin.ReadonlyPaths, policy_data.paths[c.paths].readonly, "^$")
-paths(have, need, extra) if {
-	every p in need { p in have }
-	every p in have { path(p, need, extra) }
+ok contains "paths" if {
+	p := all.paths[c.paths]
+	sort(lin.ReadonlyPaths) == p.readonly
+	need := {x | some x in p.masked}
+	have := {x | some x in lin.MaskedPaths}
+	count(need - have) == 0
+	every x in have - need { regex.match(tgt.masked, x) }
 }
-path(p, need, _) if p in need
-path(p, _, extra) if regex.match(extra, p)
 
-# ---- The life of a container, known by the id under which it was created.
+# A container's life, by the id of its create.
 own := object.get(st.c, cid, "?")
-mine := policy_data.containers[own]
-current if st.n[own].id == cid
+mine := all.containers[own]
+up := st.n[own].up if st.n[own].id == cid
 
 StartContainerRequest := allowed([put(["n", own], {"id": cid, "up": true, "been": true})]) if pass(own, {"current"} - start)
-start contains "current" if { current; not st.n[own].up }
+start contains "current" if up == false
 
 RemoveContainerRequest := allowed(down) if pass(own, {"known", "timeout"} - remove)
-down := [put(["n", own, "up"], false) | current]
-remove contains "known" if st.c[cid]
+down := [put(["n", own, "up"], false) | up == true]
+remove contains "known" if own != "?"
 remove contains "timeout" if input.timeout == 0
 
-ExecProcessRequest if pass(own, {"live", "id", "command", "env", "user", "cwd", "nnp", "zero"} - exec)
+ExecProcessRequest if pass(own, {"live", "command", "env", "process"} - exec)
 run := input.process
-exec contains "live" if { current; st.n[own].up }
-exec contains "id" if { regex.match("^[0-9a-f-]{16,64}$", input.exec_id); input.exec_id != cid }
-exec contains "command" if { some e in mine.exec; argv(run.Args, e) }
+exec contains "live" if { up; regex.match("^[0-9a-f-]{16,64}$", input.exec_id); input.exec_id != cid }
+exec contains "command" if { some args in mine.exec; args == run.Args }
 exec contains "command" if mine.debug
 exec contains "env" if env(run.Env, mine)
-exec contains "user" if [user(run.User), run.User.Username] == [mine.want.user, ""]
-exec contains "cwd" if run.Cwd == mine.want.cwd
-exec contains "nnp" if run.NoNewPrivileges in {false, mine.want.nnp}
-exec contains "zero" if {
-	[input.string_user, run.Capabilities, run.Terminal, run.SelinuxLabel, run.Rlimits, run.ConsoleSize] == [null, null, false, "", [], null]
+exec contains "process" if {
+	[user(run.User), run.Cwd] == [mine.want.user, mine.want.cwd]
+	every x in [
+		input.string_user, run.Capabilities, run.Terminal, run.SelinuxLabel, run.Rlimits, run.ConsoleSize,
+		input.stdin_port, input.stdout_port, input.stderr_port,
+	] { x in none }
 	run.ApparmorProfile in tgt.apparmor
-	ports == [0, 0, 0]
+	run.NoNewPrivileges in {false, mine.want.nnp}
 }
 
 ReadStreamRequest if mine.logs

@@ -5,6 +5,8 @@
 //! 2.2), Kata Containers `src/runtime/virtcontainers` and `src/runtime-rs` (3.7 to 4.1), and
 //! requests recorded in `microsoft/regorus` `tests/kata`.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 /// How the bytes of an image reach the guest.
@@ -155,8 +157,8 @@ impl Target {
             "root": self.root,
             "shared": self.shared,
             "bundle": "/run/containerd/io.containerd.runtime.v2.task/k8s.io/",
-            "block_base": "/run/kata-containers/sandbox/storage/",
-            "sandbox_storages": [{
+            "blocks": "/run/kata-containers/sandbox/storage/",
+            "storages": [{
                 "driver": "ephemeral",
                 "driver_options": [],
                 "source": "shm",
@@ -164,26 +166,38 @@ impl Target {
                 "options": ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"],
                 "mount_point": "/run/kata-containers/sandbox/shm",
                 "fs_group": null,
+                "shared": false,
             }],
             "file_size": self.file_size,
-            "device_types": self.device_types,
-            "masked_extra": format!("^({})$", self.masked_extra.join("|")),
+            "devices": self.device_types,
+            "masked": format!("^({})$", self.masked_extra.join("|")),
             "apparmor": ["", "cri-containerd.apparmor.d"],
-            "sysctl": self.sysctls.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
-            "cgroup": "^(/kubepods|kubepods|system\\.slice)[a-zA-Z0-9_./:-]*$",
-            "carriers": [crate::carrier::AGENT_POLICY, crate::carrier::INIT_DATA],
-            "annotations": {
-                "io.kubernetes.cri.image-name": "^[a-zA-Z0-9._/:@-]+$",
-                "io.kubernetes.cri.podsandbox.image-name": "^[a-zA-Z0-9._/:@-]+$",
-                "io.kubernetes.cri.sandbox-cpu-period": "^[0-9]+$",
-                "io.kubernetes.cri.sandbox-cpu-quota": "^-?[0-9]+$",
-                "io.kubernetes.cri.sandbox-cpu-shares": "^[0-9]+$",
-                "io.kubernetes.cri.sandbox-log-directory": "^/var/log/pods/[a-z0-9._-]+$",
-                "io.kubernetes.cri.sandbox-memory": "^[0-9]+$",
-                "io.kubernetes.cri.sandbox-name": "^[a-z0-9.-]+$",
-                "io.kubernetes.cri.sandbox-uid": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
-                "nerdctl/network-namespace": "^/[a-zA-Z0-9/_.-]+$",
-            },
+            "sysctl": self.sysctls.iter().copied().collect::<BTreeMap<_, _>>(),
+            "cgroup": "^(/kubepods|kubepods|system\\.slice)([a-zA-Z0-9_/:-]|\\.[a-z])*$",
         })
+    }
+
+    /// Annotations a runtime adds, with the shape of their values.
+    pub(crate) fn annotations(&self) -> BTreeMap<String, String> {
+        let uid = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
+        let cri =
+            |key: &str, shape: &str| (format!("io.kubernetes.cri.{key}"), format!("^{shape}$"));
+        BTreeMap::from([
+            cri("image-name", "[a-zA-Z0-9._/:@-]+"),
+            cri("podsandbox.image-name", "[a-zA-Z0-9._/:@-]+"),
+            cri("sandbox-cpu-period", "[0-9]+"),
+            cri("sandbox-cpu-quota", "-?[0-9]+"),
+            cri("sandbox-cpu-shares", "[0-9]+"),
+            cri("sandbox-log-directory", "/var/log/pods/[a-z0-9._-]+"),
+            cri("sandbox-memory", "[0-9]+"),
+            cri("sandbox-uid", uid),
+            (
+                "nerdctl/network-namespace".to_owned(),
+                "^/[a-zA-Z0-9/_.-]+$".to_owned(),
+            ),
+            // The policy itself: its value cannot stand in it.
+            (crate::carrier::AGENT_POLICY.to_owned(), String::new()),
+            (crate::carrier::INIT_DATA.to_owned(), String::new()),
+        ])
     }
 }

@@ -4,4 +4,6 @@
 
 mod common;
 
+mod hostile;
 mod life;
+mod state;

@@ -101,7 +101,7 @@ impl<'a> Catalogue<'a> {
                     return;
                 };
                 let manifest = Path::root().key("data").key(MANIFEST_KEY);
-                if name == MANIFEST_CONFIG_MAP && place.text(&manifest).is_some() {
+                if name.contains(MANIFEST_CONFIG_MAP) && place.text(&manifest).is_some() {
                     self.manifest.get_or_insert(place);
                 } else {
                     self.config_maps

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nacre_findings::{Code, Finding, Severity, codes::generate as codes};
+use nacre_findings::{Code, Finding, Severity, codes::generate as codes, has_errors};
 use nacre_fnconfig::{Confidential, ManifestOutput};
 use nacre_krm::Path;
 use nacre_manifest::{
-    Manifest, PolicyEntry, PolicyHash, Profile, ReferenceValues, Role, SnpReference, Strictness,
+    Manifest, PolicyEntry, PolicyHash, ProblemKind, Profile, ReferenceValues, Role, SnpReference,
+    Strictness,
 };
 use nacre_workload::names::{MANIFEST_CONFIG_MAP, MANIFEST_KEY, MANIFEST_PATH};
 use serde_json::{Map, Value, json};
@@ -83,7 +84,10 @@ pub(crate) fn build(
             );
         }
     }
-    problems(&manifest, config, findings);
+    // After an error something is missing here that would only repeat it.
+    if !has_errors(findings.iter()) {
+        problems(&manifest, config, findings);
+    }
     manifest
 }
 
@@ -146,22 +150,72 @@ fn unused_sans(config: &Confidential, finished: &[Finished<'_>], findings: &mut 
     }
 }
 
+/// Everything that is wrong with the manifest as a whole. Reference values that are to be filled in are
+/// one finding for each set.
 fn problems(manifest: &Manifest, config: &Confidential, findings: &mut Vec<Finding>) {
     let strictness = match config.strict {
         true => Strictness::Strict,
         false => Strictness::Lenient,
     };
+    let apart: BTreeSet<String> = match manifest.coordinators().any(|(_, e)| e.identity.is_some()) {
+        true => BTreeSet::new(),
+        // Coordinators that are deployed apart are known by their hash alone.
+        false => manifest
+            .coordinators()
+            .map(|(hash, _)| format!("Policies.{hash}"))
+            .collect(),
+    };
+    let mut open: BTreeMap<usize, (Severity, Code, Vec<String>)> = BTreeMap::new();
     for problem in manifest.validate(strictness) {
         let severity = match problem.severity {
             nacre_manifest::Severity::Error => Severity::Error,
             nacre_manifest::Severity::Warning => Severity::Warning,
         };
         let code = Code::new(problem.kind.code());
-        let mut finding = Finding::new(code, severity, problem.to_string()).field(problem.path);
-        if let Some(info) = code.info() {
-            finding = finding.help(info.fix);
+        match (&problem.kind, in_set(&problem.path)) {
+            (ProblemKind::IdentityMissing, _) if apart.contains(&problem.path) => {}
+            (
+                ProblemKind::MeasurementMissing { .. } | ProblemKind::TcbMissing,
+                Some((set, field)),
+            ) => {
+                let (_, _, fields) = open.entry(set).or_insert((severity, code, Vec::new()));
+                fields.push(field.to_owned());
+            }
+            _ => {
+                let finding = Finding::new(code, severity, problem.to_string());
+                findings.push(with_fix(finding.field(problem.path)));
+            }
         }
-        findings.push(finding);
+    }
+    for (index, (severity, code, fields)) in open {
+        let Some(set) = manifest.reference_values.snp.get(index) else {
+            continue;
+        };
+        let message = format!(
+            "reference values of {} on {} with {} vCPU are missing: {}",
+            set.platform,
+            set.product_name,
+            set.cpus,
+            fields.join(", ")
+        );
+        let finding = Finding::new(code, severity, message);
+        findings.push(with_fix(
+            finding.field(format!("ReferenceValues.snp[{index}]")),
+        ));
+    }
+}
+
+/// Number of the set and path within it.
+fn in_set(path: &str) -> Option<(usize, &str)> {
+    let rest = path.strip_prefix("ReferenceValues.snp[")?;
+    let (index, field) = rest.split_once("].")?;
+    Some((index.parse().ok()?, field))
+}
+
+fn with_fix(finding: Finding) -> Finding {
+    match finding.code.info() {
+        Some(info) => finding.help(info.fix),
+        None => finding,
     }
 }
 

@@ -219,7 +219,7 @@ fn namespace_absent(
         let all = coordinators.iter().chain(workloads);
         all.filter(|workload| workload.resource.namespace.is_none())
     };
-    let first = absent().min_by_key(|w| (w.place.source, &w.place.object))?;
+    let first = absent().min_by_key(|w| &w.identity)?;
     let severity = match options.config.strict || options.mode == Mode::Helm {
         true => Severity::Error,
         false => Severity::Warning,

@@ -446,3 +446,59 @@ fn escape(text: &str) -> String {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::http::Timing;
+    use crate::progress::Silent;
+
+    #[test]
+    fn credentials_leave_over_https_only() {
+        let http = Http::new(Timing::default(), BTreeSet::new(), &[]).unwrap();
+        let registry = Registry::new(http, AuthFiles::none(), &Silent);
+        let repository = Repository {
+            host: "a.io".into(),
+            name: "app".into(),
+        };
+        let password = Zeroizing::new("p".to_owned());
+        let credential = Credential::Password {
+            user: "u".into(),
+            password,
+        };
+        for realm in [
+            "http://127.0.0.1:9/token",
+            "ftp://a.io/",
+            "https://",
+            "/token",
+            "",
+        ] {
+            let token = registry.token(&repository, realm, None, "s", Some(&credential), "");
+            assert!(matches!(token, Err(Error::Protocol { .. })), "{realm}");
+        }
+    }
+
+    #[test]
+    fn docker_hub_is_where_its_api_is() {
+        let endpoint = |host: &str| {
+            let repository = Repository {
+                host: host.to_owned(),
+                name: "x".to_owned(),
+            };
+            repository.endpoint().to_owned()
+        };
+        assert_eq!(endpoint("docker.io"), "registry-1.docker.io");
+        assert_eq!(endpoint("quay.io"), "quay.io");
+    }
+
+    #[test]
+    fn what_goes_into_a_query_is_escaped() {
+        assert_eq!(
+            escape("repository:a/b:pull c~d"),
+            "repository%3Aa%2Fb%3Apull%20c~d"
+        );
+        assert!(!is_header_text("a\r\nb") && !is_header_text("") && is_header_text("ey.J-_"));
+    }
+}

@@ -1,5 +1,13 @@
 //! Resolving against a real registry, a faulty one, and local stores. Loopback only.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking"
+)]
+
 mod support;
 
 use std::path::Path;
@@ -123,13 +131,14 @@ fn basic_auth_and_tls_with_an_index_and_every_packing() {
     );
 
     let folder = TempDir::new().unwrap();
-    let options = |password| {
-        let mut options = Options::default();
-        options.timing = impatient();
-        options.timing.response = Duration::from_secs(10);
-        options.ca_files = vec![registry.ca_file()];
-        options.auth_files = auth_file(&folder, &registry.host, password);
-        options
+    let options = |password| Options {
+        timing: Timing {
+            response: Duration::from_secs(10),
+            ..impatient()
+        },
+        ca_files: vec![registry.ca_file()],
+        auth_files: auth_file(&folder, &registry.host, password),
+        ..Options::default()
     };
     let reference = image(&registry.host, "team/app:1");
     let entry = resolve(options(PASSWORD), &reference).unwrap();
@@ -194,8 +203,16 @@ fn plain_http_only_where_it_is_allowed_and_only_what_is_needed_is_fetched() {
     let agent = ureq::Agent::new_with_defaults();
     let mut content = Content::default();
     let base = layer(Packing::Gzip, &[ROOT, GROUPS]);
-    let numeric = content.image("amd64", &json!({ "User": "65532:65532" }), &[base.clone()]);
-    let named = content.image("amd64", &json!({ "User": "1000" }), &[base.clone()]);
+    let numeric = content.image(
+        "amd64",
+        &json!({ "User": "65532:65532" }),
+        std::slice::from_ref(&base),
+    );
+    let named = content.image(
+        "amd64",
+        &json!({ "User": "1000" }),
+        std::slice::from_ref(&base),
+    );
     push(
         &agent,
         &registry.base(),
@@ -289,7 +306,11 @@ fn large() -> (Content, Digest, Digest) {
     let mut content = Content::default();
     let filler = "x".repeat(300_000);
     let layer = layer(Packing::Plain, &[("filler", &filler), ROOT, GROUPS]);
-    let top = content.image("amd64", &json!({ "User": "app" }), &[layer.clone()]);
+    let top = content.image(
+        "amd64",
+        &json!({ "User": "app" }),
+        std::slice::from_ref(&layer),
+    );
     (content, top, Digest::of(&layer.packed))
 }
 
@@ -566,6 +587,37 @@ fn a_redirect_gets_the_request_but_not_the_password() {
     );
 }
 
+#[test]
+fn a_redirect_from_https_to_http_is_refused() {
+    let (content, top, blob) = large();
+    let bytes = content.blobs[&blob].clone();
+    let plain = Faults::start(move |_, _| Reply::Plain(200, Vec::new(), bytes.clone()));
+    let manifest = content.manifests[&top].1.clone();
+    let location = format!("http://{}/elsewhere", plain.host);
+    let (host, ca) = support::faults::https(move |path| {
+        if path.contains("blobs") {
+            (307, vec![("location", location.clone())], Vec::new())
+        } else {
+            (200, Vec::new(), manifest.clone())
+        }
+    });
+    let folder = TempDir::new().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    std::fs::write(&ca_file, ca).unwrap();
+    let options = Options {
+        ca_files: vec![ca_file],
+        timing: impatient(),
+        ..Options::default()
+    };
+    let error = resolve(options, &image(&host, "app:1")).unwrap_err();
+    let reason = "a redirect leads from HTTPS to HTTP";
+    assert!(
+        matches!(error, Error::Protocol { reason: r, .. } if r == reason),
+        "{error}"
+    );
+    assert_eq!(plain.count(""), 0);
+}
+
 /// A registry with a token server beside it.
 fn with_tokens(
     content: Content,
@@ -674,7 +726,7 @@ fn many_images_share_what_they_share() {
             content.image(
                 "amd64",
                 &json!({ "User": "app", "Cmd": [n.to_string()] }),
-                &[base.clone()],
+                std::slice::from_ref(&base),
             )
         })
         .collect();

@@ -152,6 +152,55 @@ fn serve(
     stream.flush()
 }
 
+/// Status, headers, body.
+pub(crate) type Fixed = (u16, Vec<(&'static str, String)>, Vec<u8>);
+
+/// A server with TLS, whose host and certificate (PEM) are given back.
+pub(crate) fn https(reply: impl Fn(&str) -> Fixed + Send + 'static) -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut stream = BufReader::new(rustls::StreamOwned::new(connection, stream));
+            let mut line = String::new();
+            let first = stream.read_line(&mut line);
+            let path = line.split(' ').nth(1).unwrap_or("").to_owned();
+            while first.is_ok() && line.trim() != "" {
+                line.clear();
+                if stream.read_line(&mut line).is_err() {
+                    break;
+                }
+            }
+            let (status, headers, body) = reply(&path);
+            let headers: String = headers
+                .iter()
+                .map(|(k, v)| format!("{k}: {v}\r\n"))
+                .collect();
+            let head = format!(
+                "HTTP/1.1 {status} X\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
+                body.len()
+            );
+            let stream = stream.get_mut();
+            // The client may leave at any time.
+            let _ = stream.write_all(&[head.as_bytes(), &body].concat());
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    });
+    (host, made.cert.pem())
+}
+
 fn drip(
     stream: &mut TcpStream,
     head: &[u8],

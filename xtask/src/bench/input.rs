@@ -24,7 +24,7 @@ pub(super) fn lock(folder: &Path, layout: &Path) -> Result<()> {
     let mut command = std::process::Command::new(nacre);
     command
         .current_dir(folder)
-        .args(["lock", "--offline", "--layout"])
+        .args(["lock", "--users", "--offline", "--layout"])
         .arg(layout);
     command.args(["--lock", "lock.yaml", "50.yaml"]);
     process::output(&mut command)?;

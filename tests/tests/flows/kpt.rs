@@ -113,6 +113,7 @@ fn the_configuration_may_be_words_on_the_command_line() {
         "platform=metal-qemu-snp",
         "namespace=shop",
         "disable-updates=true",
+        "insecure-unbound-first-set=true",
     ];
     let done = place.tool(KPT, &[&flags[..], &words[..]].concat()).ok();
     assert_eq!(carried(&done).len(), 5, "{:?}", carried(&done).keys());

@@ -31,16 +31,24 @@ struct Run {
 }
 
 impl Workspace {
-    /// Resources as a person writes them.
+    /// Resources as a person writes them, owners in the configuration.
     fn new() -> Self {
+        let pem = include_str!("../../../crates/manifest/testdata/rsa2048.pub");
+        Self::with(json!({ "seedshareOwners": [{ "pem": pem }] }))
+    }
+
+    /// The same with these owners.
+    fn with(owners: Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = json!({
+        let mut config = json!({
             "apiVersion": "nacre.dev/v1alpha1",
             "kind": "Confidential",
             "metadata": { "name": "confidential" },
             "spec": { "platform": "metal-qemu-snp", "namespace": "shop", "disableUpdates": true,
                       "insecureUnboundFirstSet": true },
         });
+        let spec = config["spec"].as_object_mut().unwrap();
+        spec.extend(owners.as_object().unwrap().clone());
         let mut lock = ImageLock::default();
         for image in [
             INITIALIZER_IMAGE,
@@ -164,6 +172,26 @@ fn check_passes_on_what_generate_wrote() {
         + &workspace.read("resources/web.yml");
     let piped = workspace.run_with(&["check", "-", "--manifest", "manifest.json"], &all);
     assert_eq!(piped.code, Some(0), "{piped:?}");
+}
+
+#[test]
+fn owners_of_key_files_need_not_be_there_to_check() {
+    let workspace = Workspace::with(json!({}));
+    assert_eq!(workspace.run(&["generate", "resources"]).code, Some(0));
+    let built = workspace.run(&["manifest", "build", "resources"]);
+    assert_eq!(built.stdout, workspace.read("manifest.json"));
+
+    fs::remove_file(workspace.folder.path().join("seedshare-owner.pem")).unwrap();
+    let check = workspace.run(&["check", "resources"]);
+    assert_eq!(check.code, Some(0), "{check:?}");
+    let built = workspace.run(&[
+        "manifest",
+        "build",
+        "resources",
+        "--previous",
+        "manifest.json",
+    ]);
+    assert_eq!(built.stdout, workspace.read("manifest.json"));
 }
 
 #[test]

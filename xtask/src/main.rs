@@ -26,7 +26,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test [--fast]        everything that has to hold before a change lands;
-                       --fast leaves out external tools and whole flows
+                       --fast leaves out whole flows and the tools they take
   tools [--list|--env] install the external tools of the tests, or say which they are,
                        or print the variables by which the tests find them
   demo                 the shop through real kustomize and Helm: diff and manifest, no cluster
@@ -51,7 +51,7 @@ fn run(arguments: &[String]) -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["test"] => test::run(test::Extent::Everything),
-        ["test", "--fast"] => test::run(test::Extent::WithoutTools),
+        ["test", "--fast"] => test::run(test::Extent::WithoutFlows),
         ["tools"] => tools::install().map(|_| ()),
         ["tools", "--list"] => tools::list(),
         ["tools", "--env"] => tools::print_environment(),

@@ -12,8 +12,8 @@ use crate::{docker, images, process, workspace};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
     Everything,
-    /// Nothing that needs a program from outside.
-    WithoutTools,
+    /// No whole flows, and so none of the tools that take long to build.
+    WithoutFlows,
 }
 
 /// Runs every step in order; the first that fails ends the run.
@@ -53,7 +53,7 @@ fn steps(extent: Extent, report: &mut Report) -> Result<()> {
     })?;
     let environment = match extent {
         Extent::Everything => report.step("tools", tools::install)?,
-        Extent::WithoutTools => Environment::new(),
+        Extent::WithoutFlows => report.step("tools of the crates", tools::install_for_crates)?,
     };
     report.tests(
         "tests of the crates",

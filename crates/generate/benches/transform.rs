@@ -4,6 +4,7 @@
 
 #![allow(
     clippy::expect_used,
+    clippy::unwrap_used,
     clippy::print_stdout,
     clippy::indexing_slicing,
     reason = "a program for developers"
@@ -24,7 +25,10 @@ mod lock;
 fn main() {
     // `cargo test --benches` runs this too; a few workloads then prove that it works.
     let few = !std::env::args().any(|arg| arg == "--bench");
-    let count = std::env::var("WORKLOADS").ok().and_then(|n| n.parse().ok()).unwrap_or(if few { 10 } else { 1000 });
+    let count = std::env::var("WORKLOADS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(if few { 10 } else { 1000 });
     let text = deployment(count);
     let config = Confidential::from_value(&json!({
         "apiVersion": "nacre.dev/v1alpha1", "kind": "Confidential",
@@ -42,7 +46,10 @@ fn main() {
     report("parse", start.elapsed(), count);
 
     let source = [Source { file: None, stream }];
-    let options = Options { threads: 1, ..Options::new(&config, &lock) };
+    let options = Options {
+        threads: 1,
+        ..Options::new(&config, &lock)
+    };
     let start = Instant::now();
     let outcome = generate(&source, &options);
     report("generate", start.elapsed(), count);
@@ -50,15 +57,26 @@ fn main() {
 
     let start = Instant::now();
     for (_, at, value) in &outcome.edits {
-        let document = source[0].stream.documents().get(at.document).expect("document");
-        black_box(document.rewrite(&[(at.base.clone(), value.clone())]).expect("edit"));
+        let document = source[0]
+            .stream
+            .documents()
+            .get(at.document)
+            .expect("document");
+        black_box(
+            document
+                .rewrite(&[(at.base.clone(), value.clone())])
+                .expect("edit"),
+        );
     }
     report("write", start.elapsed(), count);
 }
 
 fn report(stage: &str, took: Duration, count: usize) {
     let each = took.as_secs_f64() * 1e6 / count as f64;
-    println!("{stage:>10} {:>8.1} ms {each:>8.1} µs each", took.as_secs_f64() * 1e3);
+    println!(
+        "{stage:>10} {:>8.1} ms {each:>8.1} µs each",
+        took.as_secs_f64() * 1e3
+    );
 }
 
 /// Deployments of two containers with what charts usually carry, and the Coordinator.

@@ -127,6 +127,24 @@ impl<'a> Catalogue<'a> {
                 let Some(path) = kinds.template(version, kind) else {
                     return;
                 };
+                let custom = config
+                    .custom_resources
+                    .iter()
+                    .find(|custom| custom.kind == kind && custom.api_version == version);
+                let spec: Result<Path, _> = path.spec_field().parse();
+                if let (Some(custom), Ok(spec)) = (custom, spec)
+                    && place.keys(&spec).is_empty()
+                {
+                    let message = format!(
+                        "{version} {kind} has no pod template at {}",
+                        custom.pod_template
+                    );
+                    self.findings.push(
+                        Finding::error(codes::TEMPLATE_PATH, message)
+                            .help("correct customResources[].podTemplate in the configuration")
+                            .at(place.locate("")),
+                    );
+                }
                 let candidate = Candidate {
                     api_version: version.to_owned(),
                     kind: kind.to_owned(),

@@ -62,7 +62,12 @@ pub fn generate(sources: &[Source], options: &Options<'_>) -> Outcome {
     }
     findings.extend(namespace_absent(&coordinators, &workloads, options));
     let coordinators: Vec<_> = {
-        let run = Run::new(options, apart.as_ref().unwrap_or(&catalogue), &[]);
+        let run = Run::new(
+            options,
+            apart.as_ref().unwrap_or(&catalogue),
+            &[],
+            BTreeSet::new(),
+        );
         let context = run.context();
         coordinators
             .into_iter()
@@ -74,7 +79,11 @@ pub fn generate(sources: &[Source], options: &Options<'_>) -> Outcome {
         .any(|workload| has_initializer(workload, options.config));
     let link = coordinator::link(&coordinators, options, needed, &mut findings);
 
-    let run = Run::new(options, &catalogue, &workloads);
+    let there = coordinators
+        .iter()
+        .map(|c| c.identity.namespace.as_str())
+        .collect();
+    let run = Run::new(options, &catalogue, &workloads, there);
     let context = run.context();
     let mut finished = parallel::map(workloads, options.threads, |w| context.workload(w, &link));
     finished.extend(coordinators);
@@ -157,6 +166,7 @@ struct Run<'c, 'a> {
     catalogue: &'c Catalogue<'a>,
     initializer_image: &'c str,
     mesh_image: &'c str,
+    coordinators: BTreeSet<&'c str>,
     behind: BTreeMap<(String, String), BTreeSet<Identity>>,
 }
 
@@ -165,6 +175,7 @@ impl<'c, 'a> Run<'c, 'a> {
         options: &'c Options<'a>,
         catalogue: &'c Catalogue<'a>,
         workloads: &[Workload<'_>],
+        coordinators: BTreeSet<&'c str>,
     ) -> Self {
         let images = &options.config.images;
         let mut behind: BTreeMap<(String, String), BTreeSet<Identity>> = BTreeMap::new();
@@ -182,6 +193,7 @@ impl<'c, 'a> Run<'c, 'a> {
             catalogue,
             initializer_image: images.initializer.as_deref().unwrap_or(INITIALIZER_IMAGE),
             mesh_image: images.service_mesh.as_deref().unwrap_or(SERVICE_MESH_IMAGE),
+            coordinators,
             behind,
         }
     }
@@ -192,6 +204,7 @@ impl<'c, 'a> Run<'c, 'a> {
             catalogue: self.catalogue,
             initializer_image: self.initializer_image,
             mesh_image: self.mesh_image,
+            coordinators: &self.coordinators,
             behind: &self.behind,
         }
     }

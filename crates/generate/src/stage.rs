@@ -26,6 +26,8 @@ pub(crate) struct Context<'c, 'a> {
     pub(crate) catalogue: &'c Catalogue<'a>,
     pub(crate) initializer_image: &'c str,
     pub(crate) mesh_image: &'c str,
+    /// Namespaces of the Coordinators that are rendered.
+    pub(crate) coordinators: &'c BTreeSet<&'c str>,
     /// Workloads behind each Service, by namespace and name; the Coordinator is not among them.
     pub(crate) behind: &'c BTreeMap<(String, String), BTreeSet<Identity>>,
 }
@@ -121,6 +123,9 @@ impl Context<'_, '_> {
                 findings.extend(checks::mesh_pod(spec, &field, mesh));
             }
         }
+        if initializer {
+            findings.extend(self.elsewhere(&workload, link));
+        }
         self.start_gate(&mut workload, settings.is_some(), &mut findings);
         self.finish(workload, findings, settings.as_ref())
     }
@@ -148,6 +153,27 @@ impl Context<'_, '_> {
                 mesh.egress_peer.rules.push(rule);
             }
         }
+    }
+
+    /// A name without a namespace is looked up in the workload's own.
+    fn elsewhere(&self, workload: &Workload<'_>, link: &CoordinatorLink) -> Option<Finding> {
+        let own = workload.identity.namespace.as_str();
+        let there = self.coordinators.iter().next()?;
+        let reached = link.host.contains(['.', ':']) || self.coordinators.contains(own);
+        (!reached).then(|| {
+            Finding::warning(
+                codes::COORDINATOR_ELSEWHERE,
+                format!(
+                    "the name {:?} is looked up in namespace {own}, the Coordinator is in {there}",
+                    link.host
+                ),
+            )
+            .help(format!(
+                "set coordinator.host: {}.{there} in the configuration",
+                link.host
+            ))
+            .field("metadata.namespace")
+        })
     }
 
     /// SECURITY-DESIGN 23.

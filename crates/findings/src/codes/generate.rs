@@ -59,4 +59,7 @@ codes! {
     PLATFORM_UNSUPPORTED = 719, "Platform cannot be served",
         "The platform gives attestation reports only to containers that are handed a device or directory, which this version does not inject.",
         "Use another platform.";
+    COORDINATOR_ELSEWHERE = 720, "Coordinator in another namespace",
+        "Initializers reach the Coordinator under a name without a namespace, which means their own, and the rendered Coordinator is in another one.",
+        "Give the name with its namespace: `coordinator.host: coordinator.<namespace>` in the configuration.";
 }

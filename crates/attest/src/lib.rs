@@ -21,6 +21,7 @@ mod crl;
 #[cfg(feature = "danger-other-roots")]
 pub mod danger;
 mod evidence;
+pub mod measure;
 mod policy;
 mod product;
 mod reference;
@@ -47,6 +48,8 @@ pub use product::{Component, CpuId, Product, Shortfall, Tcb, TcbBytes};
 pub use reference::ReferenceError;
 pub use report::{Firmware, REPORT_LEN, Report, ReportError, SIGNED_LEN, SigningKey};
 pub use roots::Roots;
+#[cfg(feature = "sev-guest")]
+pub use source::SevGuest;
 pub use source::{
     Assembled, CertificateTable, ConfigfsTsm, RawReport, RawReportSource, ReportSource,
     SourceError, TSM_ROOT, TsmFiles,

@@ -4,6 +4,8 @@
 
 mod certificates;
 mod configfs;
+#[cfg(feature = "sev-guest")]
+mod sev_guest;
 
 use crate::collateral::{CollateralError, CollateralSource, VekRequest};
 use crate::evidence::Evidence;
@@ -12,6 +14,8 @@ use crate::report::{Report, ReportError};
 
 pub use certificates::CertificateTable;
 pub use configfs::{ConfigfsTsm, TSM_ROOT, TsmFiles};
+#[cfg(feature = "sev-guest")]
+pub use sev_guest::SevGuest;
 
 /// Gives evidence bound to 64 bytes. Calls block: firmware makes one report at a time.
 pub trait ReportSource: Send + Sync {
@@ -167,11 +171,5 @@ pub enum SourceError {
         /// Why there is none.
         #[source]
         source: CollateralError,
-    },
-    /// An attestation agent answered with something else.
-    #[error("the attestation agent's answer is not understood: {detail}")]
-    Agent {
-        /// What is wrong with it.
-        detail: String,
     },
 }

@@ -10,7 +10,8 @@ use nacre_framing::environment::Environment;
 use crate::context::{Color, Context, Output};
 use crate::error::{CommandError, Kind};
 use crate::{
-    check, completions, diff, generate, init, install, lock, manifest, schema, verify_report,
+    check, completions, diff, generate, init, install, lock, manifest, reference_values, schema,
+    verify_report,
 };
 
 /// Makes Kubernetes deployments confidential at build time: policies, annotations, manifest.
@@ -63,6 +64,8 @@ enum Command {
     Completions(completions::Args),
     Schema(schema::Args),
     VerifyReport(Box<verify_report::Args>),
+    #[command(subcommand)]
+    ReferenceValues(Box<reference_values::ReferenceValues>),
 }
 
 impl Command {
@@ -78,6 +81,7 @@ impl Command {
             Self::Completions(args) => completions::run(args, context),
             Self::Schema(args) => schema::run(args, context),
             Self::VerifyReport(args) => verify_report::run(args, context),
+            Self::ReferenceValues(what) => reference_values::run(what, context),
         }
     }
 }

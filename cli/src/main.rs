@@ -14,6 +14,7 @@ mod install;
 mod keys;
 mod lock;
 mod manifest;
+mod reference_values;
 mod resources;
 mod schema;
 mod verify_report;

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use regorus::{Engine, PolicyLengthConfig};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::rules::{self, RULES};
 
@@ -116,7 +116,10 @@ impl Session {
         static PARSED: OnceLock<Result<Engine, EvaluateError>> = OnceLock::new();
         let parsed = PARSED.get_or_init(|| {
             let mut engine = engine();
-            let text = format!("{RULES}\npolicy_data := data.nacre\n");
+            // The state travels with the input: new data would make the engine analyse the
+            // rules again, once per change of state.
+            let rules = RULES.replace("\nst := data.pstate\n", "\nst := input.nacre_state\n");
+            let text = format!("{rules}\npolicy_data := data.nacre\n");
             engine
                 .add_policy("agent_policy".to_owned(), text)
                 .map_err(|e| EvaluateError::Policy {
@@ -127,9 +130,11 @@ impl Session {
         let mut session = Self {
             engine: parsed.clone()?,
             state: json!({}),
-            data: Some(data),
+            data: Some(json!({ "nacre": data })),
         };
-        session.publish()?;
+        if let Some(data) = session.data.clone() {
+            session.load_data(&data)?;
+        }
         Ok(session)
     }
 
@@ -196,11 +201,18 @@ impl Session {
     }
 
     fn value(&mut self, name: &str, input: &Value) -> Result<Value, String> {
-        let input = regorus::Value::from_json_str(&input.to_string()).map_err(|e| e.to_string())?;
-        self.engine.set_input(input);
+        let rule = format!("data.agent_policy.{name}");
+        if self.data.is_some() {
+            let mut members = input.as_object().cloned().unwrap_or_default();
+            members.insert("nacre_state".to_owned(), self.state.clone());
+            self.engine.set_input(converted(&Value::Object(members))?);
+            let value = self.engine.eval_rule(rule).map_err(|e| e.to_string())?;
+            return back(&value);
+        }
+        self.engine.set_input(converted(input)?);
         let results = self
             .engine
-            .eval_query(format!("data.agent_policy.{name}"), false)
+            .eval_query(rule, false)
             .map_err(|e| e.to_string())?;
         let [result] = results.result.as_slice() else {
             return Err("no result".to_owned());
@@ -208,24 +220,37 @@ impl Session {
         let [expression] = result.expressions.as_slice() else {
             return Err("not one expression".to_owned());
         };
-        let text = expression.value.to_json_str().map_err(|e| e.to_string())?;
-        serde_json::from_str(&text).map_err(|e| e.to_string())
+        back(&expression.value)
     }
 
     /// Hands the state to the engine as the agent does: clear, then add.
     fn publish(&mut self) -> Result<(), EvaluateError> {
-        let mut all = Map::new();
-        all.insert("pstate".to_owned(), self.state.clone());
-        if let Some(data) = &self.data {
-            all.insert("nacre".to_owned(), data.clone());
+        if self.data.is_some() {
+            return Ok(());
         }
-        self.engine.clear_data();
-        regorus::Value::from_json_str(&Value::Object(all).to_string())
-            .and_then(|data| self.engine.add_data(data))
-            .map_err(|e| EvaluateError::Policy {
-                reason: e.to_string(),
-            })
+        self.load_data(&json!({ "pstate": self.state }))
     }
+
+    fn load_data(&mut self, data: &Value) -> Result<(), EvaluateError> {
+        self.engine.clear_data();
+        let reason = match converted(data) {
+            Ok(data) => match self.engine.add_data(data) {
+                Ok(()) => return Ok(()),
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error,
+        };
+        Err(EvaluateError::Policy { reason })
+    }
+}
+
+fn converted(value: &Value) -> Result<regorus::Value, String> {
+    regorus::Value::from_json_str(&value.to_string()).map_err(|e| e.to_string())
+}
+
+fn back(value: &regorus::Value) -> Result<Value, String> {
+    let text = value.to_json_str().map_err(|e| e.to_string())?;
+    serde_json::from_str(&text).map_err(|e| e.to_string())
 }
 
 /// An engine set up as the agent's.

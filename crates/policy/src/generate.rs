@@ -390,7 +390,15 @@ impl<'w> Container<'_, 'w> {
         self.security_notes(privileged, notes);
 
         let environment = env::env(input, container, at, entry, notes);
-        let args = arguments(&command(container, entry, &environment), pod_name);
+        let command = command(container, entry, &environment);
+        if command.iter().any(Text::holds_secret) {
+            notes.error(
+                codes::SECRET_ENV_REFUSED,
+                &format!("{at}.args"),
+                "an argument holds a Secret's value: the host would choose a part of the command",
+            );
+        }
+        let args = arguments(&command, pod_name);
         let user = self.user(entry, notes);
         let Mounts {
             mounts,

@@ -3,9 +3,12 @@
 
 pub mod carrier;
 pub mod evaluate;
+pub mod explain;
 pub mod mutate;
+pub mod report;
 pub mod request;
 pub mod rules;
+pub mod simulate;
 pub mod support;
 pub mod target;
 

@@ -601,7 +601,7 @@ fn attacks(message: &str, input: &Value, out: &mut Vec<Mutation>) {
                 set(
                     i,
                     "/OCI/Root/Readonly",
-                    (!at(i, "/OCI/Root/Readonly").as_bool().unwrap_or(false)),
+                    !at(i, "/OCI/Root/Readonly").as_bool().unwrap_or(false),
                 )
             });
             attack("short id", "id", &|i| {
@@ -768,7 +768,7 @@ fn attacks(message: &str, input: &Value, out: &mut Vec<Mutation>) {
             attack("fill the memory", "size", &|i| {
                 set(i, "/file_size", 1_i64 << 40)
             });
-            attack("negative offset", "size", &|i| set(i, "/offset", (-1)));
+            attack("negative offset", "size", &|i| set(i, "/offset", -1));
         }
         "ExecProcessRequest" => {
             attack("run a shell", "args", &|i| {

@@ -1,10 +1,7 @@
 # Nacre execution policy, rules nacre1.
 #
-# The Kata agent asks for data.agent_policy.<message> before it serves the host. The rules are the
-# same for all workloads, policy_data is one's own. A message passes if each of its checks puts its
-# name into a set; one that cannot be evaluated does not. A denial prints `nacre1 <container>
-# <missing checks>`, no value. State: s sandbox, c {id: container}, n {container: {id, up, been
-# started}}, k {kinds created}, v {volume: device}, if {interface: as set}.
+# docs/policies.md explains every line. A message passes if each of its checks puts its name into
+# a set; one that cannot be evaluated does not. A denial prints names of checks, never a value.
 package agent_policy
 
 import future.keywords
@@ -45,7 +42,7 @@ UpdateContainerRequest := false
 UpdateEphemeralMountsRequest := false
 VolumeStatsRequest := false
 
-# These can only end or measure what runs.
+# Harmless.
 DestroySandboxRequest := true
 GetOOMEventRequest := true
 GuestDetailsRequest := true
@@ -86,7 +83,7 @@ sandbox contains "dns" if pod.dns == null
 sandbox contains "dns" if [x | some x in input.dns; x != ""] == pod.dns
 sandbox contains "storages" if [full(x) | some x in input.storages] == tgt.storages
 
-# Network: never the loopback, where the mesh listens.
+# Network: never the loopback.
 local(a) if regex.match("^(127\\.|0\\.|[0:]*:0*[01]?(/|$)|[0:]*:ffff:|.*:.*\\.)", lower(a))
 
 UpdateInterfaceRequest := allowed([put(["if"], object.union(links, {i.name: i}))]) if
@@ -136,7 +133,7 @@ file contains "mode" if input.file_type != "Regular"
 file contains "mode" if bits.and(input.file_mode, 3072) == 0
 file contains "size" if { input.file_size <= tgt.file_size; input.offset >= 0; input.offset <= input.file_size }
 
-# Containers. Pause runs an image and process of the measured guest.
+# Containers.
 spec := input.OCI
 anno := spec.Annotations
 proc := spec.Process
@@ -174,14 +171,13 @@ ok contains "id" if {
 	pause == (cid == st.s.id)
 }
 
-# One live instance, or one never started is replaced. Order of requests, not of success.
 ok contains "live" if not last.up
 ok contains "order" if {
 	every x in c.after { st.n[x].been }
 	[c.kind, object.get(st.k, "app", false)] != ["init", true]
 }
 
-# want[k] without an equal got[k] denies.
+# want[k] must equal got[k].
 want := object.union(c.want, {
 	"root": [replace(tgt.root, "{cid}", cid), c.ro],
 	"caps": [x | some n in [c.caps, c.caps, c.caps, "none", "none"]; x := {y | some y in all.caps[n]}],
@@ -223,7 +219,7 @@ argv(have, need) if {
 arg(a, p) if a == p
 arg(a, p) if regex.match(p.re, a)
 
-# Every variable of the policy, no name twice, others as `free` says.
+# Every variable of the policy, none twice, others as `free` says.
 env(have, p) if {
 	need := {e | some e in p.env}
 	got_env := {e | some e in have}
@@ -255,7 +251,7 @@ ok contains "annotations" if {
 annotation(k, v) if v == exact[k]
 annotation(k, v) if regex.match(pod.annotations[k], v)
 
-# Image: pulled source, metadata and annotation name one digest.
+# Image: source, metadata and annotation name one digest.
 ok contains "image" if {
 	[s] := [x | some x in input.storages; x.driver == "image_guest_pull"]
 	[s.fstype, s.options, s.fs_group, full(s).shared, s.mount_point] == ["overlay", [], null, false, spec.Root.Path]
@@ -297,7 +293,7 @@ source(s, p) if {
 }
 source(s, p) if [p.v, s] in blocks
 
-# Storages: the policy's, the image, one constant device per block volume.
+# Storages: the policy's, the image, one device per block volume.
 blocks := {[p.v, m.source] | some m in spec.Mounts; p := mounts[m.destination]; p.v}
 rest := [full(s) | some s in input.storages; s.driver != "image_guest_pull"; every b in blocks { b[1] != s.mount_point }]
 ok contains "storages" if {

@@ -61,56 +61,58 @@ pub struct Target {
 }
 
 /// Every target, the default first.
-pub const TARGETS: &[Target] = &[
-    Target {
-        name: "kata-3/1",
-        title: "Kata 3.7 to 3.31 with guest pull; containerd 1.7, 2.0 to 2.2",
-        image_delivery: ImageDelivery::GuestPull,
-        empty_dir: EmptyDir::GuestDirectory,
-        oci_versions: OCI_VERSIONS,
-        root: "/run/kata-containers/{cid}/rootfs",
-        shared: SHARED,
-        device_types: DEVICE_TYPES,
-        masked_extra: MASKED_EXTRA,
-        cgroup_options: CGROUP_OPTIONS,
-        sysctls: SYSCTLS,
-        pause_names: &["pause"],
-        file_size: FILE_SIZE,
-        note: "",
-    },
-    Target {
-        name: "kata-4/1",
-        title: "Kata 4.0 and 4.1 with guest pull and encrypted block emptyDir; containerd 1.7, 2.0 to 2.2",
-        image_delivery: ImageDelivery::GuestPull,
-        empty_dir: EmptyDir::EncryptedBlock,
-        oci_versions: OCI_VERSIONS,
-        root: "/run/kata-containers/{cid}/rootfs",
-        shared: SHARED,
-        device_types: DEVICE_TYPES,
-        masked_extra: MASKED_EXTRA,
-        cgroup_options: CGROUP_OPTIONS,
-        sysctls: SYSCTLS,
-        pause_names: &["pause"],
-        file_size: FILE_SIZE,
-        note: "",
-    },
-    Target {
-        name: "kata-tardev/1",
-        title: "AKS confidential node pools: layers as dm-verity devices (tardev snapshotter)",
-        image_delivery: ImageDelivery::Tardev,
-        empty_dir: EmptyDir::GuestDirectory,
-        oci_versions: &["1.1.0-rc.1", "1.1.0", "1.2.0", "1.2.1"],
-        root: "/run/kata-containers/shared/containers/{cid}",
-        shared: SHARED,
-        device_types: DEVICE_TYPES,
-        masked_extra: MASKED_EXTRA,
-        cgroup_options: CGROUP_OPTIONS,
-        sysctls: SYSCTLS,
-        pause_names: &["pause"],
-        file_size: FILE_SIZE,
-        note: "needs the dm-verity root of every layer in the image lock",
-    },
-];
+pub static TARGETS: &[Target] = &[KATA_3, KATA_4, TARDEV];
+
+const KATA_3: Target = Target {
+    name: "kata-3/1",
+    title: "Kata 3.7 to 3.31 with guest pull; containerd 1.7, 2.0 to 2.2",
+    image_delivery: ImageDelivery::GuestPull,
+    empty_dir: EmptyDir::GuestDirectory,
+    oci_versions: OCI_VERSIONS,
+    root: "/run/kata-containers/{cid}/rootfs",
+    shared: SHARED,
+    device_types: DEVICE_TYPES,
+    masked_extra: MASKED_EXTRA,
+    cgroup_options: CGROUP_OPTIONS,
+    sysctls: SYSCTLS,
+    pause_names: &["pause"],
+    file_size: FILE_SIZE,
+    note: "",
+};
+
+const KATA_4: Target = Target {
+    name: "kata-4/1",
+    title: "Kata 4.0 and 4.1 with guest pull and encrypted block emptyDir; containerd 1.7, 2.0 to 2.2",
+    image_delivery: ImageDelivery::GuestPull,
+    empty_dir: EmptyDir::EncryptedBlock,
+    oci_versions: OCI_VERSIONS,
+    root: "/run/kata-containers/{cid}/rootfs",
+    shared: SHARED,
+    device_types: DEVICE_TYPES,
+    masked_extra: MASKED_EXTRA,
+    cgroup_options: CGROUP_OPTIONS,
+    sysctls: SYSCTLS,
+    pause_names: &["pause"],
+    file_size: FILE_SIZE,
+    note: "",
+};
+
+const TARDEV: Target = Target {
+    name: "kata-tardev/1",
+    title: "AKS confidential node pools: layers as dm-verity devices (tardev snapshotter)",
+    image_delivery: ImageDelivery::Tardev,
+    empty_dir: EmptyDir::GuestDirectory,
+    oci_versions: &["1.1.0-rc.1", "1.1.0", "1.2.0", "1.2.1"],
+    root: "/run/kata-containers/shared/containers/{cid}",
+    shared: SHARED,
+    device_types: DEVICE_TYPES,
+    masked_extra: MASKED_EXTRA,
+    cgroup_options: CGROUP_OPTIONS,
+    sysctls: SYSCTLS,
+    pause_names: &["pause"],
+    file_size: FILE_SIZE,
+    note: "needs the dm-verity root of every layer in the image lock",
+};
 
 const OCI_VERSIONS: &[&str] = &["1.1.0", "1.2.0", "1.2.1", "1.3.0"];
 const SHARED: &[&str] = &[
@@ -141,11 +143,11 @@ impl Target {
 
     /// What a platform without a wish of its own gets.
     pub fn default_for(delivery: ImageDelivery) -> &'static Self {
-        static GUEST_PULL: &Target = &TARGETS[0];
-        static TARDEV: &Target = &TARGETS[2];
+        static GUEST_PULL: Target = KATA_3;
+        static BLOCK: Target = TARDEV;
         match delivery {
-            ImageDelivery::GuestPull => GUEST_PULL,
-            ImageDelivery::Tardev => TARDEV,
+            ImageDelivery::GuestPull => &GUEST_PULL,
+            ImageDelivery::Tardev => &BLOCK,
         }
     }
 

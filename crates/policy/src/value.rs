@@ -98,21 +98,9 @@ impl Text {
         out
     }
 
-    /// A literal frame around something free.
-    pub(crate) fn around(before: &str, free: Free, after: &str) -> Self {
-        let mut out = Self::literal(before);
-        out.0.push(Piece::Free(free));
-        out.push_str(after);
-        out
-    }
-
     /// Whether the host can put anything at all into it.
     pub(crate) fn holds_secret(&self) -> bool {
-        self.0.iter().any(|p| *p == Piece::Free(Free::Anything))
-    }
-
-    pub(crate) fn is_literal(&self) -> bool {
-        self.0.iter().all(|p| matches!(p, Piece::Literal(_)))
+        self.0.contains(&Piece::Free(Free::Anything))
     }
 
     fn push_str(&mut self, text: &str) {

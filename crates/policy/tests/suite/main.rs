@@ -1,9 +1,20 @@
 //! Policies against the requests of their own pods, and against those of a hostile host.
 
-#![allow(missing_docs, reason = "a test binary")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test binary: a failure shall end the test"
+)]
 
+mod carriers;
 mod common;
-
+mod fields;
+mod golden;
 mod hostile;
 mod life;
+mod products;
 mod state;

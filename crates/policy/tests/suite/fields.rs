@@ -1,0 +1,408 @@
+//! Pod fields: what is refused is named, what is supported passes its own requests and changes
+//! the policy.
+
+use nacre_findings::Severity;
+use nacre_policy::{ServicePort, ServiceRef, Target, self_check, support};
+use serde_json::{Value, json};
+
+use crate::common::{Case, mesh, small};
+
+/// The codes and fields of the errors of a pod that is refused.
+fn errors(case: &Case) -> Vec<(String, String)> {
+    let findings = case
+        .with(nacre_policy::generate)
+        .expect_err("must be refused");
+    findings
+        .into_iter()
+        .filter(|f| f.severity == Severity::Error)
+        .map(|f| (f.code.to_string(), f.field.unwrap_or_default()))
+        .collect()
+}
+
+fn set(case: &mut Case, pointer: &str, value: Value) {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    case.spec.pointer_mut(parent).unwrap()[key] = value;
+}
+
+#[test]
+fn refused_fields_are_named() {
+    for (pointer, value, code, field) in [
+        ("/hostNetwork", json!(true), "NCR0501", "spec.hostNetwork"),
+        ("/hostPID", json!(true), "NCR0501", "spec.hostPID"),
+        ("/hostIPC", json!(true), "NCR0501", "spec.hostIPC"),
+        ("/hostUsers", json!(false), "NCR0501", "spec.hostUsers"),
+        (
+            "/ephemeralContainers",
+            json!([{"name": "x"}]),
+            "NCR0501",
+            "spec.ephemeralContainers",
+        ),
+        ("/notAField", json!(1), "NCR0501", "spec.notAField"),
+        (
+            "/containers/0/notAField",
+            json!(1),
+            "NCR0501",
+            "spec.containers[0].notAField",
+        ),
+        (
+            "/containers/0/image",
+            json!("web:1"),
+            "NCR0503",
+            "spec.containers[0].image",
+        ),
+        (
+            "/containers/0/stdin",
+            json!(true),
+            "NCR0521",
+            "spec.containers[0].stdin",
+        ),
+        (
+            "/containers/0/securityContext",
+            json!({"runAsNonRoot": true, "runAsUser": 0}),
+            "NCR0506",
+            "spec.containers[0].securityContext",
+        ),
+        (
+            "/containers/0/securityContext",
+            json!({"procMount": "Unmasked"}),
+            "NCR0501",
+            "spec.containers[0].securityContext.procMount",
+        ),
+        (
+            "/containers/0/securityContext",
+            json!({"capabilities": {"add": ["FLY"]}}),
+            "NCR0501",
+            "spec.containers[0].securityContext.capabilities.add[0]",
+        ),
+        (
+            "/containers/0/resources",
+            json!({"limits": {"nvidia.com/gpu": 1}}),
+            "NCR0501",
+            "spec.containers[0].resources.limits",
+        ),
+        (
+            "/containers/0/volumeMounts",
+            json!([{"name": "x", "mountPath": "/x"}]),
+            "NCR0502",
+            "spec.containers[0].volumeMounts[0].name",
+        ),
+        (
+            "/volumes",
+            json!([{"name": "x", "image": {"reference": "y"}}]),
+            "NCR0501",
+            "spec.volumes[0].image",
+        ),
+        (
+            "/containers/0/env",
+            json!([{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "no", "key": "k"}}}]),
+            "NCR0509",
+            "spec.containers[0].env[0].valueFrom.configMapKeyRef",
+        ),
+        (
+            "/containers/0/envFrom",
+            json!([{"secretRef": {"name": "no"}}]),
+            "NCR0509",
+            "spec.containers[0].envFrom[0]",
+        ),
+        (
+            "/containers/0/env",
+            json!([{"name": "LD_PRELOAD", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]),
+            "NCR0508",
+            "spec.containers[0].env[0].valueFrom.secretKeyRef",
+        ),
+        (
+            "/containers/0/env",
+            json!([{"name": "HTTPS_PROXY", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]),
+            "NCR0508",
+            "spec.containers[0].env[0].valueFrom.secretKeyRef",
+        ),
+    ] {
+        let mut case = small();
+        set(&mut case, pointer, value);
+        let errors = errors(&case);
+        assert!(
+            errors.contains(&(code.to_owned(), field.to_owned())),
+            "{pointer}: {errors:?}"
+        );
+    }
+}
+
+#[test]
+fn supported_fields_pass_and_count() {
+    let plain = small().policy().text;
+    for (pointer, value, counts) in [
+        ("/containers/0/workingDir", json!("/srv"), true),
+        ("/containers/0/command", json!(["/bin/a", "$(HOME)"]), true),
+        ("/containers/0/args", json!(["b"]), true),
+        ("/containers/0/tty", json!(true), true),
+        (
+            "/containers/0/env",
+            json!([{"name": "A", "value": "1"}, {"name": "B", "value": "$(A)2"}]),
+            true,
+        ),
+        (
+            "/containers/0/env",
+            json!([{"name": "N", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}]),
+            true,
+        ),
+        (
+            "/containers/0/env",
+            json!([{"name": "U", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}]),
+            true,
+        ),
+        (
+            "/containers/0/env",
+            json!([{"name": "L", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}}]),
+            true,
+        ),
+        (
+            "/containers/0/env",
+            json!([{"name": "M", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory"}}}]),
+            true,
+        ),
+        (
+            "/containers/0/env",
+            json!([{"name": "S", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]),
+            true,
+        ),
+        (
+            "/containers/0/securityContext",
+            json!({"runAsUser": 7, "runAsGroup": 8}),
+            true,
+        ),
+        (
+            "/containers/0/securityContext",
+            json!({"readOnlyRootFilesystem": true}),
+            true,
+        ),
+        (
+            "/containers/0/securityContext",
+            json!({"allowPrivilegeEscalation": false}),
+            true,
+        ),
+        (
+            "/containers/0/securityContext",
+            json!({"privileged": true}),
+            true,
+        ),
+        (
+            "/containers/0/securityContext",
+            json!({"capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}}),
+            true,
+        ),
+        (
+            "/containers/0/livenessProbe",
+            json!({"exec": {"command": ["/probe"]}, "periodSeconds": 3}),
+            true,
+        ),
+        (
+            "/containers/0/lifecycle",
+            json!({"preStop": {"sleep": {"seconds": 3}}, "postStart": {"httpGet": {"port": 1}}}),
+            false,
+        ),
+        (
+            "/containers/0/lifecycle",
+            json!({"preStop": {"exec": {"command": ["/stop"]}}}),
+            true,
+        ),
+        (
+            "/containers/0/terminationMessagePath",
+            json!("/tmp/message"),
+            true,
+        ),
+        ("/containers/0/ports", json!([{"containerPort": 80}]), false),
+        (
+            "/containers/0/resources",
+            json!({"limits": {"cpu": 1}}),
+            false,
+        ),
+        ("/containers/0/imagePullPolicy", json!("Always"), false),
+        (
+            "/securityContext",
+            json!({"runAsUser": 5, "fsGroup": 9, "supplementalGroups": [11]}),
+            true,
+        ),
+        (
+            "/securityContext",
+            json!({"sysctls": [{"name": "net.core.somaxconn", "value": "1024"}]}),
+            true,
+        ),
+        (
+            "/securityContext",
+            json!({"seccompProfile": {"type": "RuntimeDefault"}}),
+            false,
+        ),
+        ("/hostname", json!("fixed"), true),
+        ("/shareProcessNamespace", json!(true), true),
+        ("/automountServiceAccountToken", json!(false), true),
+        ("/dnsPolicy", json!("ClusterFirst"), false),
+        (
+            "/hostAliases",
+            json!([{"ip": "10.0.0.1", "hostnames": ["a"]}]),
+            false,
+        ),
+        ("/affinity", json!({}), false),
+        ("/topologySpreadConstraints", json!([]), false),
+        ("/resources", json!({"limits": {"cpu": 2}}), false),
+        ("/priorityClassName", json!("high"), false),
+    ] {
+        let mut case = small();
+        case.secrets.insert("s".to_owned(), vec!["k".to_owned()]);
+        set(&mut case, pointer, value.clone());
+        let policy = case.policy();
+        case.with(|input| self_check(&policy, input))
+            .unwrap_or_else(|e| panic!("{pointer} {value}: {}", e.message));
+        assert_eq!(policy.text != plain, counts, "{pointer} {value}");
+    }
+}
+
+#[test]
+fn volumes_of_every_kind_pass_on_every_target() {
+    let volumes = json!([
+        {"name": "m", "emptyDir": {"medium": "Memory"}}, {"name": "d", "emptyDir": {}},
+        {"name": "c", "configMap": {"name": "x"}}, {"name": "s", "secret": {"secretName": "x"}},
+        {"name": "p", "projected": {"sources": [{"downwardAPI": {"items": []}}]}},
+        {"name": "w", "downwardAPI": {"items": []}}, {"name": "h", "hostPath": {"path": "/var/log"}},
+        {"name": "v", "persistentVolumeClaim": {"claimName": "x"}}, {"name": "n", "nfs": {"server": "a", "path": "/"}},
+        {"name": "e", "ephemeral": {"volumeClaimTemplate": {}}}, {"name": "i", "csi": {"driver": "x"}},
+        {"name": "g", "hostPath": {"path": "/dev/null"}},
+    ]);
+    let mounts: Vec<_> = ["m", "d", "c", "s", "p", "w", "h", "v", "n", "e", "i", "g"]
+        .iter()
+        .map(|name| json!({"name": name, "mountPath": format!("/data/{name}")}))
+        .collect();
+    for target in ["kata-3", "kata-4"] {
+        let mut case = small();
+        case.target = Target::find(target).unwrap();
+        set(&mut case, "/volumes", volumes.clone());
+        set(&mut case, "/containers/0/volumeMounts", json!(mounts));
+        set(
+            &mut case,
+            "/containers/0/volumeDevices",
+            json!([{"name": "v", "devicePath": "/dev/xvda"}]),
+        );
+        let policy = case.policy();
+        case.with(|input| self_check(&policy, input))
+            .unwrap_or_else(|e| panic!("{target}: {}", e.message));
+    }
+}
+
+#[test]
+fn tardev_is_refused_for_want_of_verity_roots() {
+    let mut case = small();
+    case.target = Target::find("kata-tardev").unwrap();
+    let errors = errors(&case);
+    assert_eq!(
+        errors,
+        [("NCR0504".to_owned(), "spec.containers[0].image".to_owned())]
+    );
+}
+
+#[test]
+fn only_our_containers_reach_the_report_source() {
+    let mut case = mesh();
+    let mounts = case.spec["containers"][0]["volumeMounts"]
+        .as_array_mut()
+        .unwrap();
+    mounts.push(json!({"name": "sev", "mountPath": "/dev/sev-guest"}));
+    assert_eq!(errors(&case)[0].0, "NCR0512");
+    let mut case = mesh();
+    case.spec["containers"][0]["securityContext"] = json!({"privileged": true});
+    assert_eq!(errors(&case)[0].0, "NCR0512");
+}
+
+#[test]
+fn the_certificates_volume_must_be_guest_memory() {
+    let mut case = mesh();
+    case.spec["volumes"][0] = json!({"name": "contrast-tls-certs", "emptyDir": {}});
+    assert_eq!(errors(&case)[0].0, "NCR0513");
+}
+
+#[test]
+fn a_secrets_value_is_nowhere() {
+    // The generator sees names only; the policy holds the name and a pattern for everything.
+    let mut case = small();
+    case.secrets
+        .insert("s".to_owned(), vec!["token".to_owned()]);
+    set(
+        &mut case,
+        "/containers/0/envFrom",
+        json!([{"prefix": "APP_", "secretRef": {"name": "s"}}]),
+    );
+    let policy = case.policy();
+    assert!(policy.text.contains("\"APP_token\": \"^[\\\\s\\\\S]*$\""));
+    assert!(
+        policy
+            .findings
+            .iter()
+            .any(|f| f.code.to_string() == "NCR0507")
+    );
+    case.configure = |input| input.strict = true;
+    assert_eq!(errors(&case)[0].0, "NCR0507");
+}
+
+#[test]
+fn services_give_exact_names() {
+    let mut case = small();
+    set(&mut case, "/enableServiceLinks", json!(true));
+    let service = |name: &str, namespace: &str, headless| ServiceRef {
+        name: name.to_owned(),
+        namespace: namespace.to_owned(),
+        ports: vec![ServicePort {
+            name: Some("http".to_owned()),
+            port: 8080,
+            protocol: "TCP".to_owned(),
+        }],
+        headless,
+    };
+    case.services = vec![
+        service("back-end", "shop", false),
+        service("hidden", "shop", true),
+        service("far", "other", false),
+    ];
+    let policy = case.policy();
+    for name in [
+        "BACK_END_SERVICE_HOST",
+        "BACK_END_SERVICE_PORT_HTTP",
+        "BACK_END_PORT_8080_TCP_ADDR",
+    ] {
+        assert!(policy.text.contains(name), "{name}");
+    }
+    assert!(!policy.text.contains("HIDDEN_") && !policy.text.contains("FAR_"));
+    case.with(|input| self_check(&policy, input)).unwrap();
+}
+
+#[test]
+fn kinds_name_their_pods() {
+    for kind in [
+        "Pod",
+        "Deployment",
+        "ReplicaSet",
+        "StatefulSet",
+        "DaemonSet",
+        "Job",
+        "CronJob",
+        "Rollout",
+    ] {
+        for name in ["web", &"long-name-".repeat(5)[..49]] {
+            let mut case = small();
+            case.kind = kind.to_owned();
+            case.name = name.to_owned();
+            let policy = case.policy();
+            case.with(|input| self_check(&policy, input))
+                .unwrap_or_else(|e| panic!("{kind} {name}: {}", e.message));
+        }
+    }
+}
+
+#[test]
+fn the_matrix_has_every_field() {
+    let text = support::markdown();
+    for field in support::POD
+        .iter()
+        .chain(support::CONTAINER)
+        .chain(support::VOLUME)
+    {
+        assert!(text.contains(&format!("`{}", field.name)), "{}", field.name);
+    }
+}

@@ -1,0 +1,129 @@
+//! Policies as text, for reviewers, and what they may weigh.
+
+use nacre_policy::Carrier;
+use nacre_policy::rules::{self, RULES};
+
+use crate::common::{Case, mesh, small};
+
+fn golden(name: &str, case: &Case) {
+    let policy = case.policy();
+    let (rules_part, _) = rules::split(&policy.text).unwrap();
+    assert_eq!(
+        rules::is_known(rules_part.trim_end_matches('\n')).or(rules::is_known(rules_part)),
+        Some("nacre1")
+    );
+    let data = &policy.text[RULES.len()..];
+    let path = format!("{}/tests/golden/{name}.rego", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("NACRE_ACCEPT").is_some() {
+        std::fs::write(&path, data).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        data, expected,
+        "run with NACRE_ACCEPT=1 and review the difference"
+    );
+}
+
+#[test]
+fn data_is_as_reviewed() {
+    golden("small", &small());
+    golden("mesh", &mesh());
+}
+
+#[test]
+fn rules_and_policies_stay_small() {
+    assert!(RULES.len() <= 14_000, "rules: {} bytes", RULES.len());
+    let (small, mesh) = (small().policy(), mesh().policy());
+    // The peer needs 17.9 kB for one container and 18.4 kB for three (its own smallest pods).
+    let weight =
+        |policy: &nacre_policy::Policy, carrier| policy.carrier(carrier).annotation_value.len();
+    let (one, three) = (
+        weight(&small, Carrier::InitData),
+        weight(&mesh, Carrier::InitData),
+    );
+    assert!(one <= 9_500 && three <= 10_400, "{one} and {three} bytes");
+    let plain = weight(&mesh, Carrier::AgentPolicy);
+    assert!(plain <= 40_000, "{plain} bytes");
+}
+
+#[test]
+fn no_line_is_too_long_for_old_engines() {
+    let mut case = small();
+    case.spec["containers"][0]["env"] = serde_json::json!([
+        {"name": "LONG", "value": "x=\"\u{1}é".repeat(900)},
+    ]);
+    let policy = case.policy();
+    for line in policy.text.lines() {
+        assert!(line.chars().count() < 1024, "{} columns", line.len());
+    }
+    // And the long value still passes.
+    case.with(|input| nacre_policy::self_check(&policy, input))
+        .unwrap();
+    let mut whole = nacre_policy::evaluate::Session::load(&policy.text).unwrap();
+    for request in case.with(nacre_policy::request::life) {
+        assert!(
+            whole
+                .request(request.message, &request.input)
+                .unwrap()
+                .allowed,
+            "{}",
+            request.title
+        );
+    }
+}
+
+#[test]
+fn only_built_ins_of_the_agent_are_used() {
+    // Functions of regorus without features, and those of `base64url` and `regex`.
+    let known = [
+        "allowed",
+        "annotation",
+        "arg",
+        "argv",
+        "array.concat",
+        "base64url.encode",
+        "bits.and",
+        "block",
+        "caps",
+        "concat",
+        "count",
+        "endswith",
+        "env",
+        "full",
+        "indexof",
+        "json.unmarshal",
+        "local",
+        "lower",
+        "metadata",
+        "mount",
+        "object.get",
+        "object.remove",
+        "object.union",
+        "options",
+        "pass",
+        "pinned",
+        "print",
+        "put",
+        "regex.match",
+        "replace",
+        "route",
+        "sort",
+        "source",
+        "split",
+        "startswith",
+        "substring",
+        "trim_prefix",
+        "user",
+        "value",
+    ];
+    for line in RULES.lines().filter(|line| !line.starts_with('#')) {
+        for (at, _) in line.match_indices('(') {
+            let head =
+                line[..at].rsplit(|c: char| !(c.is_ascii_alphanumeric() || "._".contains(c)));
+            let name = head.into_iter().next().unwrap_or("");
+            if !name.is_empty() && !line[..at].ends_with(['\\', '|', '*', '^', '}', ']']) {
+                assert!(known.contains(&name), "{name} in {line}");
+            }
+        }
+    }
+}

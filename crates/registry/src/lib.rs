@@ -28,6 +28,8 @@ mod challenge;
 mod content;
 mod credentials;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod layer;
 mod lookup;

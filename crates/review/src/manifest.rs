@@ -13,7 +13,8 @@ use crate::set::{RenderedObject, RenderedSet};
 pub struct Extracted {
     /// The manifest.
     pub manifest: Manifest,
-    /// Its bytes as they stand there; the identity of the manifest is their hash.
+    /// Its bytes, whose hash is the identity of the manifest: as they stand in the ConfigMap, or the
+    /// canonical ones where the object itself is the manifest.
     pub bytes: Vec<u8>,
     /// The object that holds it.
     pub object: RenderedObject,

@@ -12,6 +12,7 @@
 
 mod carriers;
 mod common;
+mod engines;
 mod fields;
 mod golden;
 mod hostile;

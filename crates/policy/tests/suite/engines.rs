@@ -1,0 +1,65 @@
+//! The same policies in the engines guests have: 0.9.1 with its built-in limits (1024 columns,
+//! 20 000 lines, 1 MiB), and 0.10, whose first release holds the commit the agent pins.
+
+use nacre_policy::request;
+use serde_json::{Value, json};
+
+use crate::common::{Case, mesh, small};
+
+/// Runs a pod's life in one engine, with the state handled as the agent does, and a denied
+/// request in the middle.
+macro_rules! engine {
+    ($name:ident, $krate:ident) => {
+        fn $name(case: &Case) {
+            let policy = case.policy();
+            let mut engine = $krate::Engine::new();
+            engine.set_strict_builtin_errors(false);
+            engine.set_gather_prints(true);
+            engine.add_policy("agent_policy".to_owned(), policy.text.clone()).unwrap();
+            let mut state = json!({"pstate": {}});
+            let publish = |engine: &mut $krate::Engine, state: &Value| {
+                engine.clear_data();
+                engine.add_data($krate::Value::from_json_str(&state.to_string()).unwrap()).unwrap();
+            };
+            publish(&mut engine, &state);
+            let ask = |engine: &mut $krate::Engine, message: &str, input: &Value| -> Value {
+                engine.set_input($krate::Value::from_json_str(&input.to_string()).unwrap());
+                let results = engine.eval_query(format!("data.agent_policy.{message}"), false).unwrap();
+                let text = results.result[0].expressions[0].value.to_json_str().unwrap();
+                serde_json::from_str(&text).unwrap()
+            };
+            for request in case.with(request::life) {
+                if request.message == "CreateContainerRequest" {
+                    let mut changed = request.input.clone();
+                    changed["OCI"]["Process"]["Args"] = json!(["/bin/sh"]);
+                    assert_eq!(ask(&mut engine, request.message, &changed), json!(false));
+                    let prints = engine.take_prints().unwrap().join(" ");
+                    assert!(prints.contains("nacre1 ") && prints.contains("args"), "{prints}");
+                }
+                let answer = ask(&mut engine, request.message, &request.input);
+                let allowed = answer == json!(true) || answer["allowed"] == json!(true);
+                assert!(allowed, "{}: {:?}", request.title, engine.take_prints());
+                for op in answer.get("ops").and_then(Value::as_array).into_iter().flatten() {
+                    let (parent, key) = op["path"].as_str().unwrap().rsplit_once('/').unwrap();
+                    state.pointer_mut(parent).unwrap()[key] = op["value"].clone();
+                    publish(&mut engine, &state);
+                }
+            }
+        }
+    };
+}
+
+engine!(in_0_9, regorus_0_9);
+engine!(in_0_10, regorus_0_10);
+
+#[test]
+fn policies_mean_the_same_in_0_9_1_at_its_default_limits() {
+    in_0_9(&small());
+    in_0_9(&mesh());
+}
+
+#[test]
+fn policies_mean_the_same_in_0_10() {
+    in_0_10(&small());
+    in_0_10(&mesh());
+}

@@ -122,7 +122,7 @@ struct Open {
     end: u32,
 }
 
-/// An anchored node that is complete.
+/// An anchored node.
 struct Anchored {
     /// The parser's number of the anchor.
     number: usize,
@@ -329,7 +329,9 @@ impl<'t> Builder<'t> {
         }
         let mut size = open.size;
         let mut depth = open.depth;
-        for anchored in self.anchored.iter_mut().rev().filter(|a| a.id == open.id) {
+        if let Ok(at) = self.anchored.binary_search_by_key(&open.id, |a| a.id)
+            && let Some(anchored) = self.anchored.get_mut(at)
+        {
             anchored.size = size;
             anchored.depth = depth;
             anchored.open = false;
@@ -347,7 +349,7 @@ impl<'t> Builder<'t> {
             flags: 0,
         });
         self.last = widen(end);
-        let Some(target) = self.anchored.iter().rev().find(|a| a.number == number) else {
+        let Some(target) = self.anchored_by(number) else {
             return Err(Error::Syntax {
                 at: self.position(start),
                 reason: ErrorKind::UnknownAnchor.to_string(),
@@ -370,6 +372,15 @@ impl<'t> Builder<'t> {
         }
         self.seal(id);
         self.account(&mut size, &mut depth, end, id)
+    }
+
+    /// The parser numbers anchors in the order of the text.
+    fn anchored_by(&self, number: usize) -> Option<&Anchored> {
+        let at = self
+            .anchored
+            .binary_search_by_key(&number, |a| a.number)
+            .ok()?;
+        self.anchored.get(at)
     }
 
     /// Completes a scalar.
@@ -488,7 +499,7 @@ impl<'t> Builder<'t> {
     /// The parser names the anchor right behind the start of its node.
     fn place_anchor(&mut self, number: usize, span: &Span) {
         let (start, _) = self.offsets(span);
-        let Some(anchored) = self.anchored.iter().rev().find(|a| a.number == number) else {
+        let Some(anchored) = self.anchored_by(number) else {
             return;
         };
         let id = anchored.id;

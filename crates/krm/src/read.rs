@@ -1,6 +1,7 @@
 //! Reading a [`Tree`]: JSON values, look-ups by key, comparison.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
@@ -92,8 +93,12 @@ impl<'a> Reader<'a> {
         for (key, value) in self.tree.entries(id) {
             if self.is_merge(key) {
                 self.check_merge(value)?;
+                let mut merged = BTreeSet::new();
+                if !keys.is_empty() {
+                    self.merged_names(value, &mut merged);
+                }
                 for (name, first) in &keys {
-                    if self.merged(value, name).is_some() {
+                    if merged.contains(name) {
                         return Err(Error::MergeOrder {
                             at: self.position(key),
                             key: name.clone().into_owned(),
@@ -250,6 +255,25 @@ impl<'a> Reader<'a> {
         self.tree
             .items(target)
             .find_map(|item| self.get(self.tree.follow(item), key))
+    }
+
+    /// The keys of what a merge key merges.
+    fn merged_names(&self, value: Id, names: &mut BTreeSet<Cow<'a, str>>) {
+        let target = self.tree.follow(value);
+        if !self.tree.node(target).kind.is_map() {
+            for item in self.tree.items(target) {
+                self.merged_names(item, names);
+            }
+            return;
+        }
+        let merges = self.tree.has_merge(target);
+        for (key, value) in self.tree.entries(target) {
+            if merges && self.is_merge(key) {
+                self.merged_names(value, names);
+            } else {
+                names.extend(self.key(key));
+            }
+        }
     }
 
     /// The node one step inside, aliases followed.

@@ -326,10 +326,57 @@ fn many_items_take_linear_time() {
         assert_eq!(output.matches("runtimeClassName: x").count(), count);
         start.elapsed().as_secs_f64()
     };
-    let small = time(300).max(0.001);
-    let large = time(6000);
+    let small = time(100).max(0.001);
+    let large = time(2000);
     assert!(
         large / small < 20.0 * 5.0,
-        "300 items: {small} s, 6000 items: {large} s"
+        "100 items: {small} s, 2000 items: {large} s"
     );
+}
+
+#[test]
+fn hostile_texts_take_bounded_time() {
+    let many =
+        |count: usize, line: &dyn Fn(usize) -> String| (0..count).map(line).collect::<String>();
+    let texts = [
+        // Many anchors, many aliases of the first.
+        format!(
+            "a: &a 1\n{}",
+            many(5_000, &|i| format!("k{i}: &n{i} {{x: *a}}\n"))
+        ),
+        // Many keys before a merge of many keys.
+        format!(
+            "a: &a\n{}b:\n{}  <<: *a\n",
+            many(5_000, &|i| format!("  k{i}: 1\n")),
+            many(5_000, &|i| format!("  l{i}: 1\n"))
+        ),
+        // One wide mapping.
+        many(20_000, &|i| format!("k{i}: v\n")),
+        // Merges of merges.
+        format!(
+            "m0: &m0 {{x: 1}}\n{}",
+            many(500, &|i| format!(
+                "m{}: &m{} {{<<: *m{i}, y{i}: 1}}\n",
+                i + 1,
+                i + 1
+            ))
+        ),
+    ];
+    for text in texts {
+        let start = std::time::Instant::now();
+        let outcome = Stream::parse(text.as_str()).and_then(|stream| {
+            stream.documents()[0].rewrite(&[("new.key".parse().unwrap(), json!(1))])
+        });
+        // Merges of merges go over the depth; the others are edited.
+        match outcome {
+            Ok(new) => assert!(new.starts_with(&text[..100])),
+            Err(error) => assert_eq!(error.code(), 112, "{error}"),
+        }
+        assert!(
+            start.elapsed().as_secs() < 30,
+            "{:?} for {}",
+            start.elapsed(),
+            &text[..60]
+        );
+    }
 }

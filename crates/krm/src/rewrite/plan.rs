@@ -228,18 +228,25 @@ impl<'d> Plan<'d> {
 
     /// Notes that nodes go away, with the anchors among them.
     pub(crate) fn touch_all(&mut self, from: Id, to: Id) {
-        let gone = self
-            .tree
-            .anchors
+        let anchors = &self.tree.anchors;
+        let start = anchors.partition_point(|(id, _)| *id < from);
+        let gone = anchors
             .iter()
-            .filter(|(id, anchor)| *id >= from && *id < to && anchor.used);
+            .skip(start)
+            .take_while(|(id, _)| *id < to)
+            .filter(|(_, anchor)| anchor.used);
         self.touched.extend(gone.map(|(id, _)| *id));
     }
 
     fn map(&mut self, slot: &Slot, value: &Value, wanted: &Map<String, Value>) -> Result<(), Stop> {
         let mut entries = Vec::new();
         let merge = self.reader.merge_value(slot.id);
-        let keeps_merge = merge.is_some_and(|merge| self.keeps_merge(slot.id, merge, wanted));
+        let mut merged = Map::new();
+        if let Some(merge) = merge {
+            self.reader.merge_into(merge, &mut merged);
+        }
+        let keeps_merge =
+            merge.is_some_and(|merge| self.keeps_merge(slot.id, merge, &merged, wanted));
         let mut next = wanted.iter();
         let mut found = 0;
         for (key, child) in self.tree.entries(slot.id) {
@@ -277,7 +284,7 @@ impl<'d> Plan<'d> {
             self.new_entries(
                 slot.id,
                 &entries,
-                keeps_merge.then_some(merge).flatten(),
+                keeps_merge.then_some(&merged),
                 wanted,
                 &mut inserts,
             );
@@ -291,7 +298,7 @@ impl<'d> Plan<'d> {
         &self,
         map: Id,
         entries: &[(Id, Id, Action<'v>)],
-        merge: Option<Id>,
+        merged: Option<&Map<String, Value>>,
         wanted: &'v Map<String, Value>,
         inserts: &mut Vec<(usize, Cow<'v, str>, Cow<'v, Value>)>,
     ) {
@@ -303,14 +310,14 @@ impl<'d> Plan<'d> {
             .collect();
         let last = entries.len().saturating_sub(1);
         // Where a merge is written out, its keys take its place.
-        let merged = entries.iter().position(|(key, _, action)| {
+        let place = entries.iter().position(|(key, _, action)| {
             matches!(action, Action::Remove) && self.reader.is_merge(*key)
         });
-        let mut behind = merged.filter(|_| self.tree.has_merge(map));
+        let mut behind = place.filter(|_| self.tree.has_merge(map));
         for (key, value) in wanted {
             if let Some(i) = names.get(key.as_str()) {
                 behind = Some(*i);
-            } else if merge.is_none_or(|merge| self.reader.merged(merge, key).is_none()) {
+            } else if merged.is_none_or(|merged| !merged.contains_key(key)) {
                 inserts.push((
                     behind.unwrap_or(last),
                     Cow::Borrowed(key.as_str()),
@@ -322,7 +329,13 @@ impl<'d> Plan<'d> {
     }
 
     /// Whether a merge key still gives what is wanted and nothing else.
-    fn keeps_merge(&self, map: Id, merge: Id, wanted: &Map<String, Value>) -> bool {
+    fn keeps_merge(
+        &self,
+        map: Id,
+        merge: Id,
+        merged: &Map<String, Value>,
+        wanted: &Map<String, Value>,
+    ) -> bool {
         let end = self.tree.node(merge).next;
         let mut id = merge;
         while id < end {
@@ -333,11 +346,14 @@ impl<'d> Plan<'d> {
             }
             id = Id(id.0.saturating_add(1));
         }
-        let mut merged = Map::new();
-        self.reader.merge_into(merge, &mut merged);
+        let own: BTreeSet<Cow<'_, str>> = self
+            .tree
+            .entries(map)
+            .filter(|(key, _)| !self.reader.is_merge(*key))
+            .filter_map(|(key, _)| self.reader.key(key))
+            .collect();
         merged.iter().all(|(key, value)| {
-            let own = self.reader.get_own(map, key).is_some();
-            own || wanted.get(key).is_some_and(|wanted| same(wanted, value))
+            own.contains(key.as_str()) || wanted.get(key).is_some_and(|wanted| same(wanted, value))
         })
     }
 

@@ -159,7 +159,7 @@ fn scalar_text() -> impl Strategy<Value = String> {
 fn value(depth: u32) -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         4 => scalar_text().prop_map(Value::String),
-        1 => any::<i32>().prop_map(|i| Value::from(i)),
+        1 => any::<i32>().prop_map(Value::from),
         1 => any::<bool>().prop_map(Value::Bool),
         1 => Just(Value::Null),
         1 => Just(serde_json::json!(1.5)),
@@ -240,7 +240,7 @@ fn parse(text: &str) -> Result<Stream, TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn styled_documents_are_read_as_meant(value in document(), choices in prop::collection::vec(any::<u8>(), 1..60)) {

@@ -70,10 +70,11 @@ impl Both<'_> {
 
     fn in_map(&self, old: Id, new: Id, inside: &BTreeMap<Step, Want>) -> Option<Path> {
         let mut count = 0;
+        let entries: BTreeMap<_, _> = self.new.named(new).collect();
         for (name, child) in self.old.named(old) {
+            let now = entries.get(&name).copied();
             let step = Step::Key(name.into_owned());
             let want = inside.get(&step);
-            let now = self.new.step(new, &step);
             let path = || Path::from(vec![step.clone()]);
             let inner = match (want, now) {
                 (Some(Want::Absent), None) => continue,
@@ -102,7 +103,7 @@ impl Both<'_> {
             }
             count += 1;
         }
-        (self.new.named(new).count() != count).then(Path::root)
+        (entries.len() != count).then(Path::root)
     }
 
     fn in_seq(&self, old: Id, new: Id, inside: &BTreeMap<Step, Want>) -> Option<Path> {

@@ -1,0 +1,205 @@
+//! `nacre verify-report` and `nacre reference-values`.
+
+use std::path::PathBuf;
+
+use crate::common::{Done, TestEnvironment};
+
+fn data(path: &str) -> String {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    manifest
+        .join("../crates/attest/tests/data")
+        .join(path)
+        .display()
+        .to_string()
+}
+
+fn verify(sample: &str, more: &[&str]) -> Done {
+    let (report, vek) = (
+        data(&format!("{sample}/report.bin")),
+        data(&format!("{sample}/vcek.der")),
+    );
+    let mut args = vec!["verify-report", &report, "--vcek", &vek, "--without-crl"];
+    args.extend(["--at", "2026-11-23"]);
+    args.extend(more);
+    TestEnvironment::empty().run(&args)
+}
+
+#[test]
+fn a_real_report_of_each_product_is_genuine() {
+    for (sample, baseline) in [
+        ("ms-milan", "2025-02"),
+        ("ms-genoa", "2025-02"),
+        ("ms-turin", "2026-11"),
+    ] {
+        let done = verify(sample, &["--genuine-only", "--tcb-baseline", baseline]).success();
+        assert!(
+            done.stdout.contains("ok   NCR1038 report-signature"),
+            "{}",
+            done.stdout
+        );
+        assert!(
+            done.stdout
+                .ends_with("genuine, but not compared: measurement, host-data, report-data\n"),
+            "{}",
+            done.stdout
+        );
+        assert_eq!(
+            done.stdout
+                .lines()
+                .filter(|line| line.contains(" NCR10"))
+                .count(),
+            83
+        );
+    }
+}
+
+#[test]
+fn what_is_open_is_not_accepted() {
+    let done = verify("ms-turin", &[]);
+    assert_eq!(done.code, Some(3));
+    assert!(
+        done.stderr
+            .contains("report-data is not compared with anything"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn what_is_said_is_compared() {
+    let measurement = "6d6c354511d6f7c6d7504668903dc5bdc066a048b651840d8d03fb85299ebfa142fccf1d1b0baca496841bdf243619d4";
+    let host_data = "b3452a0ed30f1010bd32740dd1610bc63296ceb0f882f2cac3a3152d651fe7e4";
+    let report = std::fs::read(data("ms-turin/report.bin")).unwrap();
+    let report_data: String = report[0x50..0x90]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let all = [
+        "--measurement",
+        measurement,
+        "--host-data",
+        host_data,
+        "--report-data",
+        &report_data,
+    ];
+    let done = verify("ms-turin", &all).success();
+    assert!(done.stdout.ends_with("\naccepted\n"), "{}", done.stdout);
+    let other = format!("{}ff", &report_data[..126]);
+    let wrong = [
+        "--measurement",
+        measurement,
+        "--host-data",
+        host_data,
+        "--report-data",
+        &other,
+    ];
+    let done = verify("ms-turin", &wrong);
+    assert_eq!(done.code, Some(3));
+    assert!(done.stderr.contains("NCR1074"), "{}", done.stderr);
+}
+
+#[test]
+fn old_firmware_says_what_it_misses() {
+    let done = verify("ms-genoa", &["--genuine-only"]);
+    assert_eq!(done.code, Some(3));
+    assert!(done.stderr.contains("NCR1045"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("AMD-SB-3023 (CVE-2025-48514)"),
+        "{}",
+        done.stderr
+    );
+    assert!(done.stderr.contains("SNPVersion: 23"), "{}", done.stderr);
+}
+
+#[test]
+fn machines_read_json() {
+    let done = verify("ms-turin", &["--genuine-only", "--output", "json"]).success();
+    let value: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(value["genuine"], true);
+    assert_eq!(value["accepted"], false);
+    assert_eq!(value["verdict"]["claims"]["product"], "Turin");
+    assert_eq!(value["verdict"]["checks"].as_array().unwrap().len(), 83);
+}
+
+/// The evidence in `tests/data/simulated` is right in every way but its root.
+#[test]
+fn this_program_knows_no_simulation() {
+    let simulated = |name: &str| {
+        let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        manifest
+            .join("tests/data/simulated")
+            .join(name)
+            .display()
+            .to_string()
+    };
+    let (report, vek, crl) = (
+        simulated("report.bin"),
+        simulated("vcek.der"),
+        simulated("crl.der"),
+    );
+    let done = TestEnvironment::empty().run(&[
+        "verify-report",
+        &report,
+        "--vek",
+        &vek,
+        "--crl",
+        &crl,
+        "--genuine-only",
+        "--at",
+        "2026-11-24",
+    ]);
+    assert_eq!(done.code, Some(3));
+    let failed: Vec<_> = done
+        .stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix("FAIL ")?.get(..7))
+        .collect();
+    assert_eq!(failed, ["NCR1023", "NCR1027", "NCR1078", "NCR1079"]);
+    let marker = b"NACRE SIMULATION, NOT AMD";
+    let contains = |bytes: &[u8]| bytes.windows(marker.len()).any(|window| window == marker);
+    assert!(contains(&std::fs::read(&vek).unwrap()));
+    assert!(!contains(
+        &std::fs::read(env!("CARGO_BIN_EXE_nacre")).unwrap()
+    ));
+}
+
+#[test]
+fn launch_digests_are_computed() {
+    let ovmf = data("ovmf/ovmf_AmdSev_suffix.bin");
+    let environment = TestEnvironment::empty();
+    environment.write("empty", "");
+    let done = environment
+        .run(&[
+            "reference-values",
+            "measure",
+            "--ovmf",
+            &ovmf,
+            "--kernel",
+            "empty",
+            "--append",
+            "console=ttyS0 loglevel=7",
+            "--vcpus",
+            "1",
+            "--cpu",
+            "EPYC-v4",
+        ])
+        .success();
+    // Published with the image.
+    assert_eq!(
+        done.stdout,
+        "6d287813eb5222d770f75005c664e34c204f385ce832cc2ce7d0d6f354454362f390ef83a92046c042e706363b4b08fa\n"
+    );
+}
+
+#[test]
+fn a_report_says_what_it_would_meet() {
+    let report = data("ms-turin/report.bin");
+    let done = TestEnvironment::empty()
+        .run(&["reference-values", "from-report", &report])
+        .success();
+    let value: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(value["ProductName"], "Turin");
+    assert_eq!(value["MinimumTCB"]["FMCVersion"], 1);
+    assert_eq!(value["GuestPolicy"]["Debug"], false);
+    assert!(done.stderr.contains("not verified"), "{}", done.stderr);
+}

@@ -78,6 +78,8 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
     let input = read(args, context)?;
     let stream_out = to_stdout || (input.from_stdin && args.out.is_none() && args.writes());
     if stream_out && context.output == Output::Json {
+        // Standard output belongs to the resources: not even this error goes there.
+        context.output = Output::Text;
         return Err(CommandError::usage(
             "--output json cannot go with resources on standard output; use -o FILE",
         ));

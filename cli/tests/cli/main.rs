@@ -1,0 +1,27 @@
+//! The `nacre` command, run as a process: one file for each command.
+
+mod attest;
+mod bad_input;
+mod common;
+mod generate;
+mod help;
+mod init;
+mod install;
+mod interrupted;
+mod lock;
+mod review;
+
+/// A test file that no `mod` line names would silently not run.
+#[test]
+fn every_file_is_run() {
+    let source = include_str!("main.rs");
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli");
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(
+            name == "main" || source.contains(&format!("mod {name};\n")),
+            "{name}"
+        );
+    }
+}

@@ -1,5 +1,13 @@
 //! The `nacre` command, run as a process: one file for each command.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
+
 mod attest;
 mod bad_input;
 mod common;

@@ -1,5 +1,13 @@
 //! The registry and each form of a finding.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
+
 use std::collections::BTreeSet;
 
 use nacre_findings::{Code, Finding, Location, ResourceRef, codes, has_errors, render};

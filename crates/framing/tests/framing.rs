@@ -1,5 +1,13 @@
 //! Every calling convention, on streams made here and in an environment made here.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;

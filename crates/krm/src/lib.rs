@@ -32,6 +32,7 @@ mod rewrite;
 mod scalar;
 mod split;
 mod stream;
+mod syntax;
 mod tree;
 
 pub use emit::emit;

@@ -8,6 +8,7 @@ use crate::error::{Error, Position};
 use crate::gap;
 use crate::limits::Limits;
 use crate::read::Reader;
+use crate::syntax;
 use crate::tree::{Anchor, Id, Kind, Node, Tag, TagKind, Tree};
 
 /// A document and the text it covers.
@@ -37,7 +38,7 @@ pub(crate) fn parse(
     for event in Parser::new_from_str_with_options(chunk, options) {
         let (event, span) = event.map_err(|e| {
             let at = from + e.marker().byte_offset().unwrap_or(0);
-            syntax_error(text, at, e.kind(), limits)
+            syntax::explain(text, at, e.kind(), limits)
         })?;
         match event {
             Event::DocumentStart(explicit, _) => builder.begin(explicit, &span),
@@ -68,47 +69,6 @@ fn document_end(text: &str, from: usize, to: usize, span: &Span) -> usize {
         Some(_) => end,
         None => to,
     }
-}
-
-fn syntax_error(text: &str, offset: usize, kind: &ErrorKind, limits: &Limits) -> Error {
-    let at = Position::of(text, offset);
-    match kind {
-        ErrorKind::RecursionLimitExceeded => Error::Depth {
-            at,
-            limit: limits.depth,
-        },
-        _ if line_has_template(text, offset) => Error::Template { at },
-        ErrorKind::UnexpectedCharacter { character } if character.is_control() => {
-            Error::Character {
-                at,
-                character: u32::from(*character),
-            }
-        }
-        ErrorKind::TabNotAllowed
-        | ErrorKind::TabInBlockIndentation
-        | ErrorKind::TabInIndentation
-        | ErrorKind::TabAtBlockScalarStart
-        | ErrorKind::TabInPlainScalar => Error::Syntax {
-            at,
-            reason: format!("{kind}; indent with spaces"),
-        },
-        kind => Error::Syntax {
-            at,
-            reason: kind.to_string(),
-        },
-    }
-}
-
-/// Whether the line at `offset`, or the one before (where a scanner may stop late), has `{{`.
-fn line_has_template(text: &str, offset: usize) -> bool {
-    let before = text.get(..offset.min(text.len())).unwrap_or_default();
-    let start = before.rfind('\n').unwrap_or(0);
-    let start = before
-        .get(..start)
-        .and_then(|b| b.rfind('\n'))
-        .map_or(0, |at| at + 1);
-    let rest = text.get(start..).unwrap_or_default();
-    rest.split('\n').take(2).any(|line| line.contains("{{"))
 }
 
 /// A collection whose end has not been seen.

@@ -19,8 +19,9 @@
 pub use credentials::AuthFiles;
 pub use error::{ContentError, Error};
 pub use http::Timing;
+pub use options::{Mirror, MirrorError, Options};
 pub use progress::{Event, Progress, Silent};
-pub use resolve::{Mirror, MirrorError, Options, Resolver};
+pub use resolve::Resolver;
 pub use store::LocalStore;
 
 mod cache;
@@ -34,6 +35,7 @@ mod http;
 mod layer;
 mod lookup;
 mod manifest;
+mod options;
 mod progress;
 mod registry;
 mod resolve;

@@ -7,6 +7,7 @@ mod flow;
 mod layout;
 mod plan;
 mod splice;
+mod targets;
 mod verify;
 mod want;
 
@@ -108,7 +109,7 @@ fn plan<'d>(
     if want.is_nothing() {
         return Ok(Some(Cow::Borrowed(document.text())));
     }
-    plan::check_targets(document, want)?;
+    targets::check(document, want)?;
     let tree = document.tree();
     if grain == Grain::Document {
         return Ok(Some(Cow::Owned(whole(document, want))));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-#[path = "../../../../fuzz/exercise_registry.rs"]
+#[path = "../../../../../fuzz/exercise_registry.rs"]
 mod exercise;
 
 fn replay(target: &str, exercise: fn(&[u8])) {

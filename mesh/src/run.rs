@@ -1,6 +1,7 @@
 //! The life of the process: prepare everything, intercept in one step, serve, drain.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,6 +17,8 @@ use crate::material::{self, Material};
 use crate::nft::{self, Ruleset};
 use crate::proxy::{CONNECT, Ingress, Shared, serve_egress, serve_ingress, unix_now};
 
+/// File beside the certificates that says that the rules are in force.
+pub const READY: &str = "mesh-ready";
 /// How often the certificate files are looked at.
 const RELOAD: Duration = Duration::from_secs(2);
 
@@ -111,6 +114,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     ));
     tokio::spawn(reload(Arc::clone(&shared)));
     ready.store(true, Ordering::Release);
+    announce(&shared.config.directories);
     tracing::info!(admin = %admin_address, "ready");
 
     tokio::select! {
@@ -129,6 +133,20 @@ pub async fn run(config: Config) -> Result<(), Error> {
         tracing::warn!(open = shared.metrics.active(), "connections cut");
     }
     Ok(())
+}
+
+/// Lets the start gate of the pod's other containers open, which waits for [`READY`] beside the
+/// certificates. Whoever has no gate needs no file, so a volume that cannot be written is no failure.
+fn announce(directories: &[PathBuf]) {
+    let Some(directory) = directories
+        .iter()
+        .find(|dir| dir.join(material::CHAIN).exists())
+    else {
+        return;
+    };
+    if let Err(error) = std::fs::write(directory.join(READY), []) {
+        tracing::warn!(%error, "the start gate of this pod, if it has one, stays closed");
+    }
 }
 
 /// The rules that a configuration asks for; none where ingress is `DISABLED`.

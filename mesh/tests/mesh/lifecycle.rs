@@ -113,6 +113,21 @@ fn new_certificates_are_taken_without_dropping_connections() {
 }
 
 #[test]
+fn the_start_gate_is_told() {
+    let net = Net::new();
+    let authority = Authority::new();
+    let certs = authority.issue("web");
+    let told = certs.join(nacre_mesh::run::READY);
+    let _mesh = Mesh::start(&net.pod(), &certs, &[]);
+    let begin = Instant::now();
+    while !told.exists() {
+        assert!(begin.elapsed() < PATIENCE);
+    }
+    let tables = run(&["ip", "netns", "exec", &net.pod(), "nft", "list", "tables"]);
+    assert!(tables.contains("nacre_mesh"), "the rules came first");
+}
+
+#[test]
 fn an_expired_certificate_closes_the_door() {
     let net = Net::new();
     let authority = Authority::new();

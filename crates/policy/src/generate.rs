@@ -184,7 +184,16 @@ pub fn self_check(policy: &Policy, input: &WorkloadInput<'_>) -> Result<(), Find
             .unwrap_or_else(|| Finding::error(codes::SELF_CHECK, ""))
     };
     let mut session = policy.session().map_err(|e| fail(e.to_string()))?;
+    let mut files = BTreeSet::new();
     for request in crate::request::life(input) {
+        // The same file in the next container asks the same question.
+        if request.message == "CopyFileRequest" {
+            let path = text(&request.input, "path").unwrap_or("");
+            let name = path.get(path.len().min(121)..).unwrap_or(path);
+            if !files.insert(name.to_owned()) {
+                continue;
+            }
+        }
         match session.request(request.message, &request.input) {
             Ok(decision) if decision.allowed => {}
             Ok(decision) => {
@@ -431,7 +440,7 @@ impl<'w> Container<'_, 'w> {
         must.sort_unstable();
         for (name, value) in &environment.optional {
             let rule = match value.rule(pod_name) {
-                Rule::Exact(value) => format!("^{}$", crate::value::escape(&value)),
+                Rule::Exact(value) => format!("={value}"),
                 Rule::Rule(rule) => rule,
             };
             free.insert(name.clone(), rule);

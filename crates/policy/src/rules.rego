@@ -116,6 +116,7 @@ arp contains "neighbors" if every n in input.neighbors.ARPNeighbors {
 CopyFileRequest if pass(".", {"path", "type", "mode", "size"} - file)
 parts := p if {
 	some b in tgt.shared
+	startswith(input.path, b)
 	regex.match(concat("", ["^", b, "[0-9a-f]{64}-[0-9a-f]{16}-"]), input.path)
 	p := split(trim_prefix(input.path, b), "/")
 }
@@ -230,6 +231,7 @@ env(have, p) if {
 	every e in got_env - need { value(p.free[split(e, "=")[0]], substring(e, indexof(e, "=") + 1, -1)) }
 }
 value(rule, v) if { startswith(rule, "^"); regex.match(rule, v) }
+value(rule, v) if rule == concat("", ["=", v])
 value("@host", v) if v == st.s.host
 value("@pod", v) if v == st.s.pod
 value("@uid", v) if v == st.s.uid
@@ -288,8 +290,9 @@ options(o, p) if {
 source(s, p) if s == replace(p.s, "{sid}", st.s.id)
 source(s, p) if {
 	some b in tgt.shared
-	regex.match(concat("", ["^", b, cid, "-[0-9a-f]{16}-[^/]+$"]), s)
+	startswith(s, b)
 	substring(s, count(b) + 82, -1) == p.f
+	regex.match(concat("", ["^", b, cid, "-[0-9a-f]{16}-[^/]+$"]), s)
 }
 source(s, p) if [p.v, s] in blocks
 

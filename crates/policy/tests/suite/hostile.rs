@@ -14,15 +14,19 @@ fn survivors(case: &Case) -> (usize, BTreeSet<String>) {
     let (mut tried, mut survived) = (0, BTreeSet::new());
     let mut seen = BTreeSet::new();
     for request in case.with(request::life) {
-        // One of each kind: the next container's files and signals are asked the same.
-        let short = (request.message != "CreateContainerRequest")
-            && (request.message != "ExecProcessRequest");
-        if short
-            && !seen.insert((
-                request.message,
-                request.input["file_type"].clone().to_string(),
-            ))
-        {
+        // One of each kind: the next container is asked the same.
+        let kind = (request.message, request.input["file_type"].to_string());
+        let app = request.container.as_deref() == Some("web");
+        let create = matches!(
+            request.message,
+            "CreateContainerRequest" | "ExecProcessRequest"
+        );
+        let skip = if create {
+            !app && case.initializer
+        } else {
+            !seen.insert(kind)
+        };
+        if skip {
             assert!(
                 session
                     .request(request.message, &request.input)
@@ -60,5 +64,59 @@ fn hostile_mutations_are_denied() {
             "{} of {tried}: {survived:#?}",
             survived.len()
         );
+    }
+}
+
+/// Members of each message of a create request, from `agent.proto` and `oci.proto` of Kata 4.1
+/// (`protocols`, as serde spells them). A member added here without one in the request builder
+/// fails this test; one added to the builder is mutated above and fails there without a rule.
+const SCHEMA: &[(&str, &str)] = &[
+    (
+        "",
+        "container_id exec_id string_user devices storages OCI sandbox_pidns shared_mounts stdin_port stdout_port stderr_port",
+    ),
+    (
+        "/storages/0",
+        "driver driver_options source fstype options mount_point fs_group shared",
+    ),
+    (
+        "/OCI",
+        "Version Process Root Hostname Mounts Hooks Annotations Linux Solaris Windows",
+    ),
+    (
+        "/OCI/Process",
+        "Terminal ConsoleSize User Args Env Cwd Capabilities Rlimits NoNewPrivileges ApparmorProfile OOMScoreAdj SelinuxLabel",
+    ),
+    ("/OCI/Process/User", "UID GID AdditionalGids Username"),
+    (
+        "/OCI/Process/Capabilities",
+        "Bounding Effective Inheritable Permitted Ambient",
+    ),
+    ("/OCI/Root", "Path Readonly"),
+    ("/OCI/Mounts/0", "destination source type_ options"),
+    (
+        "/OCI/Linux",
+        "UIDMappings GIDMappings Sysctl Resources CgroupsPath Namespaces Devices Seccomp RootfsPropagation MaskedPaths ReadonlyPaths MountLabel IntelRdt",
+    ),
+    (
+        "/OCI/Linux/Resources",
+        "Devices Memory CPU Pids BlockIO HugepageLimits Network",
+    ),
+    ("/OCI/Linux/Namespaces/0", "Type Path"),
+];
+
+#[test]
+fn the_request_builder_has_every_field_of_the_messages() {
+    let life = mesh().with(request::life);
+    let creates = life
+        .iter()
+        .filter(|r| r.message == "CreateContainerRequest");
+    for create in creates {
+        for (pointer, members) in SCHEMA {
+            let object = create.input.pointer(pointer).unwrap().as_object().unwrap();
+            let have: BTreeSet<_> = object.keys().map(String::as_str).collect();
+            let need: BTreeSet<_> = members.split_whitespace().collect();
+            assert_eq!(have, need, "{}: {pointer}", create.title);
+        }
     }
 }

@@ -23,7 +23,8 @@ impl Guest {
 
     fn find(&self, message: &str, container: &str) -> Request {
         let found = self.life.iter().find(|r| {
-            r.message == message && r.container.as_deref() == (!container.is_empty()).then_some(container)
+            r.message == message
+                && r.container.as_deref() == (!container.is_empty()).then_some(container)
         });
         found
             .unwrap_or_else(|| panic!("no {message} for {container:?}"))

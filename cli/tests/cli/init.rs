@@ -33,7 +33,7 @@ fn init_makes_a_workspace_that_generate_takes() {
     }
     environment.write("nacre.lock.yaml", LOCK);
     environment.write("resources/web.yml", WEB);
-    let coordinator = "  selfCheck: false\n  allowUnattestedCoordinator: true\n";
+    let coordinator = "  allowUnattestedCoordinator: true\n";
     environment.write("nacre.yaml", environment.read("nacre.yaml") + coordinator);
     environment.run(&["generate", "resources"]).success();
 }

@@ -1,11 +1,15 @@
 //! How a policy travels: as an annotation of the pod, and which bytes its hash covers.
 
-use std::io::{Read, Write};
+use std::io::Read;
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flate2::{Compression, GzBuilder, read::GzDecoder};
+use flate2::read::GzDecoder;
 use nacre_manifest::PolicyHash;
+
+use crate::gzip;
+use crate::rules::RULES;
 
 /// Annotation of the older carrier: base64 of the policy text.
 pub const AGENT_POLICY: &str = "io.katacontainers.config.agent.policy";
@@ -78,7 +82,7 @@ impl Carrier {
             Self::AgentPolicy => (policy.to_owned(), STANDARD.encode(policy)),
             Self::InitData => {
                 let document = init_data(policy);
-                let value = STANDARD.encode(gzip(document.as_bytes()));
+                let value = STANDARD.encode(gzip::pack(&document, common()));
                 (document, value)
             }
         };
@@ -176,7 +180,16 @@ fn init_data(policy: &str) -> String {
     } else {
         format!("\"\"\"\n{}\"\"\"", escape(policy))
     };
-    format!("version = \"0.1.0\"\nalgorithm = \"sha256\"\n\n[data]\n\"{POLICY_KEY}\" = {body}\n")
+    format!("{HEAD}{body}\n")
+}
+
+/// What stands before the policy in every initdata document.
+const HEAD: &str = "version = \"0.1.0\"\nalgorithm = \"sha256\"\n\n[data]\n\"policy.rego\" = ";
+
+/// The beginning that the documents of all our policies share: up to the data of the workload.
+fn common() -> &'static str {
+    static COMMON: LazyLock<String> = LazyLock::new(|| format!("{HEAD}'''\n{RULES}"));
+    &COMMON
 }
 
 fn escape(text: &str) -> String {
@@ -215,15 +228,4 @@ fn read_init_data(text: &str) -> Result<(String, Vec<String>), CarrierError> {
         .cloned()
         .collect();
     Ok((policy.to_owned(), others))
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzBuilder::new()
-        .mtime(0)
-        .operating_system(255)
-        .write(Vec::new(), Compression::best());
-    // Writing into a `Vec` does not fail.
-    let written = encoder.write_all(bytes);
-    debug_assert!(written.is_ok(), "a Vec takes every byte");
-    encoder.finish().unwrap_or_default()
 }

@@ -12,12 +12,16 @@ pub mod simulate;
 pub mod support;
 pub mod target;
 
+mod container;
 mod env;
 mod generate;
+mod gzip;
 mod input;
 mod mounts;
+mod names;
 mod notes;
 mod pod;
+mod process;
 mod text;
 mod value;
 

@@ -12,14 +12,16 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::env::{self, Env};
-use crate::generate::{
-    DEFAULT_CAPS, MASKED, PAUSE, READONLY, allows_escalation, capabilities, command, dns_lines,
-    exec_probes, flag_of, resolve_user, working_dir,
-};
+use crate::generate::PAUSE;
 use crate::input::WorkloadInput;
 use crate::mounts::{self, Volume};
+use crate::names::dns_lines;
 use crate::notes::Notes;
 use crate::pod::{self, Role, flag, security, text};
+use crate::process::{
+    DEFAULT_CAPS, MASKED, READONLY, allows_escalation, capabilities, command, exec_probes, flag_of,
+    resolve_user, working_dir,
+};
 use crate::value::Free;
 
 /// One request of the host.

@@ -1,0 +1,364 @@
+//! The data of one container, and the parts containers share.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nacre_findings::codes::policy as codes;
+use nacre_imagelock::{Entry, ImageReference, ResolvedUser};
+use nacre_manifest::Profile;
+use serde_json::{Map, Value, json};
+
+use crate::env;
+use crate::input::WorkloadInput;
+use crate::mounts::{self, Mounts, Volume};
+use crate::notes::Notes;
+use crate::pod::{self, Role, flag, list, security, text};
+use crate::process::{
+    ALL_CAPS, DEFAULT_CAPS, MASKED, READONLY, UserProblem, allows_escalation, arguments,
+    capabilities, command, exec_probes, flag_of, resolve_user, working_dir,
+};
+use crate::value::{Rule, Text};
+
+/// Parts of the data that containers refer to by name.
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub(crate) caps: Map<String, Value>,
+    pub(crate) bases: Map<String, Value>,
+    pub(crate) paths: Map<String, Value>,
+    pub(crate) blocks: BTreeSet<String>,
+    pub(crate) files: BTreeSet<String>,
+}
+
+impl Shared {
+    pub(crate) fn caps(&mut self, caps: &BTreeSet<&str>) -> String {
+        let name = if caps.is_empty() {
+            "none".to_owned()
+        } else if caps.iter().eq(DEFAULT_CAPS) {
+            "default".to_owned()
+        } else if caps.iter().eq(ALL_CAPS) {
+            "all".to_owned()
+        } else {
+            caps.iter()
+                .copied()
+                .collect::<Vec<_>>()
+                .join("+")
+                .to_ascii_lowercase()
+        };
+        self.caps.insert(name.clone(), json!(caps));
+        name
+    }
+
+    pub(crate) fn base(&mut self, name: &str, mounts: BTreeMap<String, Value>) -> String {
+        self.bases.insert(name.to_owned(), json!(mounts));
+        name.to_owned()
+    }
+
+    pub(crate) fn paths(&mut self, privileged: bool) -> &'static str {
+        let (name, masked, readonly) = match privileged {
+            true => ("open", &[][..], &[][..]),
+            false => ("default", MASKED, READONLY),
+        };
+        self.paths.insert(
+            name.to_owned(),
+            json!({"masked": masked, "readonly": readonly}),
+        );
+        name
+    }
+}
+
+/// One container of the pod on its way into the data.
+pub(crate) struct Container<'a, 'w> {
+    pub(crate) input: &'a WorkloadInput<'w>,
+    pub(crate) volumes: &'a BTreeMap<String, Volume>,
+    pub(crate) role: Role,
+    pub(crate) at: &'a str,
+    pub(crate) container: &'a Value,
+    pub(crate) name: &'a str,
+}
+
+impl<'w> Container<'_, 'w> {
+    pub(crate) fn data(
+        &self,
+        pod_name: &str,
+        after: &[String],
+        shared: &mut Shared,
+        notes: &mut Notes,
+    ) -> Value {
+        let (input, container, at) = (self.input, self.container, self.at);
+        let entry = self.entry(notes);
+        let privileged = flag_of(container, "privileged");
+        let read_only = flag_of(container, "readOnlyRootFilesystem");
+        self.security_notes(privileged, notes);
+
+        let environment = env::env(input, container, at, entry, notes);
+        let command = command(container, entry, &environment);
+        if command.iter().any(Text::holds_secret) {
+            notes.error(
+                codes::SECRET_ENV_REFUSED,
+                &format!("{at}.args"),
+                "an argument holds a Secret's value: the host would choose a part of the command",
+            );
+        }
+        let args = arguments(&command, pod_name);
+        let user = self.user(entry, notes);
+        let Mounts {
+            mounts,
+            storages,
+            blocks,
+            devices,
+            files,
+        } = mounts::mounts(input, self.volumes, container, at, entry, notes);
+        let base_name = match (privileged, read_only) {
+            (false, false) => "app",
+            (false, true) => "app-ro",
+            (true, false) => "open",
+            (true, true) => "open-ro",
+        };
+        let base = mounts::base(input.target, read_only, privileged);
+        let nested = mounts::nested(base.keys().chain(mounts.keys()));
+        shared.blocks.extend(blocks);
+        shared.files.extend(files);
+
+        let (mut fixed, mut free) = (Vec::new(), BTreeMap::new());
+        for (name, value) in &environment.set {
+            match value.rule(pod_name) {
+                Rule::Exact(value) => fixed.push(format!("{name}={value}")),
+                Rule::Rule(rule) => {
+                    free.insert(name.clone(), rule);
+                }
+            }
+        }
+        let mut must: Vec<_> = free.keys().filter(|n| *n != "HOSTNAME").cloned().collect();
+        must.sort_unstable();
+        for (name, value) in &environment.optional {
+            let rule = match value.rule(pod_name) {
+                Rule::Exact(value) => format!("={value}"),
+                Rule::Rule(rule) => rule,
+            };
+            free.insert(name.clone(), rule);
+        }
+        let caps = capabilities(container, privileged, at, notes);
+        let logs = input.profile != Profile::Strict || input.injected.contains(self.name);
+        let debug = input.profile == Profile::Debug;
+        let mut out = json!({
+            "kind": self.role.as_str(),
+            "after": after,
+            "annotations": {
+                "io.katacontainers.pkg.oci.container_type": "pod_container",
+                "io.kubernetes.cri.container-name": self.name,
+                "io.kubernetes.cri.container-type": "container",
+            },
+            "args": args,
+            "base": shared.base(base_name, base),
+            "caps": shared.caps(&caps),
+            "devices": devices,
+            "env": fixed,
+            "free": free,
+            "must": must,
+            "exec": exec_probes(container),
+            "image": self.image(),
+            "mounts": mounts,
+            "nested": nested,
+            "paths": shared.paths(privileged),
+            "ro": read_only,
+            "storages": storages,
+            "sysctl": {},
+            "want": {
+                "cwd": working_dir(container, entry),
+                "nnp": !allows_escalation(container, privileged),
+                "pidns": flag(input.pod_spec, "shareProcessNamespace") == Some(true),
+                "tty": flag(container, "tty") == Some(true),
+                "user": json!([user.uid, user.gid, user.groups, ""]),
+            },
+        });
+        if let Some(object) = out.as_object_mut() {
+            let mut put = |key: &str, value: Value| {
+                object.insert(key.to_owned(), value);
+            };
+            if logs {
+                put("logs", true.into());
+            }
+            if debug {
+                put("debug", true.into());
+            }
+            if flag(container, "stdin") == Some(true) {
+                if debug {
+                    put("stdin", true.into());
+                } else {
+                    notes.error(
+                        codes::PROFILE_REQUIRED,
+                        &format!("{at}.stdin"),
+                        "the host could write to the container's input",
+                    );
+                }
+            }
+        }
+        out
+    }
+
+    /// The lock entry of the image, which must be pinned.
+    fn entry(&self, notes: &mut Notes) -> Option<&'w Entry> {
+        let at = format!("{}.image", self.at);
+        let Some(image) = text(self.container, "image").filter(|image| !image.is_empty()) else {
+            notes.error(codes::INVALID_POD, &at, "the container has no image");
+            return None;
+        };
+        let reference = match ImageReference::parse(image) {
+            Ok(reference) => reference,
+            Err(error) => {
+                notes.error(codes::IMAGE_UNPINNED, &at, error.to_string());
+                return None;
+            }
+        };
+        let Some(digest) = reference.digest() else {
+            notes.error(
+                codes::IMAGE_UNPINNED,
+                &at,
+                format!("{image:?} has no digest"),
+            );
+            return None;
+        };
+        let Some(entry) = (self.input.images)(image) else {
+            notes.error(
+                codes::IMAGE_UNPINNED,
+                &at,
+                format!("{image:?} is not in the image lock"),
+            );
+            return None;
+        };
+        if entry.digest != *digest && entry.index_digest.as_ref() != Some(digest) {
+            notes.error(
+                codes::IMAGE_UNPINNED,
+                &at,
+                format!("the lock has {} for {image:?}", entry.digest),
+            );
+            return None;
+        }
+        Some(entry)
+    }
+
+    /// What the host may call the image: containerd names it as the user wrote it, with and
+    /// without tag, or normalised.
+    fn image(&self) -> Value {
+        let parsed = text(self.container, "image").and_then(|i| ImageReference::parse(i).ok());
+        let Some(reference) = parsed else {
+            return Value::Null;
+        };
+        let Some(digest) = reference.digest() else {
+            return Value::Null;
+        };
+        let mut names = BTreeSet::new();
+        for name in [
+            reference.name().to_owned(),
+            format!("{}/{}", reference.registry(), reference.repository()),
+        ] {
+            names.insert(format!("{name}:{}", reference.tag_or_latest()));
+            names.insert(name);
+        }
+        if reference.tag().is_none() {
+            names.retain(|name| !name.ends_with(":latest"));
+        }
+        json!({"digest": digest.to_string(), "names": names})
+    }
+
+    fn user(&self, entry: Option<&Entry>, notes: &mut Notes) -> ResolvedUser {
+        let unknown = ResolvedUser {
+            uid: 0,
+            gid: 0,
+            groups: vec![0],
+            username: None,
+        };
+        let Some(entry) = entry else { return unknown };
+        let user = match resolve_user(self.input, self.container, entry) {
+            Ok(user) => user,
+            Err(UserProblem::Field(key)) => {
+                let at = format!("{}.securityContext.{key}", self.at);
+                notes.error(codes::INVALID_POD, &at, "not a user or group id");
+                return unknown;
+            }
+            Err(UserProblem::Image(error)) => {
+                let at = format!("{}.image", self.at);
+                notes.error(codes::USER_UNRESOLVED, &at, error.to_string());
+                return unknown;
+            }
+        };
+        let non_root = security(self.input.pod_spec, self.container, "runAsNonRoot");
+        if non_root.and_then(Value::as_bool) == Some(true) && user.uid == 0 {
+            notes.error(
+                codes::RUNS_AS_ROOT,
+                &format!("{}.securityContext", self.at),
+                "runAsNonRoot is set and the user is root",
+            );
+        }
+        user
+    }
+
+    fn security_notes(&self, privileged: bool, notes: &mut Notes) {
+        let at = format!("{}.securityContext", self.at);
+        if privileged
+            && !self.input.injected.contains(self.name)
+            && !self.input.injected.report_sources.is_empty()
+        {
+            notes.error(
+                codes::REPORT_SOURCE,
+                &format!("{at}.privileged"),
+                format!(
+                    "container {:?} is privileged and could obtain attestation reports",
+                    self.name
+                ),
+            );
+        }
+        if let Some(mount) = self
+            .container
+            .get("securityContext")
+            .and_then(|s| text(s, "procMount"))
+            && mount != "Default"
+        {
+            notes.error(
+                codes::UNSUPPORTED_FIELD,
+                &format!("{at}.procMount"),
+                "only Default is supported",
+            );
+        }
+        for key in ["seccompProfile", "appArmorProfile", "seLinuxOptions"] {
+            if self
+                .container
+                .get("securityContext")
+                .is_some_and(|s| object_at(s, key))
+            {
+                notes.info(
+                    codes::INERT_FIELD,
+                    &format!("{at}.{key}"),
+                    "the field has no effect inside the guest",
+                );
+            }
+        }
+        let resources = self.container.get("resources");
+        for kind in ["limits", "requests"] {
+            for key in resources
+                .and_then(|r| pod::object(r, kind))
+                .into_iter()
+                .flat_map(|m| m.keys())
+            {
+                let plain = matches!(key.as_str(), "cpu" | "memory" | "ephemeral-storage");
+                if !plain && !key.starts_with("hugepages-") {
+                    notes.error(
+                        codes::UNSUPPORTED_FIELD,
+                        &format!("{}.resources.{kind}", self.at),
+                        format!("{key:?} adds devices that the policy cannot bind"),
+                    );
+                }
+            }
+        }
+        if resources.is_some_and(|r| !list(r, "claims").is_empty()) {
+            notes.error(
+                codes::UNSUPPORTED_FIELD,
+                &format!("{}.resources.claims", self.at),
+                "devices of claims are not bound",
+            );
+        }
+    }
+}
+
+fn object_at(value: &Value, key: &str) -> bool {
+    value.get(key).is_some_and(Value::is_object)
+}

@@ -1,0 +1,403 @@
+//! Attacks with a name, known from the literature on these requests.
+
+use serde_json::{Value, json};
+
+use super::{Kind, Mutation};
+
+/// Attacks known from the literature on these requests, each with its name.
+pub(super) fn attacks(message: &str, input: &Value, out: &mut Vec<Mutation>) {
+    let mut attack = |title: &str, path: &str, change: &dyn Fn(&mut Value)| {
+        let mut input = input.clone();
+        change(&mut input);
+        out.push(Mutation {
+            title: title.to_owned(),
+            path: path.to_owned(),
+            kind: Kind::Attack,
+            input,
+            removed: Value::Null,
+        });
+    };
+    match message {
+        "CreateContainerRequest" => {
+            attack("run a shell", "args", &|i| {
+                set(i, "/OCI/Process/Args", json!(["/bin/sh"]))
+            });
+            attack("preload a library", "env", &|i| {
+                push(i, "/OCI/Process/Env", "LD_PRELOAD=/x.so")
+            });
+            attack("second value of a variable", "env", &|i| {
+                let first = at(i, "/OCI/Process/Env/0").clone();
+                let name = first
+                    .as_str()
+                    .and_then(|e| e.split('=').next())
+                    .unwrap_or("")
+                    .to_owned();
+                push(i, "/OCI/Process/Env", format!("{name}=evil"));
+            });
+            attack("mount over an existing mount", "mounts", &|i| {
+                let mut mount = at(i, "/OCI/Mounts/0").clone();
+                set(
+                    &mut mount,
+                    "/source",
+                    "/run/kata-containers/shared/containers/x",
+                );
+                push(i, "/OCI/Mounts", mount);
+            });
+            attack("mount over the application", "mounts", &|i| {
+                push(
+                    i,
+                    "/OCI/Mounts",
+                    json!({"destination": "/app", "source": "/run/x", "type_": "bind", "options": ["rbind"]}),
+                );
+            });
+            attack("writable cgroups", "mounts", &|i| {
+                for mount in at(i, "/OCI/Mounts").as_array_mut().into_iter().flatten() {
+                    if ["cgroup", "sysfs"]
+                        .iter()
+                        .any(|t| at(mount, "/type_") == *t)
+                    {
+                        push(mount, "/options", "rw");
+                    }
+                }
+            });
+            attack("all capabilities", "caps", &|i| {
+                push(i, "/OCI/Process/Capabilities/Bounding", "CAP_SYS_MODULE")
+            });
+            attack("ambient capability", "caps", &|i| {
+                set(
+                    i,
+                    "/OCI/Process/Capabilities/Ambient",
+                    json!(["CAP_NET_ADMIN"]),
+                )
+            });
+            attack("no image", "image", &|i| set(i, "/storages", json!([])));
+            attack("two images", "image", &|i| {
+                let image = at(i, "/storages/0").clone();
+                push(i, "/storages", image);
+            });
+            attack("tag instead of digest", "image", &|i| {
+                let name = "ghcr.io/example/web:1.2";
+                set(i, "/storages/0/source", name);
+                set(i, "/OCI/Annotations/io.kubernetes.cri.image-name", name);
+            });
+            attack("the measured pause image instead", "image", &|i| {
+                if at(i, "/OCI/Annotations/io.kubernetes.cri.container-type") == "sandbox" {
+                    return;
+                }
+                set(
+                    i,
+                    "/storages/0/driver_options",
+                    json!([
+                        "image_guest_pull={\"metadata\":{\"io.kubernetes.cri.container-type\":\"sandbox\"}}"
+                    ]),
+                );
+            });
+            attack("cri-o sandbox by metadata", "image", &|i| {
+                set(
+                    i,
+                    "/storages/0/driver_options",
+                    json!([
+                        "image_guest_pull={\"metadata\":{\"io.kubernetes.cri.container-type\":\"container\",\"io.kubernetes.cri-o.ContainerType\":\"sandbox\"}}"
+                    ]),
+                );
+            });
+            attack("cri-o sandbox by annotation", "annotations", &|i| {
+                set(
+                    i,
+                    "/OCI/Annotations/io.kubernetes.cri-o.ContainerType",
+                    "sandbox",
+                )
+            });
+            attack("device by annotation", "annotations", &|i| {
+                set(i, "/OCI/Annotations/cdi.k8s.io/vfio0", "nvidia.com/gpu=0")
+            });
+            attack("another container's name", "annotations", &|i| {
+                set(
+                    i,
+                    "/OCI/Annotations/io.kubernetes.cri.container-name",
+                    "other",
+                )
+            });
+            attack("storage parked on the image's place", "storages", &|i| {
+                let place = at(i, "/OCI/Root/Path");
+                push(
+                    i,
+                    "/storages",
+                    json!({"driver": "ephemeral", "driver_options": [], "source": "tmpfs", "fstype": "tmpfs", "options": [], "mount_point": place, "fs_group": null, "shared": false}),
+                );
+            });
+            attack("host block device", "storages", &|i| {
+                push(
+                    i,
+                    "/storages",
+                    json!({"driver": "blk", "driver_options": [], "source": "01/05", "fstype": "ext4", "options": [], "mount_point": "/run/x", "fs_group": null, "shared": false}),
+                );
+            });
+            attack("join a host namespace", "namespaces", &|i| {
+                push(
+                    i,
+                    "/OCI/Linux/Namespaces",
+                    json!({"Type": "network", "Path": "/proc/1/ns/net"}),
+                )
+            });
+            attack("user namespace", "namespaces", &|i| {
+                push(
+                    i,
+                    "/OCI/Linux/Namespaces",
+                    json!({"Type": "user", "Path": ""}),
+                )
+            });
+            attack("guest hook", "hooks", &|i| {
+                set(
+                    i,
+                    "/OCI/Hooks",
+                    json!({"Prestart": [{"Path": "/bin/sh", "Args": [], "Env": [], "Timeout": 0}]}),
+                )
+            });
+            attack("rootfs of another container", "root", &|i| {
+                set(
+                    i,
+                    "/OCI/Root/Path",
+                    "/run/kata-containers/shared/containers",
+                )
+            });
+            attack("writable root", "root", &|i| {
+                set(
+                    i,
+                    "/OCI/Root/Readonly",
+                    !at(i, "/OCI/Root/Readonly").as_bool().unwrap_or(false),
+                )
+            });
+            attack("short id", "id", &|i| {
+                set(i, "/container_id", "init");
+                set(i, "/exec_id", "init");
+            });
+            attack("climbing id", "id", &|i| {
+                set(i, "/container_id", "../../x");
+                set(i, "/exec_id", "../../x");
+            });
+            attack("id as a path of the state", "id", &|i| {
+                set(i, "/container_id", "s/pod");
+                set(i, "/exec_id", "s/pod");
+            });
+            attack("shared mount", "shared", &|i| {
+                set(
+                    i,
+                    "/shared_mounts",
+                    json!([{"name": "x", "src_ctr": "a", "src_path": "/", "dst_ctr": "b", "dst_path": "/x"}]),
+                )
+            });
+            attack("passed stream", "ports", &|i| set(i, "/stdout_port", 1));
+            attack("string user", "user", &|i| {
+                set(
+                    i,
+                    "/string_user",
+                    json!({"uid": "0", "gid": "0", "additionalGids": []}),
+                )
+            });
+            attack("unmask", "paths", &|i| {
+                set(i, "/OCI/Linux/MaskedPaths", json!([]))
+            });
+            attack("mask the application", "paths", &|i| {
+                push(i, "/OCI/Linux/MaskedPaths", "/app")
+            });
+            attack("sysctl", "sysctl", &|i| {
+                set(
+                    i,
+                    "/OCI/Linux/Sysctl",
+                    json!({"net.ipv4.conf.all.route_localnet": "1"}),
+                )
+            });
+        }
+        "CreateSandboxRequest" => {
+            attack("hooks", "guest", &|i| set(i, "/guest_hook_path", "/run/x"));
+            attack("kernel module", "guest", &|i| {
+                set(
+                    i,
+                    "/kernel_modules",
+                    json!([{"name": "evil", "parameters": []}]),
+                )
+            });
+            attack("no storages", "storages", &|i| {
+                set(i, "/storages", json!([]))
+            });
+            attack("host share", "storages", &|i| {
+                push(
+                    i,
+                    "/storages",
+                    json!({"driver": "virtio-fs", "driver_options": [], "source": "kataShared", "fstype": "virtiofs", "options": [], "mount_point": "/run/kata-containers/shared/containers/", "fs_group": null, "shared": false}),
+                )
+            });
+            attack("short id", "id", &|i| set(i, "/sandbox_id", "x"));
+        }
+        "UpdateInterfaceRequest" => {
+            attack("loopback by name", "name", &|i| {
+                set(i, "/interface/name", "lo")
+            });
+            attack("loopback by device", "name", &|i| {
+                set(i, "/interface/device", "lo")
+            });
+            attack("loopback by address", "link", &|i| {
+                set(i, "/interface/hwAddr", "00:00:00:00:00:00")
+            });
+            attack("loopback address", "address", &|i| {
+                set(i, "/interface/IPAddresses/0/address", "127.0.0.5")
+            });
+            attack("loopback address, version 6", "address", &|i| {
+                set(i, "/interface/IPAddresses/0/address", "0:0:0:0:0:0:0:1")
+            });
+            attack("mapped loopback address", "address", &|i| {
+                set(i, "/interface/IPAddresses/0/address", "::ffff:127.0.0.1")
+            });
+            attack("name as a path of the state", "name", &|i| {
+                set(i, "/interface/name", "eth0/../../c")
+            });
+        }
+        "UpdateRoutesRequest" => {
+            attack("route to the loopback", "routes", &|i| {
+                set(i, "/routes/Routes/0/dest", "127.0.0.0/8")
+            });
+            attack("route through the loopback", "routes", &|i| {
+                set(i, "/routes/Routes/0/device", "lo")
+            });
+            attack("route from the loopback", "routes", &|i| {
+                set(i, "/routes/Routes/0/source", "127.0.0.1")
+            });
+            attack("gateway on the loopback", "routes", &|i| {
+                set(i, "/routes/Routes/0/gateway", "::1")
+            });
+        }
+        "AddARPNeighborsRequest" => {
+            attack("neighbour on the loopback", "neighbors", &|i| {
+                set(i, "/neighbors/ARPNeighbors/0/device", "lo")
+            });
+            attack("loopback as neighbour", "neighbors", &|i| {
+                set(
+                    i,
+                    "/neighbors/ARPNeighbors/0/toIPAddress/address",
+                    "127.0.0.1",
+                )
+            });
+        }
+        "CopyFileRequest" => {
+            attack("a file of the guest", "path", &|i| {
+                set(i, "/path", "/run/kata-containers/x")
+            });
+            attack("a relative path", "path", &|i| {
+                set(
+                    i,
+                    "/path",
+                    at(i, "/path")
+                        .as_str()
+                        .unwrap_or("")
+                        .replace("/run/kata-containers/shared/containers/", ""),
+                )
+            });
+            attack("climb", "path", &|i| {
+                set(
+                    i,
+                    "/path",
+                    format!("{}/../../x", at(i, "/path").as_str().unwrap_or("")),
+                )
+            });
+            attack("a name no mount uses", "path", &|i| {
+                set(
+                    i,
+                    "/path",
+                    format!(
+                        "{}x",
+                        at(i, "/path")
+                            .as_str()
+                            .unwrap_or("")
+                            .split('/')
+                            .take(6)
+                            .collect::<Vec<_>>()
+                            .join("/")
+                    ),
+                )
+            });
+            attack("setuid", "mode", &|i| {
+                set(i, "/file_type", "Regular");
+                set(i, "/file_mode", 0o104_755);
+            });
+            attack("absolute symbolic link", "type", &|i| {
+                set(i, "/file_type", "Symlink");
+                set(i, "/symlink_target", "/etc/shadow");
+            });
+            attack("climbing symbolic link", "type", &|i| {
+                set(i, "/file_type", "Symlink");
+                set(i, "/symlink_target", "../x");
+            });
+            attack("device", "type", &|i| set(i, "/file_type", "Unknown"));
+            attack("fill the memory", "size", &|i| {
+                set(i, "/file_size", 1_i64 << 40)
+            });
+            attack("negative offset", "size", &|i| set(i, "/offset", -1));
+        }
+        "ExecProcessRequest" => {
+            attack("run a shell", "args", &|i| {
+                set(i, "/process/Args", json!(["/bin/sh"]))
+            });
+            attack("preload a library", "env", &|i| {
+                push(i, "/process/Env", "LD_PRELOAD=/x.so")
+            });
+            attack("terminal", "zero", &|i| set(i, "/process/Terminal", true));
+            attack("as root", "user", &|i| set(i, "/process/User/UID", 4242));
+            attack("with capabilities", "zero", &|i| {
+                set(
+                    i,
+                    "/process/Capabilities",
+                    json!({"Bounding": ["CAP_SYS_ADMIN"]}),
+                )
+            });
+            attack("in the sandbox", "live", &|i| {
+                set(i, "/container_id", "0".repeat(64))
+            });
+            attack("under the container's own id", "id", &|i| {
+                set(i, "/exec_id", at(i, "/container_id").clone())
+            });
+        }
+        "RemoveContainerRequest" => {
+            attack("with a time limit", "timeout", &|i| set(i, "/timeout", 1));
+            attack("a part of the state", "known", &|i| {
+                set(i, "/container_id", "s/pod")
+            });
+        }
+        "StartContainerRequest" => {
+            attack("an unknown container", "current", &|i| {
+                set(i, "/container_id", "0".repeat(64))
+            });
+        }
+        _ => {}
+    }
+}
+
+/// The member at a JSON pointer; null if there is none.
+pub(super) fn at(value: &Value, pointer: &str) -> Value {
+    value.pointer(pointer).cloned().unwrap_or_default()
+}
+
+/// Replaces, or adds to an object, the member at a JSON pointer.
+fn set(value: &mut Value, pointer: &str, new: impl Into<Value>) {
+    let Some((parent, key)) = pointer.rsplit_once('/') else {
+        return;
+    };
+    match value.pointer_mut(parent) {
+        Some(Value::Object(members)) => {
+            members.insert(key.to_owned(), new.into());
+        }
+        Some(parent) => {
+            if let Some(place) = key.parse::<usize>().ok().and_then(|at| parent.get_mut(at)) {
+                *place = new.into();
+            }
+        }
+        None => {}
+    }
+}
+
+/// Appends to the list at a JSON pointer.
+fn push(value: &mut Value, pointer: &str, item: impl Into<Value>) {
+    if let Some(items) = value.pointer_mut(pointer).and_then(Value::as_array_mut) {
+        items.push(item.into());
+    }
+}

@@ -1,0 +1,191 @@
+//! What the create request of one container says, before it has the agent's shape.
+
+use super::*;
+
+/// Everything a create request says, before it has the agent's shape.
+pub(super) struct Plan {
+    pub(super) name: String,
+    pub(super) cid: String,
+    pub(super) args: Vec<String>,
+    pub(super) env: Vec<String>,
+    pub(super) cwd: String,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) groups: Vec<u32>,
+    pub(super) caps: Vec<String>,
+    pub(super) nnp: bool,
+    pub(super) tty: bool,
+    pub(super) read_only: bool,
+    pub(super) privileged: bool,
+    pub(super) image: String,
+    pub(super) mounts: Vec<Value>,
+    pub(super) storages: Vec<Value>,
+    pub(super) devices: Vec<String>,
+    pub(super) sysctls: Map<String, Value>,
+    pub(super) copied: Vec<(String, String)>,
+}
+
+impl Plan {
+    pub(super) fn pause(input: &WorkloadInput<'_>, cluster: &Cluster) -> Self {
+        let cid = cluster.sandbox.clone();
+        let mut plan = Self {
+            name: PAUSE.to_owned(),
+            args: vec!["/pause".to_owned()],
+            env: vec![format!("PATH={}", env::DEFAULT_PATH)],
+            cwd: "/".to_owned(),
+            uid: 65535,
+            gid: 65535,
+            groups: vec![65535],
+            caps: DEFAULT_CAPS.iter().map(|c| format!("CAP_{c}")).collect(),
+            nnp: true,
+            tty: false,
+            read_only: true,
+            privileged: false,
+            image: "pause".to_owned(),
+            mounts: Vec::new(),
+            storages: Vec::new(),
+            devices: Vec::new(),
+            sysctls: pod_sysctls(input.pod_spec),
+            copied: Vec::new(),
+            cid,
+        };
+        plan.place(&mounts::pause(), cluster);
+        plan
+    }
+
+    pub(super) fn container(
+        input: &WorkloadInput<'_>,
+        cluster: &Cluster,
+        at: &str,
+        container: &Value,
+    ) -> Self {
+        // Problems were reported when the policy was made.
+        let notes = &mut Notes::new(input);
+        let name = text(container, "name").unwrap_or("").to_owned();
+        let cid = cluster.container_id(&name);
+        let image = text(container, "image").unwrap_or("").to_owned();
+        let entry = (input.images)(&image);
+        let environment = env::env(input, container, at, entry, notes);
+        let fill = |free| cluster.fill(free);
+        let privileged = flag_of(container, "privileged");
+        let read_only = flag_of(container, "readOnlyRootFilesystem");
+        let user = entry.and_then(|entry| resolve_user(input, container, entry).ok());
+        let caps = capabilities(container, privileged, at, notes);
+        let volumes = mounts::volumes(input, notes);
+        let own = mounts::mounts(input, &volumes, container, at, entry, notes);
+        let mut all = mounts::base(input.target, read_only, privileged);
+        all.extend(own.mounts.clone());
+        let mut plan = Self {
+            args: command(container, entry, &environment)
+                .iter()
+                .map(|arg| arg.sample(&fill))
+                .collect(),
+            env: variables(&environment, &fill),
+            cwd: working_dir(container, entry),
+            uid: user.as_ref().map_or(0, |u| u.uid),
+            gid: user.as_ref().map_or(0, |u| u.gid),
+            groups: user.map_or_else(Vec::new, |u| u.groups),
+            caps: caps.iter().map(|c| format!("CAP_{c}")).collect(),
+            nnp: !allows_escalation(container, privileged),
+            tty: flag(container, "tty") == Some(true),
+            read_only,
+            privileged,
+            image: without_tag(&image),
+            mounts: Vec::new(),
+            storages: own.storages.iter().map(|s| placed(s, cluster)).collect(),
+            devices: own.devices.iter().cloned().collect(),
+            sysctls: Map::new(),
+            copied: Vec::new(),
+            name,
+            cid,
+        };
+        for (index, volume) in volumes
+            .iter()
+            .filter(|(_, v)| **v == Volume::Directory)
+            .enumerate()
+        {
+            if own.blocks.contains(volume.0) {
+                plan.storages.push(block(input, index));
+            }
+        }
+        let devices: BTreeMap<&String, usize> = volumes
+            .iter()
+            .filter(|(_, v)| **v == Volume::Directory)
+            .enumerate()
+            .map(|(index, (name, _))| (name, index))
+            .collect();
+        for entry in all.values_mut() {
+            if let Some(index) = entry
+                .get("v")
+                .and_then(Value::as_str)
+                .and_then(|v| devices.get(&v.to_owned()))
+                && let Some(object) = entry.as_object_mut()
+            {
+                object.insert("s".to_owned(), block_point(*index).into());
+            }
+        }
+        plan.place(&all, cluster);
+        plan
+    }
+
+    /// Mounts as OCI has them, parents first, files with the names the shim makes up.
+    pub(super) fn place(&mut self, mounts: &BTreeMap<String, Value>, cluster: &Cluster) {
+        let mut order: Vec<_> = mounts.iter().collect();
+        order.sort_by_key(|(destination, _)| {
+            let system = ["/proc", "/dev", "/sys"]
+                .iter()
+                .any(|p| destination == p || mounts::below(destination, p));
+            (
+                !system,
+                destination.matches('/').count(),
+                (*destination).clone(),
+            )
+        });
+        for (destination, entry) in order {
+            let source = match (text(entry, "s"), text(entry, "f")) {
+                (Some(source), _) => source.replace("{sid}", &cluster.sandbox),
+                (None, Some(file)) => {
+                    let digits = id(&[&self.cid, destination]);
+                    let source = format!(
+                        "/run/kata-containers/shared/containers/{}-{}-{file}",
+                        self.cid,
+                        digits.get(..16).unwrap_or("")
+                    );
+                    self.copied.push((destination.clone(), source.clone()));
+                    source
+                }
+                (None, None) => String::new(),
+            };
+            self.mounts.push(json!({
+                "destination": destination, "source": source, "type_": entry.get("t"),
+                "options": entry.get("o"),
+            }));
+        }
+    }
+}
+
+fn variables(environment: &Env, fill: &dyn Fn(Free) -> String) -> Vec<String> {
+    let all = environment.set.iter().chain(&environment.optional);
+    all.map(|(name, value)| format!("{name}={}", value.sample(fill)))
+        .collect()
+}
+
+fn pod_sysctls(spec: &Value) -> Map<String, Value> {
+    security(spec, &Value::Null, "sysctls")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|s| Some((text(s, "name")?.to_owned(), text(s, "value")?.into())))
+        .collect()
+}
+
+/// containerd names an image by repository and digest.
+fn without_tag(image: &str) -> String {
+    let Some((name, digest)) = image.split_once('@') else {
+        return image.to_owned();
+    };
+    let slash = name.rfind('/').map_or(0, |at| at + 1);
+    let colon = name.get(slash..).and_then(|last| last.find(':'));
+    let name = colon.and_then(|at| name.get(..slash + at)).unwrap_or(name);
+    format!("{name}@{digest}")
+}

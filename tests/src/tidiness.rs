@@ -73,6 +73,42 @@ fn no_private_key_is_tracked() {
     assert!(wrong.is_empty(), "private keys in {wrong:?}");
 }
 
+#[test]
+fn no_source_is_hidden_from_git() {
+    // A file that git ignores is there for whoever wrote it and missing in a fresh clone.
+    let flags = [
+        "ls-files",
+        "--others",
+        "--ignored",
+        "--exclude-standard",
+        "-z",
+    ];
+    let folders = [
+        "cli",
+        "crates",
+        "docs",
+        "examples",
+        "fnconfig",
+        "krm-fn",
+        "mesh",
+        "post-renderer",
+    ];
+    let output = Command::new("git")
+        .args(flags)
+        .args(folders)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let hidden = String::from_utf8(output.stdout).unwrap();
+    let hidden: Vec<&str> = hidden.split_terminator('\0').collect();
+    assert!(hidden.is_empty(), "ignored by .gitignore: {hidden:?}");
+}
+
 fn is_base64(line: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
     line.len() >= 32 && line.bytes().all(allowed)

@@ -359,6 +359,7 @@ impl Context<'_, '_> {
         input.secret_keys = &secret_keys;
         input.services = catalogue.services.of(&identity.namespace);
         input.profile = config.policy.profile;
+        input.strict = config.strict;
         input.allow_secret_env = &config.policy.allow_secret_env;
         input.injected = Injected {
             initializer: has(INITIALIZER).then_some(INITIALIZER),

@@ -56,6 +56,9 @@ impl Case<'_> {
         }
         self.minimum(book, subject, [reported, launch, committed]);
         self.mitigations(book, subject);
+        if book.outcomes_only() {
+            return;
+        }
         let missed: Vec<_> = Advisory::all()
             .filter(|advisory| {
                 advisory.misses(subject.product, subject.cpu(), reported)

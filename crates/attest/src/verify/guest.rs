@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use subtle::ConstantTimeEq;
 
-use super::{Book, Case, Subject};
+use super::{Book, Case, Subject, lazy_hex};
 use crate::check::CheckId;
 use crate::policy::{Bit, HostData, PLATFORM_INFO_BITS, ReportData};
 use crate::product::Product;
@@ -36,7 +36,7 @@ impl Case<'_> {
                 one_of(book, CheckId::Measurement, allowed, &report.measurement);
             }
             None => {
-                let actual = hex::encode(report.measurement);
+                let actual = lazy_hex(report.measurement);
                 book.write(CheckId::Measurement, Outcome::Open, "not asked for", actual);
             }
         }
@@ -47,15 +47,15 @@ impl Case<'_> {
                 one_of(book, CheckId::HostData, allowed, &report.host_data);
             }
             HostData::Open => {
-                let actual = hex::encode(report.host_data);
+                let actual = lazy_hex(report.host_data);
                 book.write(CheckId::HostData, Outcome::Open, "not asked for", actual);
             }
         }
-        let actual = hex::encode(report.report_data);
+        let actual = lazy_hex(report.report_data);
         match &self.expected.report_data {
             ReportData::Exact(wanted) => {
                 let holds = wanted.ct_eq(&report.report_data).into();
-                book.check(CheckId::ReportData, holds, hex::encode(wanted), actual);
+                book.check(CheckId::ReportData, holds, lazy_hex(*wanted), actual);
             }
             ReportData::Open => {
                 book.write(CheckId::ReportData, Outcome::Open, "not asked for", actual);
@@ -162,9 +162,9 @@ impl Case<'_> {
             Some(allowed) => {
                 one_of(book, CheckId::IdKeyDigest, allowed, &report.id_key_digest);
             }
-            None => book.not_required(CheckId::IdKeyDigest, hex::encode(report.id_key_digest)),
+            None => book.not_required(CheckId::IdKeyDigest, lazy_hex(report.id_key_digest)),
         }
-        let author = hex::encode(report.author_key_digest);
+        let author = lazy_hex(report.author_key_digest);
         match &self.policy.author_key_digests {
             Some(allowed) if report.author_key_en() => {
                 one_of(
@@ -190,14 +190,9 @@ impl Case<'_> {
         ] {
             match wanted {
                 Some(wanted) => {
-                    book.check(
-                        id,
-                        wanted == actual,
-                        hex::encode(wanted),
-                        hex::encode(actual),
-                    );
+                    book.check(id, wanted == actual, lazy_hex(wanted), lazy_hex(actual));
                 }
-                None => book.not_required(id, hex::encode(actual)),
+                None => book.not_required(id, lazy_hex(actual)),
             }
         }
         let least = self.policy.minimum_guest_svn;
@@ -236,7 +231,7 @@ impl Case<'_> {
                 );
             }
             None => {
-                book.not_required(CheckId::ChipAllowed, hex::encode(chip));
+                book.not_required(CheckId::ChipAllowed, lazy_hex(*chip));
                 if subject.product == Product::Milan {
                     book.note(
                         "Milan: the keys of a chip can be taken out by its owner in software \
@@ -268,7 +263,7 @@ fn one_of<const N: usize>(
         .fold(subtle::Choice::from(0), |found, allowed| {
             found | allowed.as_slice().ct_eq(actual)
         });
-    book.check(id, found.into(), choice(allowed), hex::encode(actual))
+    book.check(id, found.into(), choice(allowed), lazy_hex(*actual))
 }
 
 /// The allowed values, shortened when there are many.

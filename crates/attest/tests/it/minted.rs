@@ -459,3 +459,16 @@ fn tcb_bytes_without_a_meaning_count_on_every_product() {
         assert_eq!(failures(&mint), [CheckId::TcbReserved], "{product}");
     }
 }
+
+#[test]
+fn a_rejection_says_all_that_an_examination_says() {
+    for (_, mut mint, change) in cases() {
+        change(&mut mint);
+        let (verifier, evidence) = (mint.verifier(), mint.evidence());
+        let rejection = verifier
+            .verify(&evidence, &mint.policy, &mint.expected, mint.now)
+            .unwrap_err();
+        let verdict = verifier.examine(&evidence, &mint.policy, &mint.expected, mint.now);
+        assert_eq!(rejection.verdict(), &verdict);
+    }
+}

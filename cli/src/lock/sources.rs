@@ -36,9 +36,10 @@ pub(crate) struct Sources {
     /// Folder for what was resolved before [default: nacre in the user's cache folder]
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
-    /// Read passwd and group of every image, not only where the image's user needs them
+    /// Leave out the passwd and group files of images whose user is numeric. Their pods then need
+    /// runAsUser, runAsGroup and supplementalGroupsPolicy: Strict
     #[arg(long)]
-    users: bool,
+    skip_users: bool,
 }
 
 impl Sources {
@@ -64,7 +65,7 @@ impl Sources {
         };
         Options {
             platform,
-            always_read_users: self.users,
+            always_read_users: !self.skip_users,
             offline: self.offline,
             layouts: self.layout.iter().map(store).collect(),
             archives: self.archive.iter().map(store).collect(),

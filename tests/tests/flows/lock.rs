@@ -38,7 +38,6 @@ fn lock(example: &str, folder: &str, what: &[&str]) -> (Place, String) {
     let config = format!("{folder}confidential.yaml");
     let flags = [
         "lock",
-        "--users",
         "--offline",
         "--layout",
         layout.to_str().unwrap(),
@@ -95,7 +94,6 @@ fn a_fresh_lock_is_up_to_date_and_an_image_too_few_is_not() {
     let layout = given("NACRE_TEST_IMAGES").join("examples/layout");
     let flags = [
         "lock",
-        "--users",
         "--check",
         "--offline",
         "--layout",

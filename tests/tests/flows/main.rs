@@ -4,6 +4,14 @@
 //! `eval "$(cargo xtask tools --env)"`, `cargo xtask images`, `cargo xtask images --examples`, and the
 //! variables that a test asks for when they are missing.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking"
+)]
+
 mod container;
 mod examples;
 mod files;

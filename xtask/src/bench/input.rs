@@ -24,7 +24,7 @@ pub(super) fn lock(folder: &Path, layout: &Path) -> Result<()> {
     let mut command = std::process::Command::new(nacre);
     command
         .current_dir(folder)
-        .args(["lock", "--users", "--offline", "--layout"])
+        .args(["lock", "--offline", "--layout"])
         .arg(layout);
     command.args(["--lock", "lock.yaml", "50.yaml"]);
     process::output(&mut command)?;
@@ -37,7 +37,7 @@ pub(super) fn configuration(self_check: bool) -> String {
         "apiVersion: nacre.dev/v1alpha1\n\
          kind: Confidential\n\
          metadata:\n  name: bench\n\
-         spec:\n  platform: metal-qemu-snp\n  namespace: bench\n  disableUpdates: true\n  selfCheck: {self_check}\n"
+         spec:\n  platform: metal-qemu-snp\n  namespace: bench\n  disableUpdates: true\n  insecureUnboundFirstSet: true\n  selfCheck: {self_check}\n"
     )
 }
 

@@ -51,10 +51,10 @@ fn every_licence_is_on_the_list() {
 /// Whether an SPDX expression can be met with allowed licences only. Old manifests write `/` for `OR`.
 fn satisfied(expression: &str) -> bool {
     let text = expression.replace('/', " OR ");
-    let mut words = text.replace('(', " ( ").replace(')', " ) ");
-    for exception in ["LLVM-exception"] {
-        words = words.replace(&format!(" WITH {exception}"), &format!("+WITH+{exception}"));
-    }
+    let words = text
+        .replace('(', " ( ")
+        .replace(')', " ) ")
+        .replace(" WITH LLVM-exception", "+WITH+LLVM-exception");
     let words: Vec<String> = words
         .split_whitespace()
         .map(|word| word.replace('+', " "))

@@ -11,7 +11,9 @@ use crate::{images, process, workspace};
 /// A stream of a Coordinator and so many Deployments, each of about 1.6 KB.
 pub(super) fn stream(count: usize) -> Result<String> {
     let coordinator = workspace::root().join("examples/jobs/coordinator.yml");
-    let mut text = fs::read_to_string(&coordinator).context("no Coordinator")?;
+    let mut text = fs::read_to_string(&coordinator)
+        .context("no Coordinator")?
+        .replace("namespace: jobs", "namespace: bench");
     for number in 0..count {
         write!(text, "---\n{}", deployment(number))?;
     }

@@ -15,9 +15,9 @@ if cores == 'one':
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 best = None
 for _ in range(runs):
-    with open(source, 'rb') as stdin:
+    with open(source, 'rb') as stdin, open(os.devnull, 'wb') as nowhere:
         start = time.perf_counter()
-        done = subprocess.run(program, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        done = subprocess.run(program, stdin=stdin, stdout=nowhere, stderr=subprocess.PIPE)
         took = time.perf_counter() - start
     if done.returncode:
         sys.exit(done.stderr.decode())

@@ -74,7 +74,7 @@ pub(crate) fn link(
     let config = options.config;
     let mut hashes: Vec<String> = coordinators
         .iter()
-        .filter_map(|c| Some(c.made.as_ref()?.carried.hash.to_string()))
+        .filter_map(|c| Some(c.made.as_ref()?.hash.to_string()))
         .collect();
     let mut sets = reference_values(&sizes(coordinators.iter()), options);
     if coordinators.is_empty() && !config.coordinator.policy_hashes.is_empty() {

@@ -36,9 +36,9 @@ pub(crate) fn build(
             ..PolicyEntry::new(workload.identity.clone(), made.sans.clone())
         };
         if made.secret_id.is_some() {
-            settled.insert(made.carried.hash);
+            settled.insert(made.hash);
         }
-        let earlier: Option<PolicyEntry> = policies.insert(made.carried.hash, entry);
+        let earlier: Option<PolicyEntry> = policies.insert(made.hash, entry);
         if let Some(other) = earlier
             .and_then(|e| e.identity)
             .filter(|id| *id != workload.identity)

@@ -50,6 +50,8 @@ pub struct Options<'a> {
     pub workspace_coordinator: Option<&'a Stream>,
     /// Whether the manifest is wanted as an item of the output, in the form the configuration names.
     pub manifest_item: bool,
+    /// Whether the policies' texts are wanted in the outcome; the annotations hold them anyway.
+    pub policy_texts: bool,
     /// Threads to use; 0 = as many as the machine has. The result does not depend on it.
     pub threads: usize,
 }
@@ -65,6 +67,7 @@ impl<'a> Options<'a> {
             self_check: config.self_check,
             workspace_coordinator: None,
             manifest_item: false,
+            policy_texts: false,
             threads: 0,
         }
     }
@@ -99,8 +102,8 @@ pub struct GeneratedPolicy {
     pub identity: Identity,
     /// What the hardware signs.
     pub hash: PolicyHash,
-    /// The policy itself.
-    pub text: String,
+    /// The policy itself, where [`Options::policy_texts`] asks for it.
+    pub text: Option<String>,
     /// How much it lets the host see.
     pub profile: Profile,
     /// The platform it is for.

@@ -124,7 +124,7 @@ fn collect(
                 source: workload.place.source,
                 object: workload.place.object.clone(),
                 identity: workload.identity,
-                hash: made.carried.hash,
+                hash: made.hash,
                 text: made.text,
                 profile: made.profile,
                 platform: made.platform,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nacre_findings::{Code, Finding, Severity, codes::generate as codes, codes::workload};
 use nacre_imagelock::{Entry, ImageLock, ImageReference, LookupError};
-use nacre_manifest::Identity;
+use nacre_manifest::{Identity, PolicyHash};
 use nacre_platform::{EvidenceReach, ImageDelivery, Platform};
 use nacre_policy::{Carried, Carrier, Injected, Profile, Target, WorkloadInput};
 use nacre_workload::inject::{Argv, CoordinatorLink, Injection, MeshSettings};
@@ -44,8 +44,9 @@ pub(crate) struct Finished<'a> {
 
 /// What an error keeps from being made.
 pub(crate) struct Made {
-    pub(crate) carried: Carried,
-    pub(crate) text: String,
+    pub(crate) hash: PolicyHash,
+    /// Where the options ask for it: beside the annotation it is most of what a workload takes.
+    pub(crate) text: Option<String>,
     pub(crate) profile: Profile,
     pub(crate) platform: &'static Platform,
     pub(crate) vcpus: u32,
@@ -397,8 +398,8 @@ impl Context<'_, '_> {
         let template = workload.path.template_mut(&mut workload.object)?;
         annotate(template, &carried);
         Some(Made {
-            carried,
-            text: policy.text,
+            hash: carried.hash,
+            text: self.options.policy_texts.then_some(policy.text),
             profile,
             platform,
             vcpus,

@@ -79,6 +79,7 @@ impl Case {
             workspace_coordinator: self.coordinator.as_ref(),
             manifest_item: self.config.manifest.emit_config_map,
             self_check: false,
+            policy_texts: true,
             ..Options::new(&self.config, &self.lock)
         }
     }

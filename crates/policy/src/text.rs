@@ -81,33 +81,51 @@ fn write(out: &mut String, value: &Value, depth: usize, used: usize) {
 
 /// The value on one line, if it fits into `room` columns.
 fn flat(value: &Value, room: usize) -> Option<String> {
-    let text = match value {
+    if let Value::String(text) = value {
+        let quoted = quote(text);
+        return (quoted.len() <= room.max(CHUNK)).then_some(quoted);
+    }
+    let mut out = String::with_capacity(room.min(2 * WIDTH));
+    fits(&mut out, value, room).then_some(out)
+}
+
+/// Writes a value on one line; gives up as soon as it is longer than `room`.
+fn fits(out: &mut String, value: &Value, room: usize) -> bool {
+    match value {
         Value::Array(items) => {
-            let items: Option<Vec<_>> = items.iter().map(|item| flat(item, room)).collect();
-            format!("[{}]", items?.join(", "))
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push_str(", ");
+                }
+                if !fits(out, item, room) {
+                    return false;
+                }
+            }
+            out.push(']');
         }
         Value::Object(members) => {
             let mut keys: Vec<_> = members.keys().collect();
             keys.sort_unstable();
-            let items: Option<Vec<_>> = keys
-                .into_iter()
-                .map(|key| {
-                    Some(format!(
-                        "{}: {}",
-                        quote(key),
-                        flat(members.get(key)?, room)?
-                    ))
-                })
-                .collect();
-            format!("{{{}}}", items?.join(", "))
+            out.push('{');
+            for (index, key) in keys.into_iter().enumerate() {
+                if index > 0 {
+                    out.push_str(", ");
+                }
+                out.push_str(&quote(key));
+                out.push_str(": ");
+                if !members.get(key).is_some_and(|item| fits(out, item, room)) {
+                    return false;
+                }
+            }
+            out.push('}');
         }
-        Value::String(text) => {
-            let quoted = quote(text);
-            return (quoted.len() <= room.max(CHUNK)).then_some(quoted);
-        }
-        other => other.to_string(),
-    };
-    (text.len() <= room).then_some(text)
+        // Quoting only makes it longer.
+        Value::String(text) if text.len() > room => return false,
+        Value::String(text) => out.push_str(&quote(text)),
+        other => out.push_str(&other.to_string()),
+    }
+    out.len() <= room
 }
 
 fn quote(text: &str) -> String {

@@ -99,9 +99,11 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
     let manifest_path = manifest_path(args, context, &mut settings);
     // In place there is no file that the object would belong to; manifest.json is there anyway.
     let in_stream = settings.config.manifest.emit_config_map && (stream_out || args.out.is_some());
-    let outcome = transform::transform(&input.sources, &settings, mode, in_stream)?;
-    let rewritten = transform::rewrite(&input.sources, &outcome.edits)?;
+    let mut outcome = transform::transform(&input.sources, &settings, mode, in_stream)?;
+    let edits = std::mem::take(&mut outcome.edits);
+    let rewritten = transform::rewrite(&input.sources, edits)?;
     let texts = transform::render(&input.sources, &rewritten, &outcome.added);
+    drop(rewritten);
     if settings.previous.is_none()
         && let Some(manifest) = &outcome.manifest
     {
@@ -114,7 +116,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
     if let Some(path) = args.out.as_deref().filter(|_| !to_stdout) {
         changes.push(new_text(
             context.environment.path(path),
-            transform::join(&texts),
+            transform::join(texts.clone()),
         ));
     } else if !stream_out && !input.from_stdin {
         changes.extend(in_place(&input.texts, &texts));
@@ -126,7 +128,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
         }
         return compare(args, context, &changes, &outcome);
     }
-    let stdout = stream_out.then(|| transform::join(&texts));
+    let stdout = stream_out.then(|| transform::join(texts));
     write(&changes, stdout.as_deref(), context)?;
     if stream_out {
         for change in changes.iter().filter(|change| change.differs()) {

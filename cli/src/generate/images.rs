@@ -82,7 +82,7 @@ pub(crate) fn replaced(
             }
         }
     }
-    let texts: Vec<Text> = transform::render(&sources, &transform::rewrite(&sources, &edits)?, &[])
+    let texts: Vec<Text> = transform::render(&sources, &transform::rewrite(&sources, edits)?, &[])
         .into_iter()
         .zip(&sources)
         .map(|(content, source)| Text {

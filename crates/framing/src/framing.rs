@@ -305,13 +305,14 @@ impl Call<'_> {
         };
         let file = manifest_path(mode, &mut settings.config);
         let in_stream = settings.config.manifest.emit_config_map;
-        let outcome = transform::transform(&sources, &settings, generate_mode, in_stream)?;
-        let rewritten = transform::rewrite(&sources, &outcome.edits)?;
+        let mut outcome = transform::transform(&sources, &settings, generate_mode, in_stream)?;
+        let edits = std::mem::take(&mut outcome.edits);
+        let rewritten = transform::rewrite(&sources, edits)?;
         let texts = transform::render(&sources, &rewritten, &outcome.added);
         Ok(Answer {
             files: self.manifest_file(file, &outcome),
             findings: outcome.findings,
-            body: Body::Stream(transform::join(&texts)),
+            body: Body::Stream(transform::join(texts)),
         })
     }
 

@@ -98,17 +98,17 @@ pub fn transform(
 /// New texts of the changed documents, one map (by document) for each source.
 ///
 /// Documents do not depend on each other and are written back by as many threads as there are
-/// cores.
+/// cores. Each value is given back as soon as it is written: a long stream would hold them all.
 pub fn rewrite(
     sources: &[Source],
-    edits: &[(usize, ObjectRef, Value)],
+    edits: Vec<(usize, ObjectRef, Value)>,
 ) -> Result<Vec<BTreeMap<usize, String>>, Vec<Finding>> {
-    let mut jobs: BTreeMap<(usize, usize), Vec<(Path, Value)>> = BTreeMap::new();
+    let mut wanted: BTreeMap<(usize, usize), Vec<(Path, Value)>> = BTreeMap::new();
     for (source, at, value) in edits {
-        let job = jobs.entry((*source, at.document)).or_default();
-        job.push((at.base.clone(), value.clone()));
+        let job = wanted.entry((source, at.document)).or_default();
+        job.push((at.base, value));
     }
-    let jobs: Vec<Job<'_>> = jobs
+    let mut jobs: Vec<Job<'_>> = wanted
         .into_iter()
         .filter_map(|((source, document), desired)| {
             let stream = &sources.get(source)?.stream;
@@ -121,14 +121,19 @@ pub fn rewrite(
         })
         .collect();
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let results: Vec<_> = if jobs.len() < PARALLEL_FROM || cores < 2 {
-        jobs.iter().map(Job::run).collect()
+    let written: Vec<Written> = if jobs.len() < PARALLEL_FROM || cores < 2 {
+        jobs.into_iter().map(Job::run).collect()
     } else {
         let share = jobs.len().div_ceil(cores);
+        let mut parts = Vec::with_capacity(cores);
+        while !jobs.is_empty() {
+            let rest = jobs.split_off(share.min(jobs.len()));
+            parts.push(std::mem::replace(&mut jobs, rest));
+        }
         std::thread::scope(|scope| {
-            let workers: Vec<_> = jobs
-                .chunks(share)
-                .map(|chunk| scope.spawn(move || chunk.iter().map(Job::run).collect::<Vec<_>>()))
+            let workers: Vec<_> = parts
+                .into_iter()
+                .map(|part| scope.spawn(|| part.into_iter().map(Job::run).collect::<Vec<_>>()))
                 .collect();
             workers
                 .into_iter()
@@ -141,16 +146,14 @@ pub fn rewrite(
     };
     let mut texts = vec![BTreeMap::new(); sources.len()];
     let mut findings = Vec::new();
-    for (job, result) in jobs.iter().zip(results) {
-        match (result, texts.get_mut(job.source)) {
+    for (source, document, result) in written {
+        match (result, texts.get_mut(source)) {
             (Ok(text), Some(of_source)) => {
-                of_source.insert(job.document, text);
+                of_source.insert(document, text);
             }
             (Ok(_), None) => {}
             (Err(error), _) => {
-                let file = sources
-                    .get(job.source)
-                    .and_then(|source| source.file.clone());
+                let file = sources.get(source).and_then(|source| source.file.clone());
                 findings.push(yaml_finding(&error, file));
             }
         }
@@ -162,6 +165,9 @@ pub fn rewrite(
     }
 }
 
+/// Source, document, and its new text.
+type Written = (usize, usize, Result<String, nacre_krm::Error>);
+
 /// One document to be written back.
 struct Job<'a> {
     source: usize,
@@ -171,8 +177,9 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn run(&self) -> Result<String, nacre_krm::Error> {
-        self.node.rewrite(&self.desired)
+    fn run(self) -> Written {
+        let text = self.node.rewrite(&self.desired);
+        (self.source, self.document, text)
     }
 }
 
@@ -196,10 +203,13 @@ pub fn render(
         .collect()
 }
 
-/// Several texts as one stream.
-pub fn join(texts: &[String]) -> String {
+/// Several texts as one stream; one text as it is.
+pub fn join(mut texts: Vec<String>) -> String {
+    if texts.len() == 1 {
+        return texts.pop().unwrap_or_default();
+    }
     let mut out = String::with_capacity(texts.iter().map(|text| text.len() + 8).sum());
-    for text in texts {
+    for text in &texts {
         if out.is_empty() {
             out.push_str(text);
             continue;
@@ -307,7 +317,7 @@ mod tests {
             "d: 4\n",
         ]
         .map(str::to_owned);
-        let joined = join(&texts);
+        let joined = join(texts.to_vec());
         let stream = Stream::parse(joined.as_str()).unwrap();
         let values: Vec<Value> = stream
             .objects()
@@ -319,7 +329,7 @@ mod tests {
             .map(|(key, value)| serde_json::json!({ *key: value }))
             .collect();
         assert_eq!(values, expected, "{joined}");
-        assert_eq!(join(&["a: 1\r\n".to_owned()]), "a: 1\r\n");
+        assert_eq!(join(vec!["a: 1\r\n".to_owned()]), "a: 1\r\n");
     }
 
     #[test]
@@ -340,7 +350,7 @@ mod tests {
                 (1, at, serde_json::json!({ "value": n + 1000 }))
             })
             .collect();
-        let rewritten = rewrite(&sources, &edits).unwrap();
+        let rewritten = rewrite(&sources, edits).unwrap();
         let texts = render(&sources, &rewritten, &[]);
         assert_eq!(texts[0], "untouched: true\n");
         let expected: String = (0..count)

@@ -90,7 +90,8 @@ pub enum EvaluateError {
 pub struct Session {
     engine: Engine,
     state: Value,
-    data: Option<Value>,
+    /// Data of the workload where they travel with the input, see [`Session::with_data`].
+    data: Option<regorus::Value>,
 }
 
 impl Session {
@@ -111,31 +112,33 @@ impl Session {
         Ok(session)
     }
 
-    /// The shipped rules with these data, parsed once per process: for many workloads in a row.
-    pub(crate) fn with_data(data: Value) -> Result<Self, EvaluateError> {
-        static PARSED: OnceLock<Result<Engine, EvaluateError>> = OnceLock::new();
-        let parsed = PARSED.get_or_init(|| {
+    /// The shipped rules with these data, parsed and analysed once per process: for many workloads in
+    /// a row.
+    ///
+    /// Data and state travel with the input, because an engine analyses its rules again whenever
+    /// its data change.
+    pub(crate) fn with_data(data: &Value) -> Result<Self, EvaluateError> {
+        static PREPARED: OnceLock<Result<Engine, EvaluateError>> = OnceLock::new();
+        let prepared = PREPARED.get_or_init(|| {
+            let policy = |reason: String| EvaluateError::Policy { reason };
             let mut engine = engine();
-            // The state travels with the input: new data would make the engine analyse the
-            // rules again, once per change of state.
             let rules = RULES.replace("\nst := data.pstate\n", "\nst := input.nacre_state\n");
-            let text = format!("{rules}\npolicy_data := data.nacre\n");
+            let text = format!("{rules}\npolicy_data := input.nacre_data\n");
             engine
                 .add_policy("agent_policy".to_owned(), text)
-                .map_err(|e| EvaluateError::Policy {
-                    reason: e.to_string(),
-                })?;
+                .map_err(|e| policy(e.to_string()))?;
+            // The first evaluation analyses the rules; whatever it answers is of no interest.
+            engine.set_input(converted(&json!({})).map_err(policy)?);
+            engine
+                .eval_rule("data.agent_policy.AllowRequestsFailingPolicy".to_owned())
+                .map_err(|e| policy(e.to_string()))?;
             Ok(engine)
         });
-        let mut session = Self {
-            engine: parsed.clone()?,
+        Ok(Self {
+            engine: prepared.clone()?,
             state: json!({}),
-            data: Some(json!({ "nacre": data })),
-        };
-        if let Some(data) = session.data.clone() {
-            session.load_data(&data)?;
-        }
-        Ok(session)
+            data: Some(converted(data).map_err(|reason| EvaluateError::Policy { reason })?),
+        })
     }
 
     /// The state, the agent's `data.pstate`.
@@ -202,10 +205,13 @@ impl Session {
 
     fn value(&mut self, name: &str, input: &Value) -> Result<Value, String> {
         let rule = format!("data.agent_policy.{name}");
-        if self.data.is_some() {
-            let mut members = input.as_object().cloned().unwrap_or_default();
-            members.insert("nacre_state".to_owned(), self.state.clone());
-            self.engine.set_input(converted(&Value::Object(members))?);
+        if let Some(data) = &self.data {
+            let mut input = converted(input)?;
+            if let Ok(members) = input.as_object_mut() {
+                members.insert("nacre_state".into(), converted(&self.state)?);
+                members.insert("nacre_data".into(), data.clone());
+            }
+            self.engine.set_input(input);
             let value = self.engine.eval_rule(rule).map_err(|e| e.to_string())?;
             return back(&value);
         }

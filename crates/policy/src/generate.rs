@@ -50,7 +50,7 @@ impl Policy {
 
     /// A guest with this policy; the rules are parsed once per process.
     pub fn session(&self) -> Result<Session, EvaluateError> {
-        Session::with_data(self.data.clone())
+        Session::with_data(&self.data)
     }
 }
 

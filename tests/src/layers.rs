@@ -30,6 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("nacre-mesh", &["nacre-meshconfig"]),
     ("nacre-attest", &["nacre-manifest"]),
     ("nacre-atls", &["nacre-attest"]),
+    ("nacre-pki", &["nacre-manifest"]),
     ("nacre-sim", &["nacre-attest", "nacre-manifest"]),
 ];
 

@@ -127,6 +127,12 @@ const TOOLS: &[Tool] = &[
         source: Source::Debian { package: "openssl" },
     },
     Tool {
+        name: "x509",
+        version: "1",
+        variable: "NACRE_TEST_X509",
+        source: Source::GoProgram { folder: "x509" },
+    },
+    Tool {
         name: "ip",
         version: "Debian's",
         variable: "NACRE_TEST_IP",
@@ -169,10 +175,12 @@ pub(crate) fn install_only(variables: &[&str]) -> Result<Environment> {
     install_chosen(|tool| variables.contains(&tool.variable))
 }
 
-/// Installs what tests of single crates need: Debian packages other than the container engine.
+/// Installs what tests of single crates need: Debian packages other than the container engine, and a
+/// program of ours that is built in seconds.
 pub(crate) fn install_for_crates() -> Result<Environment> {
     install_chosen(|tool| match tool.source {
         Source::Debian { package } => package != ENGINE,
+        Source::GoProgram { folder } => folder == "x509",
         _ => false,
     })
 }

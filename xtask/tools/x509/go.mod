@@ -1,0 +1,3 @@
+module nacre.dev/xtask/x509
+
+go 1.21

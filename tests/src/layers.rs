@@ -31,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("nacre-attest", &["nacre-manifest"]),
     ("nacre-atls", &["nacre-attest"]),
     ("nacre-pki", &["nacre-manifest"]),
+    ("nacre-store", &[]),
     ("nacre-sim", &["nacre-attest", "nacre-manifest"]),
 ];
 

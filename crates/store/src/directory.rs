@@ -1,0 +1,292 @@
+//! A local directory: for one node, for tests, for trying out.
+//!
+//! ```text
+//! <root>/<kind>/<hash>   written beside, synced, then given its name: whole or not there
+//! <root>/latest          replaced by renaming, under the lock
+//! <root>/lock            flock(2) of whoever moves latest
+//! ```
+//! A name is synced by syncing its directory. Processes may share the directory.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+
+use crate::error::StoreError;
+use crate::key::StoreKey;
+use crate::{Later, Latest, MAX_OBJECT, Put, Store, Swap, Version};
+
+const LATEST: &str = "latest";
+const LOCK: &str = "lock";
+/// Files that are being written; the rest of the name is process and count.
+const UNFINISHED: &str = ".new-";
+/// Age from which an unfinished file is nobody's any more.
+const ABANDONED: Duration = Duration::from_secs(600);
+/// How long the lock is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often `latest` is looked at by who waits for a change.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// A history in a directory.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    root: Arc<PathBuf>,
+}
+
+impl Directory {
+    /// Opens a directory, or makes it, for this user only.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        make_directory(root)?;
+        let directory = Self {
+            root: Arc::new(root.to_path_buf()),
+        };
+        directory.open_lock()?;
+        directory.sweep()?;
+        Ok(directory)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    fn blocking<'a, T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Later<'a, T> {
+        let this = self.clone();
+        Box::pin(async move {
+            let done = tokio::task::spawn_blocking(move || work(&this)).await;
+            done.unwrap_or(Err(StoreError::GivenUp))
+        })
+    }
+
+    fn object(&self, key: &StoreKey) -> PathBuf {
+        self.root.join(key.kind()).join(key.hash())
+    }
+
+    fn put_now(&self, key: &StoreKey, bytes: &[u8]) -> Result<Put, StoreError> {
+        let path = self.object(key);
+        if let Some(found) = read(&path)? {
+            // Who wrote it may not have got to the sync before it was killed.
+            sync_directory(&path)?;
+            return Ok(if found == bytes {
+                Put::Same
+            } else {
+                Put::Different
+            });
+        }
+        make_directory(&self.root.join(key.kind()))?;
+        let fresh = self.write_beside(&path, bytes)?;
+        match renameat_with(CWD, &fresh, CWD, &path, RenameFlags::NOREPLACE) {
+            Ok(()) => {
+                sync_directory(&path)?;
+                Ok(Put::Stored)
+            }
+            Err(errno) => {
+                let _ = fs::remove_file(&fresh);
+                match read(&path)? {
+                    Some(found) if found == bytes => Ok(Put::Same),
+                    Some(_) => Ok(Put::Different),
+                    None => Err(StoreError::io(&path)(errno.into())),
+                }
+            }
+        }
+    }
+
+    fn replace_now(&self, key: &StoreKey, bytes: &[u8]) -> Result<(), StoreError> {
+        make_directory(&self.root.join(key.kind()))?;
+        self.write_over(&self.object(key), bytes)
+    }
+
+    fn latest_now(&self) -> Result<Option<Latest>, StoreError> {
+        let found = read(&self.root.join(LATEST))?;
+        Ok(found.map(|bytes| Latest {
+            version: Version(bytes.clone()),
+            bytes,
+        }))
+    }
+
+    fn swap_now(&self, expected: Option<&Version>, bytes: &[u8]) -> Result<Swap, StoreError> {
+        let _lock = self.lock()?;
+        let found = self.latest_now()?.map(|latest| latest.version);
+        if found.as_ref() != expected {
+            return Ok(Swap::Lost);
+        }
+        self.write_over(&self.root.join(LATEST), bytes)?;
+        Ok(Swap::Moved(Version(bytes.to_vec())))
+    }
+
+    fn write_over(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let fresh = self.write_beside(path, bytes)?;
+        if let Err(source) = fs::rename(&fresh, path) {
+            let _ = fs::remove_file(&fresh);
+            return Err(StoreError::io(path)(source));
+        }
+        sync_directory(path)
+    }
+
+    /// Writes and syncs a file next to the one it is to become.
+    fn write_beside(&self, path: &Path, bytes: &[u8]) -> Result<PathBuf, StoreError> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        if bytes.len() > MAX_OBJECT {
+            return Err(StoreError::TooLarge {
+                bytes: bytes.len(),
+                limit: MAX_OBJECT,
+            });
+        }
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{UNFINISHED}{}-{count}", std::process::id());
+        let fresh = path.with_file_name(name);
+        let written = write_synced(&fresh, bytes);
+        if let Err(source) = written {
+            let _ = fs::remove_file(&fresh);
+            return Err(StoreError::io(&fresh)(source));
+        }
+        Ok(fresh)
+    }
+
+    fn open_lock(&self) -> Result<File, StoreError> {
+        let path = self.root.join(LOCK);
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(0o600);
+        options.open(&path).map_err(StoreError::io(&path))
+    }
+
+    /// Takes the lock; it is let go when the file is closed, and by the kernel when the process dies.
+    fn lock(&self) -> Result<File, StoreError> {
+        let file = self.open_lock()?;
+        let path = self.root.join(LOCK);
+        let start = Instant::now();
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(file),
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(StoreError::io(&path)(errno.into())),
+            }
+            if start.elapsed() > PATIENCE {
+                return Err(StoreError::Locked {
+                    path,
+                    limit: PATIENCE,
+                });
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Removes what killed processes left unfinished.
+    fn sweep(&self) -> Result<(), StoreError> {
+        let mut folders = vec![self.root.to_path_buf()];
+        for entry in fs::read_dir(&*self.root).map_err(StoreError::io(&self.root))? {
+            let path = entry.map_err(StoreError::io(&self.root))?.path();
+            if path.is_dir() {
+                folders.push(path);
+            }
+        }
+        for folder in folders {
+            for entry in fs::read_dir(&folder).map_err(StoreError::io(&folder))? {
+                let entry = entry.map_err(StoreError::io(&folder))?;
+                let unfinished = entry.file_name().to_string_lossy().starts_with(UNFINISHED);
+                let age = entry.metadata().and_then(|data| data.modified());
+                let old = age.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > ABANDONED));
+                if unfinished && old {
+                    let _ = fs::remove_file(entry.path());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Store for Directory {
+    fn read<'a>(&'a self, key: &'a StoreKey) -> Later<'a, Option<Vec<u8>>> {
+        let path = self.object(key);
+        self.blocking(move |_| read(&path))
+    }
+
+    fn put<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, Put> {
+        let (key, bytes) = (key.clone(), bytes.to_vec());
+        self.blocking(move |this| this.put_now(&key, &bytes))
+    }
+
+    fn replace<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, ()> {
+        let (key, bytes) = (key.clone(), bytes.to_vec());
+        self.blocking(move |this| this.replace_now(&key, &bytes))
+    }
+
+    fn latest(&self) -> Later<'_, Option<Latest>> {
+        self.blocking(Self::latest_now)
+    }
+
+    fn swap<'a>(&'a self, expected: Option<&'a Version>, bytes: &'a [u8]) -> Later<'a, Swap> {
+        let (expected, bytes) = (expected.cloned(), bytes.to_vec());
+        self.blocking(move |this| this.swap_now(expected.as_ref(), &bytes))
+    }
+
+    fn changed<'a>(&'a self, seen: Option<&'a Version>) -> Later<'a, Option<Latest>> {
+        Box::pin(async move {
+            loop {
+                let latest = self.latest().await?;
+                if latest.as_ref().map(|latest| &latest.version) != seen {
+                    return Ok(latest);
+                }
+                tokio::time::sleep(GLANCE).await;
+            }
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::io(path)(error)),
+    };
+    let mut bytes = Vec::new();
+    let limit = MAX_OBJECT as u64 + 1;
+    file.take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(StoreError::io(path))?;
+    if bytes.len() > MAX_OBJECT {
+        return Err(StoreError::TooLarge {
+            bytes: bytes.len(),
+            limit: MAX_OBJECT,
+        });
+    }
+    Ok(Some(bytes))
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(true).write(true).mode(0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes a directory for this user only, and its name durable.
+fn make_directory(path: &Path) -> Result<(), StoreError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(path).map_err(StoreError::io(path))?;
+    sync_directory(path)
+}
+
+/// Syncs the directory that a name stands in.
+fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(parent)
+        .and_then(|directory| directory.sync_all())
+        .map_err(StoreError::io(parent))
+}

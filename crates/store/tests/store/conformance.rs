@@ -1,0 +1,214 @@
+//! What every store does. Each check gets a store that nobody has written to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nacre_store::{Latest, MAX_OBJECT, Put, Store, StoreError, StoreKey, Swap, Version};
+use tokio::time::timeout;
+
+/// Everything, on stores that `fresh` makes.
+pub async fn suite(fresh: &dyn Fn() -> Arc<dyn Store>) {
+    nothing_is_there_at_first(&*fresh()).await;
+    objects_are_written_once(&*fresh()).await;
+    objects_of_every_size_come_back(&*fresh()).await;
+    kinds_do_not_mix(&*fresh()).await;
+    latest_moves_by_its_version(&*fresh()).await;
+    one_of_many_swaps_wins(fresh()).await;
+    no_update_is_lost(fresh()).await;
+    one_of_many_puts_stores(fresh()).await;
+    a_change_is_seen(fresh()).await;
+}
+
+pub fn key(kind: &str, byte: u8) -> StoreKey {
+    StoreKey::new(&format!("{kind}/{}", format!("{byte:02x}").repeat(32))).unwrap()
+}
+
+fn moved(swap: Swap) -> Version {
+    match swap {
+        Swap::Moved(version) => version,
+        Swap::Lost => panic!("lost"),
+    }
+}
+
+async fn nothing_is_there_at_first(store: &dyn Store) {
+    assert_eq!(store.read(&key("manifests", 1)).await.unwrap(), None);
+    assert_eq!(store.latest().await.unwrap(), None);
+}
+
+async fn objects_are_written_once(store: &dyn Store) {
+    let key = key("transitions", 1);
+    assert_eq!(store.put(&key, b"one").await.unwrap(), Put::Stored);
+    assert_eq!(store.put(&key, b"one").await.unwrap(), Put::Same);
+    assert_eq!(store.put(&key, b"two").await.unwrap(), Put::Different);
+    assert_eq!(store.put(&key, b"").await.unwrap(), Put::Different);
+    assert_eq!(store.read(&key).await.unwrap().unwrap(), b"one");
+    store.replace(&key, b"three").await.unwrap();
+    assert_eq!(store.read(&key).await.unwrap().unwrap(), b"three");
+    store
+        .replace(&self::key("transitions", 2), b"new")
+        .await
+        .unwrap();
+    assert_eq!(
+        store
+            .read(&self::key("transitions", 2))
+            .await
+            .unwrap()
+            .unwrap(),
+        b"new"
+    );
+}
+
+async fn objects_of_every_size_come_back(store: &dyn Store) {
+    for (at, size) in [0, 1, 700 << 10, (1 << 20) + 1, 5 << 20]
+        .into_iter()
+        .enumerate()
+    {
+        let bytes: Vec<u8> = (0..size).map(|byte| (byte % 251) as u8).collect();
+        let key = key("policies", at as u8);
+        assert_eq!(
+            store.put(&key, &bytes).await.unwrap(),
+            Put::Stored,
+            "{size}"
+        );
+        assert!(store.read(&key).await.unwrap().unwrap() == bytes, "{size}");
+        assert_eq!(store.put(&key, &bytes).await.unwrap(), Put::Same, "{size}");
+        // From many parts to one and back.
+        store.replace(&key, b"short").await.unwrap();
+        assert_eq!(store.read(&key).await.unwrap().unwrap(), b"short");
+        store.replace(&key, &bytes).await.unwrap();
+        assert!(store.read(&key).await.unwrap().unwrap() == bytes, "{size}");
+    }
+    let error = store
+        .put(&key("policies", 99), &vec![0; MAX_OBJECT + 1])
+        .await;
+    assert!(matches!(error, Err(StoreError::TooLarge { .. })));
+}
+
+async fn kinds_do_not_mix(store: &dyn Store) {
+    assert_eq!(
+        store.put(&key("manifests", 7), b"manifest").await.unwrap(),
+        Put::Stored
+    );
+    assert_eq!(store.read(&key("policies", 7)).await.unwrap(), None);
+    assert_eq!(
+        store.put(&key("policies", 7), b"policy").await.unwrap(),
+        Put::Stored
+    );
+    assert_eq!(
+        store.read(&key("manifests", 7)).await.unwrap().unwrap(),
+        b"manifest"
+    );
+}
+
+async fn latest_moves_by_its_version(store: &dyn Store) {
+    let first = moved(store.swap(None, b"one").await.unwrap());
+    assert_eq!(store.swap(None, b"other").await.unwrap(), Swap::Lost);
+    let latest = store.latest().await.unwrap().unwrap();
+    let expected = Latest {
+        bytes: b"one".to_vec(),
+        version: first.clone(),
+    };
+    assert_eq!(latest, expected);
+    let second = moved(store.swap(Some(&first), b"two").await.unwrap());
+    assert_ne!(first, second);
+    assert_eq!(
+        store.swap(Some(&first), b"three").await.unwrap(),
+        Swap::Lost
+    );
+    assert_eq!(store.latest().await.unwrap().unwrap().bytes, b"two");
+    moved(store.swap(Some(&second), b"three").await.unwrap());
+}
+
+async fn one_of_many_swaps_wins(store: Arc<dyn Store>) {
+    let tasks: Vec<_> = (0..8_u8)
+        .map(|number| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { store.swap(None, &[number]).await.unwrap() })
+        })
+        .collect();
+    let mut winners = 0;
+    for task in tasks {
+        winners += usize::from(matches!(task.await.unwrap(), Swap::Moved(_)));
+    }
+    assert_eq!(winners, 1);
+}
+
+async fn no_update_is_lost(store: Arc<dyn Store>) {
+    const EACH: u32 = 5;
+    let mut version = moved(store.swap(None, &0_u32.to_be_bytes()).await.unwrap());
+    assert_eq!(store.latest().await.unwrap().unwrap().version, version);
+    let tasks: Vec<_> = (0..4)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                for _ in 0..EACH {
+                    loop {
+                        let latest = store.latest().await.unwrap().unwrap();
+                        let count = u32::from_be_bytes(latest.bytes.try_into().unwrap()) + 1;
+                        let bytes = count.to_be_bytes();
+                        let swap = store.swap(Some(&latest.version), &bytes).await.unwrap();
+                        if matches!(swap, Swap::Moved(_)) {
+                            break;
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let latest = store.latest().await.unwrap().unwrap();
+    assert_eq!(latest.bytes, (4 * EACH).to_be_bytes());
+    version = latest.version;
+    moved(store.swap(Some(&version), b"end").await.unwrap());
+}
+
+async fn one_of_many_puts_stores(store: Arc<dyn Store>) {
+    let tasks: Vec<_> = (0..8_u8)
+        .map(|number| {
+            let store = Arc::clone(&store);
+            // Half of them write the same.
+            let bytes = vec![number / 2; 1000];
+            tokio::spawn(async move { store.put(&key("manifests", 1), &bytes).await.unwrap() })
+        })
+        .collect();
+    let mut ends = Vec::new();
+    for task in tasks {
+        ends.push(task.await.unwrap());
+    }
+    let count = |end: Put| ends.iter().filter(|found| **found == end).count();
+    assert_eq!(
+        (count(Put::Stored), count(Put::Same), count(Put::Different)),
+        (1, 1, 6)
+    );
+}
+
+async fn a_change_is_seen(store: Arc<dyn Store>) {
+    const LONG: Duration = Duration::from_secs(20);
+    let waiting = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.changed(None).await.unwrap() })
+    };
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!waiting.is_finished());
+    let first = moved(store.swap(None, b"one").await.unwrap());
+    let seen = timeout(LONG, waiting).await.unwrap().unwrap().unwrap();
+    assert_eq!(seen.bytes, b"one");
+
+    let waiting = {
+        let (store, version) = (Arc::clone(&store), seen.version);
+        tokio::spawn(async move { store.changed(Some(&version)).await.unwrap() })
+    };
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!waiting.is_finished());
+    moved(store.swap(Some(&first), b"two").await.unwrap());
+    let seen = timeout(LONG, waiting).await.unwrap().unwrap().unwrap();
+    assert_eq!(seen.bytes, b"two");
+    // Who comes late does not wait.
+    let late = timeout(LONG, store.changed(Some(&first)))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(late.unwrap().bytes, b"two");
+}

@@ -7,6 +7,8 @@ use crate::metadata::{GRAPH, built_for};
 /// The one table of allowed arrows, as in ARCHITECTURE.md: package, what it may link.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("nacre-findings", &[]),
+    ("nacre-api", &[]),
+    ("nacre-identity", &[]),
     ("nacre-krm", &[]),
     ("nacre-manifest", &[]),
     ("nacre-imagelock", &[]),

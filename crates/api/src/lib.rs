@@ -20,6 +20,7 @@ mod request;
 #[allow(
     missing_docs,
     clippy::all,
+    clippy::allow_attributes_without_reason,
     clippy::pedantic,
     unreachable_pub,
     reason = "generated from the .proto, which documents it"

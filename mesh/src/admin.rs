@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::proxy::{Shared, unix_now};
+use crate::rules::Keeper;
 
 /// Largest request head, in bytes.
 const LARGEST: usize = 4096;
@@ -18,8 +19,17 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Requests at once.
 const MOST: usize = 32;
 
+/// What readiness depends on besides the certificate.
+#[derive(Debug)]
+pub struct Readiness {
+    /// Where traffic is intercepted, whether it is.
+    pub rules: Option<Arc<Keeper>>,
+    /// Whether the process serves and has not been told to end.
+    pub serving: AtomicBool,
+}
+
 /// Answers until the listener is dropped.
-pub async fn serve(shared: Arc<Shared>, listener: TcpListener, ready: Arc<AtomicBool>) {
+pub async fn serve(shared: Arc<Shared>, listener: TcpListener, ready: Arc<Readiness>) {
     let room = Arc::new(Semaphore::new(MOST));
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
@@ -37,7 +47,26 @@ pub async fn serve(shared: Arc<Shared>, listener: TcpListener, ready: Arc<Atomic
     }
 }
 
-async fn answer(mut stream: TcpStream, shared: &Shared, ready: &AtomicBool) -> io::Result<()> {
+/// Asks a running mesh on this machine whether it is ready.
+///
+/// # Errors
+/// What it says instead, or why it cannot be asked.
+pub fn probe(port: u16) -> io::Result<()> {
+    use std::io::{Read as _, Write as _};
+    let address = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port));
+    let mut stream = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /ready HTTP/1.0\r\n\r\n")?;
+    let mut reply = String::new();
+    stream.take(LARGEST as u64).read_to_string(&mut reply)?;
+    if reply.starts_with("HTTP/1.1 200 ") {
+        return Ok(());
+    }
+    let why = reply.lines().last().unwrap_or_default().to_owned();
+    Err(io::Error::other(why))
+}
+
+async fn answer(mut stream: TcpStream, shared: &Shared, ready: &Readiness) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
         let mut chunk = [0; 512];
@@ -63,18 +92,15 @@ async fn answer(mut stream: TcpStream, shared: &Shared, ready: &AtomicBool) -> i
     stream.shutdown().await
 }
 
-fn readiness(shared: &Shared, ready: &AtomicBool) -> (&'static str, String) {
-    if !ready.load(Ordering::Acquire) {
-        return (
-            "503 Service Unavailable",
-            "the rules are not in force\n".to_owned(),
-        );
-    }
-    if unix_now() >= shared.material().not_after {
-        return (
-            "503 Service Unavailable",
-            "the certificate has expired\n".to_owned(),
-        );
-    }
-    ("200 OK", "ready\n".to_owned())
+fn readiness(shared: &Shared, ready: &Readiness) -> (&'static str, String) {
+    let why_not = if !ready.serving.load(Ordering::Acquire) {
+        "not serving, or not any more"
+    } else if ready.rules.as_ref().is_some_and(|rules| !rules.in_force()) {
+        "the rules are not in force"
+    } else if unix_now() >= shared.material().not_after {
+        "the certificate has expired"
+    } else {
+        return ("200 OK", "ready\n".to_owned());
+    };
+    ("503 Service Unavailable", format!("{why_not}\n"))
 }

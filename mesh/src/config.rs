@@ -5,16 +5,19 @@ use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nacre_meshconfig::{Egress, Ingress, Peer, PeerRules};
+use nacre_meshconfig::{
+    ADMIN_PORT_DEFAULT, Egress, Ingress, MESH_PORT_MUTUAL, MESH_PORT_SERVER, Peer, PeerRules,
+    admin_conflict,
+};
 
 use crate::material;
-use crate::peer::SpiffeId;
+use crate::peer::Peer as Member;
 
 /// Ingress entries, `CONTRAST_` or the older `EDG_`.
 pub const INGRESS: [&str; 2] = ["CONTRAST_INGRESS_PROXY_CONFIG", "EDG_INGRESS_PROXY_CONFIG"];
 /// Egress entries.
 pub const EGRESS: [&str; 2] = ["CONTRAST_EGRESS_PROXY_CONFIG", "EDG_EGRESS_PROXY_CONFIG"];
-/// Port of metrics and health on all addresses; on loopback at [`ADMIN_DEFAULT`] where absent.
+/// Port of metrics and health on all addresses; on loopback at [`ADMIN_PORT_DEFAULT`] where absent.
 pub const ADMIN: [&str; 2] = ["CONTRAST_ADMIN_PORT", "EDG_ADMIN_PORT"];
 /// Who may call.
 pub const INGRESS_ALLOW: &str = "NACRE_MESH_INGRESS_ALLOW";
@@ -22,7 +25,7 @@ pub const INGRESS_ALLOW: &str = "NACRE_MESH_INGRESS_ALLOW";
 pub const EGRESS_PEER: &str = "NACRE_MESH_EGRESS_PEER";
 /// `allow` lets new inbound UDP pass.
 pub const INBOUND_UDP: &str = "NACRE_MESH_INBOUND_UDP";
-/// `true` drops outbound traffic to ports that no egress entry names.
+/// `true` drops outbound traffic that does not go through an egress entry.
 pub const STRICT_EGRESS: &str = "NACRE_MESH_STRICT_EGRESS";
 /// `true` logs every connection.
 pub const ACCESS_LOG: &str = "NACRE_MESH_ACCESS_LOG";
@@ -30,9 +33,6 @@ pub const ACCESS_LOG: &str = "NACRE_MESH_ACCESS_LOG";
 pub const DRAIN_SECONDS: &str = "NACRE_MESH_DRAIN_SECONDS";
 /// Directory of the certificates, in place of [`material::DIRECTORIES`].
 pub const TLS_DIR: &str = "NACRE_MESH_TLS_DIR";
-
-/// Where health and metrics answer on loopback without `CONTRAST_ADMIN_PORT`.
-pub const ADMIN_DEFAULT: u16 = 15090;
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct Config {
     pub admin: Option<u16>,
     /// Whether new inbound UDP passes.
     pub inbound_udp: bool,
-    /// Whether unlisted outbound traffic is dropped.
+    /// Whether outbound traffic that goes through no egress entry is dropped.
     pub strict_egress: bool,
     /// Whether every connection is logged.
     pub access_log: bool,
@@ -69,20 +69,20 @@ pub struct Route {
     /// Port.
     pub port: u16,
     /// Who must answer; absent = any member of the mesh.
-    pub peers: Option<Vec<SpiffeId>>,
+    pub peers: Option<Vec<Member>>,
 }
 
 /// Allow-lists of inbound ports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allow {
-    ports: BTreeMap<u16, Vec<SpiffeId>>,
-    others: Option<Vec<SpiffeId>>,
+    ports: BTreeMap<u16, Vec<Member>>,
+    others: Option<Vec<Member>>,
 }
 
 impl Allow {
     /// The list that holds for a port.
     #[must_use]
-    pub fn list(&self, port: u16) -> Option<&[SpiffeId]> {
+    pub fn list(&self, port: u16) -> Option<&[Member]> {
         self.ports
             .get(&port)
             .or(self.others.as_ref())
@@ -96,7 +96,7 @@ impl Allow {
 
     /// The list of every other port.
     #[must_use]
-    pub fn others(&self) -> Option<&[SpiffeId]> {
+    pub fn others(&self) -> Option<&[Member]> {
         self.others.as_deref()
     }
 }
@@ -136,14 +136,8 @@ impl Config {
             _ => Egress::default(),
         };
         let allow = reader.allow(&ingress);
+        let admin = reader.admin(&egress);
         let egress = reader.routes(egress);
-        let admin = reader
-            .either(ADMIN)
-            .filter(|(_, text)| !text.is_empty())
-            .and_then(|(name, text)| match text.parse() {
-                Ok(port) if port != 0 => Some(port),
-                _ => reader.fail(&name, format!("{text:?} is not a port from 1 to 65535")),
-            });
         let drain = reader
             .text(DRAIN_SECONDS)
             .map_or(25, |text| match text.parse() {
@@ -229,16 +223,17 @@ impl Reader<'_> {
         }
     }
 
-    fn ids(&mut self, variable: &str, peers: &[Peer]) -> Vec<SpiffeId> {
+    fn ids(&mut self, variable: &str, peers: &[Peer]) -> Vec<Member> {
         peers
             .iter()
             .filter_map(|peer| {
-                let text = match peer {
-                    Peer::Uri(text) => text,
-                    Peer::Hash(text) | Peer::Identity(text) => text,
-                };
-                SpiffeId::parse(text)
-                    .or_else(|| self.fail(variable, format!("{text:?} is not a SPIFFE id")))
+                let (Peer::Uri(text) | Peer::Hash(text) | Peer::Identity(text)) = peer;
+                Member::parse(text).or_else(|| {
+                    self.fail(
+                        variable,
+                        format!("{text:?} is neither a SPIFFE id nor a policy hash"),
+                    )
+                })
             })
             .collect()
     }
@@ -264,6 +259,29 @@ impl Reader<'_> {
             }
         }
         allow
+    }
+
+    fn admin(&mut self, egress: &Egress) -> Option<u16> {
+        let given = self.either(ADMIN).filter(|(_, text)| !text.is_empty());
+        let name = given
+            .as_ref()
+            .map_or_else(|| ADMIN[0].to_owned(), |(name, _)| name.clone());
+        let port = given.and_then(|(name, text)| match text.parse() {
+            Ok(MESH_PORT_MUTUAL | MESH_PORT_SERVER) => {
+                self.fail(&name, format!("port {text} belongs to the mesh itself"))
+            }
+            Ok(port) if port != 0 && text.bytes().all(|b| b.is_ascii_digit()) => Some(port),
+            _ => self.fail(&name, format!("{text:?} is not a port from 1 to 65535")),
+        });
+        if let Some(entry) = admin_conflict(port, egress) {
+            let (entry, at) = (&entry.name, entry.listen);
+            let taken = port.unwrap_or(ADMIN_PORT_DEFAULT);
+            return self.fail(
+                &name,
+                format!("port {taken} is where egress entry {entry:?} listens ({at})"),
+            );
+        }
+        port
     }
 
     fn routes(&mut self, egress: Egress) -> Vec<Route> {
@@ -364,6 +382,30 @@ mod tests {
     }
 
     #[test]
+    fn the_admin_port_is_nobody_elses() {
+        let egress = ("CONTRAST_EGRESS_PROXY_CONFIG", "b#127.0.0.2:9901#c:1");
+        for port in ["15006", "15007", "9901", "+80", "0"] {
+            assert!(
+                read(&[("CONTRAST_ADMIN_PORT", port), egress]).is_err(),
+                "{port}"
+            );
+        }
+        let default = ("CONTRAST_EGRESS_PROXY_CONFIG", "b#127.0.0.1:15090#c:1");
+        assert!(read(&[default]).is_err());
+        assert!(read(&[default, ("CONTRAST_ADMIN_PORT", "9901")]).is_ok());
+    }
+
+    #[test]
+    fn a_policy_hash_is_a_peer() {
+        let hash = "0f".repeat(32);
+        let config = read(&[("NACRE_MESH_INGRESS_ALLOW", &format!("*={hash}"))]).unwrap();
+        assert_eq!(config.allow.others().unwrap()[0].to_string(), hash);
+        // The form for people is resolved by the function, never here.
+        let mistakes = read(&[("NACRE_MESH_INGRESS_ALLOW", "*=shop/Deployment/web")]);
+        assert_eq!(mistakes.unwrap_err().len(), 1);
+    }
+
+    #[test]
     fn every_mistake_at_once() {
         let mistakes = read(&[
             ("CONTRAST_INGRESS_PROXY_CONFIG", "a#65537#true"),
@@ -383,8 +425,8 @@ mod tests {
             [
                 "CONTRAST_INGRESS_PROXY_CONFIG",
                 "CONTRAST_EGRESS_PROXY_CONFIG",
-                "NACRE_MESH_EGRESS_PEER",
                 "CONTRAST_ADMIN_PORT",
+                "NACRE_MESH_EGRESS_PEER",
                 "NACRE_MESH_DRAIN_SECONDS",
                 "NACRE_MESH_STRICT_EGRESS"
             ]

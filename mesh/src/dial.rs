@@ -3,6 +3,7 @@
 //! DNS belongs to the host. An answer decides where packets go and nothing else: who is there is
 //! decided by the certificate.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -37,18 +38,18 @@ impl Dialer {
         Self { resolver, patience }
     }
 
-    /// Connects to the first address that answers.
+    /// Finds the addresses of a host.
     ///
     /// # Errors
-    /// [`io::ErrorKind::TimedOut`], [`io::ErrorKind::NotFound`] where the name has no address, else
-    /// the last address' reason.
-    pub async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
-        tokio::time::timeout(self.patience, async {
-            let addresses = self.resolve(host, port).await?;
-            race(addresses).await
+    /// [`io::ErrorKind::TimedOut`], [`io::ErrorKind::NotFound`] where the name has no address.
+    pub async fn find(&self, host: &str, port: u16) -> io::Result<Candidates> {
+        let addresses = tokio::time::timeout(self.patience, self.resolve(host, port))
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        Ok(Candidates {
+            untried: addresses.into(),
+            patience: self.patience,
         })
-        .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -79,6 +80,35 @@ impl Dialer {
     }
 }
 
+/// Addresses of one host, the next to be tried in front.
+#[derive(Debug)]
+pub struct Candidates {
+    untried: VecDeque<SocketAddr>,
+    patience: Duration,
+}
+
+impl Candidates {
+    /// Connects to the first address that answers; the others stay for another call, should it turn
+    /// out not to be who was meant. None when there is no address left.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::TimedOut`], else the last address' reason.
+    pub async fn connect(&mut self) -> Option<io::Result<TcpStream>> {
+        if self.untried.is_empty() {
+            return None;
+        }
+        let race = tokio::time::timeout(self.patience, race(&mut self.untried)).await;
+        Some(match race {
+            Ok(Ok((stream, unfinished))) => {
+                self.untried.extend(unfinished);
+                Ok(stream)
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        })
+    }
+}
+
 /// One of each family in turn, IPv6 first (RFC 8305, section 4).
 fn alternate(v6: Vec<IpAddr>, v4: Vec<IpAddr>) -> Vec<IpAddr> {
     let mut v6 = v6.into_iter();
@@ -92,19 +122,26 @@ fn alternate(v6: Vec<IpAddr>, v4: Vec<IpAddr>) -> Vec<IpAddr> {
     }
 }
 
-async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
-    let mut waiting = addresses.into_iter();
+/// The first connection that comes to be, and the addresses that were still being tried.
+async fn race(untried: &mut VecDeque<SocketAddr>) -> io::Result<(TcpStream, Vec<SocketAddr>)> {
     let mut attempts = JoinSet::new();
+    let mut running = Vec::new();
     let mut failure = io::Error::from(io::ErrorKind::NotFound);
     loop {
-        if let Some(address) = waiting.next() {
-            attempts.spawn(listen::connect(address));
+        if let Some(address) = untried.pop_front() {
+            running.push(address);
+            attempts.spawn(async move { (address, listen::connect_marked(address).await) });
         }
-        let more = waiting.len() > 0;
+        let more = !untried.is_empty();
         tokio::select! {
             done = attempts.join_next() => match done {
-                Some(Ok(Ok(stream))) => return Ok(stream),
-                Some(Ok(Err(error))) => failure = error,
+                Some(Ok((address, result))) => {
+                    running.retain(|other| *other != address);
+                    match result {
+                        Ok(stream) => return Ok((stream, running)),
+                        Err(error) => failure = error,
+                    }
+                }
                 Some(Err(error)) => failure = io::Error::other(error),
                 None => return Err(failure),
             },

@@ -21,12 +21,16 @@
 pub mod admin;
 pub mod config;
 pub mod dial;
+pub mod limits;
 pub mod listen;
 pub mod material;
 pub mod metrics;
 pub mod nft;
+mod overlap;
 pub mod peer;
 pub mod proxy;
 pub mod relay;
+pub mod rules;
 pub mod run;
 pub mod verify;
+pub mod xt;

@@ -2,13 +2,16 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use crate::rules::MARK;
 
 /// Connections that may wait to be accepted.
-const BACKLOG: i32 = 1024;
+const BACKLOG: i32 = 4096;
 
 /// A socket that has its address and does not answer yet.
 #[derive(Debug)]
@@ -21,20 +24,20 @@ impl Bound {
     /// # Errors
     /// The socket's.
     pub fn intercepted(port: u16) -> io::Result<Self> {
-        let (socket, address) = match Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP)) {
-            Ok(socket) => {
-                socket.set_only_v6(false)?;
-                (socket, SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
-            }
-            // A kernel without IPv6, where no IPv6 traffic can come either.
-            Err(error) if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
-                let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-                (socket, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
-            }
-            Err(error) => return Err(error),
-        };
+        let (socket, address) = both_families(port)?;
         // The flag of the IP level covers both families of a dual-stack socket.
         socket.set_ip_transparent_v4(true)?;
+        // Accepted connections inherit it; the rules let no other reply out.
+        socket.set_mark(MARK)?;
+        Self::bind(socket, address)
+    }
+
+    /// Takes a port on all addresses, IPv4 and IPv6.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn everywhere(port: u16) -> io::Result<Self> {
+        let (socket, address) = both_families(port)?;
         Self::bind(socket, address)
     }
 
@@ -68,14 +71,86 @@ impl Bound {
     }
 }
 
-/// Opens a connection with `TCP_NODELAY`.
+/// A socket for a port on all addresses.
+fn both_families(port: u16) -> io::Result<(Socket, SocketAddr)> {
+    match Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP)) {
+        Ok(socket) => {
+            socket.set_only_v6(false)?;
+            Ok((socket, SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))))
+        }
+        // A kernel without IPv6, where no IPv6 traffic can come either.
+        Err(error) if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+            Ok((socket, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a connection within the pod, with `TCP_NODELAY`.
+///
+/// The kernel gives a connection one of some 28 000 ports. Where all of them lead to this address
+/// already, others are tried, so that the number of connections ends only at 64 000.
 ///
 /// # Errors
 /// The socket's.
 pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
+    let first = TcpStream::connect(address).await;
+    let stream = match first {
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            connect_from(address).await.ok_or(error)?
+        }
+        other => other?,
+    };
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// Opens a connection that leaves the pod as the mesh's own, with `TCP_NODELAY`.
+///
+/// # Errors
+/// The socket's.
+pub async fn connect_marked(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    // Without NET_ADMIN there are no rules either that would ask for it.
+    let _ = SockRef::from(&socket).set_mark(MARK);
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Connects from a port outside of the kernel's range.
+async fn connect_from(address: SocketAddr) -> Option<TcpStream> {
+    /// Ports tried before it counts as full.
+    const TRIES: u16 = 64;
+    /// The first port that a program without rights may take.
+    const FIRST: u16 = 1024;
+    static NEXT: AtomicU16 = AtomicU16::new(FIRST);
+    for _ in 0..TRIES {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed).max(FIRST);
+        let attempt = async {
+            // The address that the kernel would take: the pod's own for itself.
+            let socket = if address.is_ipv4() {
+                TcpSocket::new_v4()
+            } else {
+                TcpSocket::new_v6()
+            }?;
+            socket.set_reuseaddr(true)?;
+            socket.bind(SocketAddr::new(address.ip(), port))?;
+            socket.connect(address).await
+        };
+        match attempt.await {
+            Ok(stream) => return Some(stream),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {}
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 /// An IPv4 address in IPv6 clothing, undressed.

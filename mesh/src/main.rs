@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use nacre_mesh::config::Config;
-use nacre_mesh::run;
+use nacre_mesh::{admin, run};
+use nacre_meshconfig::ADMIN_PORT_DEFAULT;
 
 fn main() -> ExitCode {
     let filter = std::env::var("NACRE_MESH_LOG").unwrap_or_else(|_| "info".to_owned());
@@ -21,6 +22,15 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if std::env::args().nth(1).as_deref() == Some("probe") {
+        return match admin::probe(config.admin.unwrap_or(ADMIN_PORT_DEFAULT)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(reason) => {
+                tracing::error!("not ready: {reason}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let runtime = match std::thread::available_parallelism() {
         Ok(cores) if cores.get() > 1 => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),

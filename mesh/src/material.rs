@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor};
 use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ServerConfig};
+use zeroize::Zeroizing;
 
 use crate::config::Config;
-use crate::peer::SpiffeId;
-use crate::verify::{MeshVerifier, not_after};
+use crate::overlap;
+use crate::peer::Peer;
+use crate::verify::{MeshVerifier, validity};
 
 /// Where the files may be, in the order they are looked for.
 pub const DIRECTORIES: [&str; 2] = ["/tls-config", "/contrast/tls-config"];
@@ -68,21 +70,58 @@ pub struct Material {
     pub server_only: Arc<ServerConfig>,
     /// Speaks to members of the mesh, by name of the egress entry.
     client: BTreeMap<String, Arc<ClientConfig>>,
+    /// What all of the above verify with.
+    verifier: MeshVerifier,
     /// When the first certificate of the chain expires, Unix seconds.
     pub not_after: u64,
-    /// SHA-256 over the three files.
-    pub digest: [u8; 32],
+    files: Files,
+}
+
+/// The files as they are now.
+#[derive(Debug, Clone)]
+pub struct Files {
+    directory: PathBuf,
+    chain: Vec<u8>,
+    key: Zeroizing<Vec<u8>>,
+    authority: Vec<u8>,
+    overlap: overlap::Files,
+}
+
+impl Files {
+    /// Reads the first of the directories that holds a chain.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], [`Error::Read`].
+    pub fn read(directories: &[PathBuf]) -> Result<Self, Error> {
+        let holds = |dir: &&PathBuf| dir.join(CHAIN).exists();
+        let directory = directories.iter().find(holds).ok_or(Error::Absent)?;
+        Ok(Self {
+            directory: directory.clone(),
+            chain: read(&directory.join(CHAIN))?,
+            key: Zeroizing::new(read(&directory.join(KEY))?),
+            authority: read(&directory.join(MESH_CA))?,
+            overlap: overlap::Files::read(directory),
+        })
+    }
+
+    /// Whether these are the files of that material.
+    #[must_use]
+    pub fn are_those_of(&self, material: &Material) -> bool {
+        let theirs = &material.files;
+        self.chain == theirs.chain
+            && self.authority == theirs.authority
+            && self.overlap == theirs.overlap
+            // Both are ours; nobody measures how long this takes.
+            && self.key == theirs.key
+    }
 }
 
 impl Material {
-    /// Reads the first directory that holds a chain. `now` is in Unix seconds.
-    ///
-    /// # Errors
-    /// Any of [`Error`]; nothing is used of files that do not fit together.
-    pub fn load(config: &Config, now: u64) -> Result<Self, Error> {
-        let holds = |dir: &&PathBuf| dir.join(CHAIN).exists();
-        let directory = config.directories.iter().find(holds).ok_or(Error::Absent)?;
-        Self::from_directory(directory, config, now)
+    /// Nobody of the generation before gets in any more, unless the files still say so.
+    pub fn close_overlap_unless(&self, files: Option<&Files>) {
+        if files.is_none_or(|files| files.overlap != self.files.overlap) {
+            self.verifier.close_overlap();
+        }
     }
 
     /// How to serve a port that demands a client certificate.
@@ -99,38 +138,28 @@ impl Material {
         self.client.get(route)
     }
 
-    fn from_directory(directory: &Path, config: &Config, now: u64) -> Result<Self, Error> {
-        let chain_path = directory.join(CHAIN);
-        let key_path = directory.join(KEY);
-        let ca_path = directory.join(MESH_CA);
-        let chain_pem = read(&chain_path)?;
-        let key_pem = zeroize::Zeroizing::new(read(&key_path)?);
-        let ca_pem = read(&ca_path)?;
-
-        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        for part in [&chain_pem, &*key_pem, &ca_pem] {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
-        }
-        let mut digest = [0; 32];
-        digest.copy_from_slice(context.finish().as_ref());
-
-        let chain = certificates(&chain_path, &chain_pem)?;
-        let authorities = certificates(&ca_path, &ca_pem)?;
-        let key = PrivateKeyDer::from_pem_slice(&key_pem)
+    /// Makes the files into configurations. `now` is in Unix seconds.
+    ///
+    /// # Errors
+    /// Any of [`Error`]; nothing is used of files that do not fit together.
+    pub fn new(files: Files, config: &Config, now: u64) -> Result<Self, Error> {
+        let chain_path = files.directory.join(CHAIN);
+        let key_path = files.directory.join(KEY);
+        let ca_path = files.directory.join(MESH_CA);
+        let chain = certificates(&chain_path, &files.chain)?;
+        let key = PrivateKeyDer::from_pem_slice(&files.key)
             .map_err(|reason| invalid(&key_path, &reason))?;
-        let anchors = authorities
-            .iter()
-            .map(|der| webpki::anchor_from_trusted_cert(der).map(|anchor| anchor.to_owned()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|reason| invalid(&ca_path, &reason))?;
+        let authorities = anchors(&ca_path, &files.authority)?;
+        let previous = files.overlap.predecessor(&files.directory);
 
-        let not_after = chain
+        let validities = chain
             .iter()
-            .map(not_after)
-            .min()
-            .flatten()
-            .ok_or_else(|| invalid(&chain_path, &"no end of validity"))?;
+            .map(validity)
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| invalid(&chain_path, &"no validity"))?;
+        let not_before = validities.iter().map(|(begin, _)| *begin).max();
+        let not_after = validities.iter().map(|(_, end)| *end).min();
+        let not_after = not_after.unwrap_or_default();
         if not_after <= now {
             return Err(Error::Expired {
                 seconds: now - not_after,
@@ -139,10 +168,15 @@ impl Material {
         let parts = Parts {
             chain,
             key,
-            verifier: MeshVerifier::new(anchors, algorithms()),
+            verifier: MeshVerifier::new(
+                authorities,
+                previous,
+                algorithms(),
+                not_before.unwrap_or_default(),
+            ),
         };
         parts
-            .material(config, not_after, digest)
+            .material(config, not_after, files)
             .map_err(|reason| invalid(&key_path, &reason))
     }
 }
@@ -156,10 +190,10 @@ struct Parts {
 
 impl Parts {
     fn material(
-        &self,
+        self,
         config: &Config,
         not_after: u64,
-        digest: [u8; 32],
+        files: Files,
     ) -> Result<Material, rustls::Error> {
         let mutual = config
             .allow
@@ -186,26 +220,24 @@ impl Parts {
             mutual,
             server_only: Arc::new(without_tickets(server_only)),
             client,
+            verifier: self.verifier,
             not_after,
-            digest,
+            files,
         })
     }
 
-    fn verifier(&self, allowed: Option<&[SpiffeId]>) -> Arc<MeshVerifier> {
-        Arc::new(match allowed {
-            Some(list) => self.verifier.only(list),
-            None => self.verifier.anybody(),
-        })
+    fn verifier(&self, allowed: Option<&[Peer]>) -> Arc<MeshVerifier> {
+        Arc::new(self.verifier.only(allowed))
     }
 
-    fn server(&self, allowed: Option<&[SpiffeId]>) -> Result<ServerConfig, rustls::Error> {
+    fn server(&self, allowed: Option<&[Peer]>) -> Result<ServerConfig, rustls::Error> {
         server_builder()?
             .with_client_cert_verifier(self.verifier(allowed))
             .with_single_cert(self.chain.clone(), self.key.clone_key())
             .map(without_tickets)
     }
 
-    fn client(&self, allowed: Option<&[SpiffeId]>) -> Result<ClientConfig, rustls::Error> {
+    fn client(&self, allowed: Option<&[Peer]>) -> Result<ClientConfig, rustls::Error> {
         let mut client = ClientConfig::builder_with_provider(Arc::new(provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
@@ -252,7 +284,7 @@ fn provider() -> CryptoProvider {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let wrap = |source| Error::Read {
         path: path.to_owned(),
         source,
@@ -266,6 +298,15 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
         return Err(invalid(path, &format!("more than {LARGEST} bytes")));
     }
     Ok(bytes)
+}
+
+/// The CAs of a PEM file.
+pub(crate) fn anchors(path: &Path, pem: &[u8]) -> Result<Vec<TrustAnchor<'static>>, Error> {
+    certificates(path, pem)?
+        .iter()
+        .map(|der| webpki::anchor_from_trusted_cert(der).map(|anchor| anchor.to_owned()))
+        .collect::<Result<_, _>>()
+        .map_err(|reason| invalid(path, &reason))
 }
 
 fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {

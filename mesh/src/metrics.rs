@@ -16,18 +16,15 @@ pub enum Refusal {
     Unreachable,
     /// Our own certificate has expired.
     Expired,
-    /// Too many connections.
-    Full,
 }
 
 impl Refusal {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 5] = [
         Self::Direct,
         Self::Handshake,
         Self::Unwanted,
         Self::Unreachable,
         Self::Expired,
-        Self::Full,
     ];
 
     /// The value of the label `reason`.
@@ -39,7 +36,6 @@ impl Refusal {
             Self::Unwanted => "unwanted",
             Self::Unreachable => "unreachable",
             Self::Expired => "expired",
-            Self::Full => "full",
         }
     }
 }
@@ -84,6 +80,7 @@ pub struct Metrics {
     reloads: AtomicU64,
     failed_reloads: AtomicU64,
     rules_restored: AtomicU64,
+    room: AtomicU64,
 }
 
 impl Metrics {
@@ -106,6 +103,17 @@ impl Metrics {
     #[must_use]
     pub fn active(&self) -> i64 {
         self.ingress.active.load(Relaxed) + self.egress.active.load(Relaxed)
+    }
+
+    /// Connections so far.
+    #[must_use]
+    pub fn begun(&self) -> u64 {
+        self.ingress.opened.load(Relaxed) + self.egress.opened.load(Relaxed)
+    }
+
+    /// How many connections there may be at once.
+    pub fn room(&self, connections: usize) {
+        self.room.store(connections as u64, Relaxed);
     }
 
     /// A handshake succeeded.
@@ -177,6 +185,12 @@ impl Metrics {
             "gauge",
             "Connections open now.",
             &both(&|side| i128::from(side.active.load(Relaxed))),
+        );
+        family(
+            "nacre_mesh_connections_limit",
+            "gauge",
+            "Connections that there is room for; more wait to be accepted.",
+            &[(String::new(), count(&self.room))],
         );
         family(
             "nacre_mesh_handshakes_total",

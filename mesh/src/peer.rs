@@ -2,82 +2,85 @@
 
 use std::fmt;
 
+use nacre_identity::{Leaf, POLICY_HASH_LEN, SpiffeId, parse_policy_hash, policy_hash_text};
 use rustls::pki_types::CertificateDer;
 
-/// A SPIFFE id, `spiffe://<trust domain>/<path>`, compared to the letter.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SpiffeId(String);
+/// A peer as a list names it, compared to the letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// By the SPIFFE id that the Coordinator gave it.
+    Id(SpiffeId),
+    /// By the hash of its policy, for peers outside of the rendered set.
+    Policy([u8; POLICY_HASH_LEN]),
+}
 
-impl SpiffeId {
-    /// Longest id, in bytes (SPIFFE-ID standard, section 2.3).
-    const LONGEST: usize = 2048;
-
-    /// Reads an id.
+impl Peer {
+    /// Reads a SPIFFE id, or a policy hash as 64 lower-case hex digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let rest = text.strip_prefix("spiffe://")?;
-        let (domain, path) = rest.split_once('/')?;
-        let plain = |allowed: &str, text: &str| {
-            !text.is_empty()
-                && text
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || allowed.contains(c))
-        };
-        let fits = text.len() <= Self::LONGEST
-            && plain(".-_", domain)
-            && !domain.chars().any(|c| c.is_ascii_uppercase())
-            && path
-                .split('/')
-                .all(|segment| plain(".-_", segment) && segment != "." && segment != "..");
-        fits.then(|| Self(text.to_owned()))
+        match parse_policy_hash(text) {
+            Some(hash) => Some(Self::Policy(hash)),
+            None => SpiffeId::parse(text).map(Self::Id),
+        }
+    }
+
+    fn is(&self, who: &Who) -> bool {
+        match self {
+            Self::Id(id) => who.id.as_ref() == Some(id),
+            Self::Policy(hash) => who.policy.as_ref() == Some(hash),
+        }
     }
 }
 
-impl fmt::Display for SpiffeId {
+impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Policy(hash) => f.write_str(&policy_hash_text(hash)),
+        }
     }
 }
 
-/// Who a verified leaf says the peer is: its one SPIFFE id.
-///
-/// None where the leaf has no id or more than one, because then nobody is meant.
-#[must_use]
-pub fn identity(leaf: &CertificateDer<'_>) -> Option<SpiffeId> {
-    let parsed = webpki::EndEntityCert::try_from(leaf).ok()?;
-    let mut ids = parsed
-        .valid_uri_names()
-        .filter(|uri| uri.starts_with("spiffe://"));
-    let id = SpiffeId::parse(ids.next()?)?;
-    ids.next().is_none().then_some(id)
+/// Who a verified leaf says the peer is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Who {
+    /// Its one SPIFFE id; None where the leaf has none or more than one, because then nobody is meant.
+    pub id: Option<SpiffeId>,
+    /// The hash of its policy.
+    pub policy: Option<[u8; POLICY_HASH_LEN]>,
 }
 
-/// Why a peer with a valid certificate is not wanted.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Unwanted {
-    /// A list is in force and the peer has no id to be on it.
-    #[error("the peer has no SPIFFE id")]
-    Anonymous,
-    /// The peer's id is not on the list.
-    #[error("{0} is not allowed")]
-    NotListed(SpiffeId),
+impl Who {
+    /// Reads a leaf whose chain has been verified.
+    #[must_use]
+    pub fn of(leaf: &CertificateDer<'_>) -> Self {
+        Leaf::parse(leaf).map_or_else(
+            |_| Self::default(),
+            |leaf| Self {
+                id: leaf.spiffe,
+                policy: leaf.policy_hash,
+            },
+        )
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.id {
+            Some(id) => id.fmt(f)?,
+            None => f.write_str("a peer without SPIFFE id")?,
+        }
+        match &self.policy {
+            Some(hash) => write!(f, " (policy {})", policy_hash_text(hash)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Whether the peer may pass: everybody of the mesh where there is no list.
-///
-/// # Errors
-/// [`Unwanted`] with who it was.
-pub fn admit(
-    allowed: Option<&[SpiffeId]>,
-    leaf: &CertificateDer<'_>,
-) -> Result<Option<SpiffeId>, Unwanted> {
-    match (allowed, identity(leaf)) {
-        (None, id) => Ok(id),
-        (Some(_), None) => Err(Unwanted::Anonymous),
-        (Some(list), Some(id)) if list.contains(&id) => Ok(Some(id)),
-        (Some(_), Some(id)) => Err(Unwanted::NotListed(id)),
-    }
+#[must_use]
+pub fn admits(allowed: Option<&[Peer]>, who: &Who) -> bool {
+    allowed.is_none_or(|list| list.iter().any(|peer| peer.is(who)))
 }
 
 #[cfg(test)]
@@ -85,23 +88,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_strict() {
-        assert!(SpiffeId::parse("spiffe://nacre.local/ns/shop/deployment/web").is_some());
-        for wrong in [
-            "",
-            "spiffe://",
-            "spiffe://nacre.local",
-            "spiffe://nacre.local/",
-            "spiffe:///ns/shop",
-            "spiffe://Nacre.local/ns",
-            "spiffe://nacre.local/ns//web",
-            "spiffe://nacre.local/ns/../web",
-            "spiffe://nacre.local/ns/we b",
-            "spiffe://user@nacre.local/ns",
-            "spiffe://nacre.local:1/ns",
-            "https://nacre.local/ns/shop",
-        ] {
-            assert_eq!(SpiffeId::parse(wrong), None, "{wrong}");
+    fn a_list_names_ids_and_hashes() {
+        let hash = "0a".repeat(32);
+        let list = [
+            Peer::parse("spiffe://nacre.local/ns/shop/Deployment/web").unwrap(),
+            Peer::parse(&hash).unwrap(),
+        ];
+        assert_eq!(list[1].to_string(), hash);
+        let id = |text: &str| Who {
+            id: SpiffeId::parse(text),
+            policy: None,
+        };
+        assert!(admits(
+            Some(&list),
+            &id("spiffe://nacre.local/ns/shop/Deployment/web")
+        ));
+        assert!(!admits(
+            Some(&list),
+            &id("spiffe://nacre.local/ns/shop/Deployment/we")
+        ));
+        assert!(!admits(Some(&list), &Who::default()));
+        assert!(admits(None, &Who::default()));
+        let policy = |byte: u8| Who {
+            id: None,
+            policy: Some([byte; 32]),
+        };
+        assert!(admits(Some(&list), &policy(0x0a)));
+        assert!(!admits(Some(&list), &policy(0x0b)));
+    }
+
+    #[test]
+    fn what_is_neither_is_no_peer() {
+        for text in ["", "web", "0A", &"0A".repeat(32), "spiffe://nacre.local"] {
+            assert_eq!(Peer::parse(text), None, "{text}");
         }
     }
 }

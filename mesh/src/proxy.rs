@@ -10,22 +10,21 @@ use nacre_meshconfig::{MESH_PORT_MUTUAL, MESH_PORT_SERVER};
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConnection, ServerConnection};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 
 use crate::config::{Config, Route};
 use crate::dial::Dialer;
 use crate::listen;
 use crate::material::Material;
 use crate::metrics::{Direction, Metrics, Refusal};
-use crate::peer;
+use crate::peer::Who;
 use crate::relay::{Carried, Tls};
 
 /// Time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Time to reach the other side.
 pub const CONNECT: Duration = Duration::from_secs(10);
-/// Connections at once; more wait in the listen queue.
-const MOST: usize = 60_000;
 
 /// What every connection of the process shares.
 #[derive(Debug)]
@@ -41,17 +40,19 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Begins with the certificates that were read.
+    /// Begins with the certificates that were read; `room` is how many connections there may be at
+    /// once. More wait in the listen queue.
     #[must_use]
-    pub fn new(config: Config, material: Material, dialer: Dialer) -> Self {
+    pub fn new(config: Config, material: Material, dialer: Dialer, room: usize) -> Self {
         let metrics = Metrics::default();
         metrics.certificate(material.not_after);
+        metrics.room(room);
         Self {
             config,
             metrics,
             material: RwLock::new(Arc::new(material)),
             dialer,
-            room: Arc::new(Semaphore::new(MOST)),
+            room: Arc::new(Semaphore::new(room)),
             connections: AtomicU64::new(0),
         }
     }
@@ -122,17 +123,11 @@ pub enum Ingress {
     ServerOnly,
 }
 
-/// Serves an intercepted listener until told to stop.
-pub async fn serve_ingress(
-    shared: Arc<Shared>,
-    listener: TcpListener,
-    kind: Ingress,
-    stop: watch::Receiver<bool>,
-) {
+/// Serves an intercepted listener for as long as the runtime lives.
+pub async fn serve_ingress(shared: Arc<Shared>, listener: TcpListener, kind: Ingress) {
     accept(
         &shared,
         &listener,
-        stop,
         move |shared, stream, number| async move {
             ingress(&shared, stream, kind, number).await;
         },
@@ -140,27 +135,18 @@ pub async fn serve_ingress(
     .await;
 }
 
-/// Serves an egress listener until told to stop.
-pub async fn serve_egress(
-    shared: Arc<Shared>,
-    listener: TcpListener,
-    route: Route,
-    stop: watch::Receiver<bool>,
-) {
+/// Serves an egress listener for as long as the runtime lives.
+pub async fn serve_egress(shared: Arc<Shared>, listener: TcpListener, route: Route) {
     let route = Arc::new(route);
-    accept(&shared, &listener, stop, move |shared, stream, number| {
+    accept(&shared, &listener, move |shared, stream, number| {
         let route = Arc::clone(&route);
         async move { egress(&shared, stream, &route, number).await }
     })
     .await;
 }
 
-async fn accept<F, T>(
-    shared: &Arc<Shared>,
-    listener: &TcpListener,
-    mut stop: watch::Receiver<bool>,
-    serve: F,
-) where
+async fn accept<F, T>(shared: &Arc<Shared>, listener: &TcpListener, serve: F)
+where
     F: Fn(Arc<Shared>, TcpStream, u64) -> T,
     T: Future<Output = ()> + Send + 'static,
 {
@@ -169,11 +155,7 @@ async fn accept<F, T>(
         let Ok(permit) = Arc::clone(&shared.room).acquire_owned().await else {
             return;
         };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stopped| *stopped) => return,
-        };
-        match accepted {
+        match listener.accept().await {
             Ok((stream, _)) => {
                 let _ = stream.set_nodelay(true);
                 let number = shared.connections.fetch_add(1, Ordering::Relaxed);
@@ -236,7 +218,9 @@ async fn carry_in(
     };
     let tls = ServerConnection::new(Arc::clone(configuration)).map_err(Refused::handshake)?;
     let mut tls = Tls::new(stream, tls);
-    handshake(tls.handshake()).await?;
+    // The verifier's words in the log are about this connection.
+    let span = tracing::info_span!("ingress", connection = number, %target);
+    handshake(tls.handshake().instrument(span)).await?;
     shared.metrics.handshake(Direction::Ingress);
 
     // Only a peer that has shown who it is causes a connection to the application.
@@ -251,13 +235,7 @@ async fn carry_in(
 async fn egress(shared: &Shared, mut plain: TcpStream, route: &Route, number: u64) {
     let _active = shared.metrics.opened(Direction::Egress);
     let result = async {
-        let material = shared.valid_material()?;
-        let stream = within(CONNECT, shared.dialer.connect(&route.host, route.port)).await?;
-        let configuration = material.client(&route.name).ok_or_else(unconfigured)?;
-        let tls = ClientConnection::new(Arc::clone(configuration), server_name(&route.host))
-            .map_err(Refused::handshake)?;
-        let mut tls = Tls::new(stream, tls);
-        handshake(tls.handshake()).await?;
+        let mut tls = reach(shared, route, number).await?;
         shared.metrics.handshake(Direction::Egress);
         if shared.config.access_log {
             tracing::info!(
@@ -275,6 +253,40 @@ async fn egress(shared: &Shared, mut plain: TcpStream, route: &Route, number: u6
         shared.metrics.refused(Direction::Egress, reason);
         tracing::info!(connection = number, route = route.name, reason = reason.label(), %cause, "refused");
     }
+}
+
+/// Goes through the addresses of a route until one of them is who is meant.
+async fn reach(shared: &Shared, route: &Route, number: u64) -> Result<Tls, Refused> {
+    let material = shared.valid_material()?;
+    let configuration = material.client(&route.name).ok_or_else(unconfigured)?;
+    let unreachable = |error: io::Error| Refused {
+        reason: Refusal::Unreachable,
+        cause: error.to_string(),
+    };
+    let found = shared.dialer.find(&route.host, route.port).await;
+    let mut candidates = found.map_err(unreachable)?;
+    let mut refused = unreachable(io::ErrorKind::NotFound.into());
+    while let Some(attempt) = candidates.connect().await {
+        let stream = match attempt {
+            Ok(stream) => stream,
+            Err(error) => {
+                // Why somebody who answered was not wanted says more than who did not answer.
+                if refused.reason == Refusal::Unreachable {
+                    refused = unreachable(error);
+                }
+                continue;
+            }
+        };
+        let name = server_name(&route.host);
+        let tls = ClientConnection::new(Arc::clone(configuration), name);
+        let mut tls = Tls::new(stream, tls.map_err(Refused::handshake)?);
+        let span = tracing::info_span!("egress", connection = number, route = route.name);
+        match handshake(tls.handshake().instrument(span)).await {
+            Ok(()) => return Ok(tls),
+            Err(other) => refused = other,
+        }
+    }
+    Err(refused)
 }
 
 async fn handshake(handshake: impl Future<Output = io::Result<()>>) -> Result<(), Refused> {
@@ -309,7 +321,7 @@ fn unwanted(error: &io::Error) -> bool {
 
 fn who(tls: &Tls) -> Option<String> {
     let leaf = tls.state().peer_certificates()?.first()?;
-    peer::identity(leaf).map(|id| id.to_string())
+    Some(Who::of(leaf).to_string())
 }
 
 fn unconfigured() -> Refused {

@@ -4,23 +4,27 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nacre_meshconfig::{ADMIN_PORT_DEFAULT, MESH_PORT_MUTUAL, MESH_PORT_SERVER};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 
-use crate::admin;
-use crate::config::{ADMIN_DEFAULT, Config};
+use crate::admin::{self, Readiness};
+use crate::config::Config;
 use crate::dial::Dialer;
+use crate::limits;
 use crate::listen::Bound;
-use crate::material::{self, Material};
-use crate::nft::{self, Ruleset};
+use crate::material::{self, Files, Material};
 use crate::proxy::{CONNECT, Ingress, Shared, serve_egress, serve_ingress, unix_now};
+use crate::rules::{self, Keeper, Ruleset};
 
 /// File beside the certificates that says that the rules are in force.
 pub const READY: &str = "mesh-ready";
 /// How often the certificate files are looked at.
 const RELOAD: Duration = Duration::from_secs(2);
+/// How long nothing has to be open before the process ends: the last packet of a connection that the
+/// peer takes for open may be on its way.
+const QUIET: Duration = Duration::from_millis(200);
 
 /// Why the mesh does not run.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +44,7 @@ pub enum Error {
     },
     /// The rules cannot be set: without them nothing is intercepted, so nothing is served.
     #[error("interception")]
-    Rules(#[from] nft::Error),
+    Rules(#[from] rules::Error),
     /// Signals cannot be awaited.
     #[error("signals")]
     Signals(#[source] std::io::Error),
@@ -53,18 +57,17 @@ pub enum Error {
 /// protected stays closed.
 pub async fn run(config: Config) -> Result<(), Error> {
     // Everything that can fail comes before the rules.
-    let material = Material::load(&config, unix_now())?;
-    let rules = ruleset(&config);
-    let intercepted = match rules {
-        Some(ref rules) => [
-            (rules.mutual, Ingress::Mutual),
-            (rules.server_only, Ingress::ServerOnly),
-        ]
-        .into_iter()
-        .map(|(port, kind)| Ok((bind(Bound::intercepted(port), any(port))?, kind)))
-        .collect::<Result<Vec<_>, Error>>()?,
-        None => Vec::new(),
-    };
+    let room = limits::connections();
+    let material = Material::new(Files::read(&config.directories)?, &config, unix_now())?;
+    let rules = Ruleset::of(&config);
+    // Where nothing is intercepted they still answer the kubelet's probe, and close.
+    let intercepted = [
+        (MESH_PORT_MUTUAL, Ingress::Mutual),
+        (MESH_PORT_SERVER, Ingress::ServerOnly),
+    ]
+    .into_iter()
+    .map(|(port, kind)| Ok((bind(Bound::intercepted(port), any(port))?, kind)))
+    .collect::<Result<Vec<_>, Error>>()?;
     let routes = config
         .egress
         .iter()
@@ -73,39 +76,31 @@ pub async fn run(config: Config) -> Result<(), Error> {
             Ok((bind(Bound::address(address), address)?, route.clone()))
         })
         .collect::<Result<Vec<_>, Error>>()?;
-    let admin_address = match config.admin {
-        Some(port) => any(port),
-        None => SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN_DEFAULT)),
+    let (admin, admin_address) = match config.admin {
+        Some(port) => (bind(Bound::everywhere(port), any(port))?, any(port)),
+        None => {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN_PORT_DEFAULT));
+            (bind(Bound::address(address), address)?, address)
+        }
     };
-    let admin = bind(Bound::address(admin_address), admin_address)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
 
     // From here on nothing reaches a protected port but through the mesh.
     let drain = config.drain;
-    let ready = Arc::new(AtomicBool::new(false));
-    let shared = Arc::new(Shared::new(config, material, Dialer::from_system(CONNECT)));
-    if let Some(rules) = rules {
-        keep(rules, Arc::clone(&shared), Arc::clone(&ready))?;
-    }
-    let (stop, stopped) = watch::channel(false);
+    let dialer = Dialer::from_system(CONNECT);
+    let shared = Arc::new(Shared::new(config, material, dialer, room));
+    let restored = Arc::clone(&shared);
+    let rules = Keeper::start(rules, move || restored.metrics.rules_restored())?;
+    let ready = Arc::new(Readiness {
+        rules: rules.clone(),
+        serving: AtomicBool::new(false),
+    });
     for (bound, kind) in intercepted {
-        let listener = listen(bound)?;
-        tokio::spawn(serve_ingress(
-            Arc::clone(&shared),
-            listener,
-            kind,
-            stopped.clone(),
-        ));
+        tokio::spawn(serve_ingress(Arc::clone(&shared), listen(bound)?, kind));
     }
     for (bound, route) in routes {
-        let listener = listen(bound)?;
-        tokio::spawn(serve_egress(
-            Arc::clone(&shared),
-            listener,
-            route,
-            stopped.clone(),
-        ));
+        tokio::spawn(serve_egress(Arc::clone(&shared), listen(bound)?, route));
     }
     tokio::spawn(admin::serve(
         Arc::clone(&shared),
@@ -113,26 +108,43 @@ pub async fn run(config: Config) -> Result<(), Error> {
         Arc::clone(&ready),
     ));
     tokio::spawn(reload(Arc::clone(&shared)));
-    ready.store(true, Ordering::Release);
+    ready.serving.store(true, Ordering::Release);
     announce(&shared.config.directories);
-    tracing::info!(admin = %admin_address, "ready");
+    tracing::info!(admin = %admin_address, room, "ready");
 
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    ready.store(false, Ordering::Release);
-    let _ = stop.send(true);
+    ready.serving.store(false, Ordering::Release);
+    end(&shared, rules.as_deref(), drain).await;
+    Ok(())
+}
+
+/// Lets what has begun finish.
+///
+/// No connection from outside begins any more, but the listeners stay: what the kernel has accepted
+/// already still comes through them, and the application may need its egress to finish its work.
+async fn end(shared: &Shared, rules: Option<&Keeper>, limit: Duration) {
+    if let Some(Err(error)) = rules.map(Keeper::close) {
+        tracing::warn!(%error, "connections may still begin");
+    }
     tracing::info!(open = shared.metrics.active(), "draining");
-    let drained = tokio::time::timeout(drain, async {
-        while shared.metrics.active() > 0 {
+    let drained = tokio::time::timeout(limit, async {
+        let mut idle_since = Instant::now();
+        let mut begun = shared.metrics.begun();
+        while idle_since.elapsed() < QUIET {
             tokio::time::sleep(Duration::from_millis(20)).await;
+            let now = shared.metrics.begun();
+            if shared.metrics.active() > 0 || now != begun {
+                begun = now;
+                idle_since = Instant::now();
+            }
         }
     });
     if drained.await.is_err() {
         tracing::warn!(open = shared.metrics.active(), "connections cut");
     }
-    Ok(())
 }
 
 /// Lets the start gate of the pod's other containers open, which waits for [`READY`] beside the
@@ -147,31 +159,6 @@ fn announce(directories: &[PathBuf]) {
     if let Err(error) = std::fs::write(directory.join(READY), []) {
         tracing::warn!(%error, "the start gate of this pod, if it has one, stays closed");
     }
-}
-
-/// The rules that a configuration asks for; none where ingress is `DISABLED`.
-#[must_use]
-pub fn ruleset(config: &Config) -> Option<Ruleset> {
-    let nacre_meshconfig::Ingress::Enabled(entries) = &config.ingress else {
-        return None;
-    };
-    let ports = |plain: bool| {
-        entries
-            .iter()
-            .filter(|entry| entry.disable_tls == plain)
-            .map(|entry| entry.port)
-            .collect()
-    };
-    Some(Ruleset {
-        mutual: nacre_meshconfig::MESH_PORT_MUTUAL,
-        server_only: nacre_meshconfig::MESH_PORT_SERVER,
-        plain: ports(true),
-        unauthenticated: ports(false),
-        inbound_udp: config.inbound_udp,
-        outbound_ports: config
-            .strict_egress
-            .then(|| config.egress.iter().map(|route| route.port).collect()),
-    })
 }
 
 fn any(port: u16) -> SocketAddr {
@@ -189,64 +176,35 @@ fn listen(bound: Bound) -> Result<tokio::net::TcpListener, Error> {
     })
 }
 
-/// Sets the rules, and sets them again whenever somebody has changed any.
-fn keep(rules: Ruleset, shared: Arc<Shared>, ready: Arc<AtomicBool>) -> Result<(), Error> {
-    // The watch begins before the rules, so that no change falls between the two.
-    let changes = nft::Watch::new()?;
-    let mut installed = rules.install()?;
-    std::thread::Builder::new()
-        .name("rules".into())
-        .spawn(move || {
-            loop {
-                let restored = changes
-                    .wait()
-                    .and_then(|()| installed.untouched())
-                    .and_then(|same| {
-                        if same {
-                            Ok(None)
-                        } else {
-                            rules.install().map(Some)
-                        }
-                    });
-                match restored {
-                    Ok(None) => {}
-                    Ok(Some(again)) => {
-                        installed = again;
-                        shared.metrics.rules_restored();
-                        tracing::warn!("somebody changed the packet filter: rules set again");
-                        ready.store(true, Ordering::Release);
-                    }
-                    Err(error) => {
-                        ready.store(false, Ordering::Release);
-                        tracing::error!(%error, "the rules cannot be kept: not ready");
-                        std::thread::sleep(Duration::from_millis(100));
-                    }
-                }
-            }
-        })
-        .map_err(|source| Error::Rules(nft::Error::Socket(source)))?;
-    Ok(())
-}
-
 /// Takes new certificates when the files change; open connections go on with theirs.
 async fn reload(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(RELOAD).await;
-        let load = {
-            let shared = Arc::clone(&shared);
-            tokio::task::spawn_blocking(move || Material::load(&shared.config, unix_now())).await
-        };
-        match load {
-            Ok(Ok(material)) if material.digest != shared.material().digest => {
+        let again = Arc::clone(&shared);
+        match tokio::task::spawn_blocking(move || look(&again)).await {
+            Ok(Ok(None)) | Err(_) => {}
+            Ok(Ok(Some(material))) => {
                 shared.replace(material);
                 shared.metrics.reloaded(true);
                 tracing::info!("new certificates");
             }
-            Ok(Ok(_)) | Err(_) => {}
             Ok(Err(error)) => {
                 shared.metrics.reloaded(false);
                 tracing::warn!(%error, "certificates not read again");
             }
         }
     }
+}
+
+/// What the files say now, where that is something new.
+fn look(shared: &Shared) -> Result<Option<Material>, material::Error> {
+    let files = Files::read(&shared.config.directories);
+    let current = shared.material();
+    // Whatever else is wrong, an overlap that is gone is over.
+    current.close_overlap_unless(files.as_ref().ok());
+    let files = files?;
+    if files.are_those_of(&current) {
+        return Ok(None);
+    }
+    Material::new(files, &shared.config, unix_now()).map(Some)
 }

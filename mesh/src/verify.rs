@@ -1,10 +1,12 @@
 //! Who counts as a member of the mesh: whoever holds a certificate issued by the mesh CA; and, where
-//! a list is in force, whose SPIFFE id is on it.
+//! a list is in force, who is on it.
 //!
 //! DNS names are not compared. DNS is the host's, and every member's certificate says `*`.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::WebPkiSupportedAlgorithms;
@@ -13,66 +15,99 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use webpki::KeyUsage;
 
-use crate::peer::{self, SpiffeId};
+use crate::overlap::Predecessor;
+use crate::peer::{self, Peer, Who};
 
-/// Verified leaves that are remembered: more than a mesh has members, less than would matter.
+/// Verified leaves that are remembered in each of two halves: more than a mesh has members, less than
+/// would matter.
 const REMEMBERED: usize = 1024;
 
 /// Verifies peers on either side against one mesh CA.
 ///
 /// A leaf whose chain has been verified is remembered until it expires, because checking the chain
 /// costs as much as the rest of the handshake. The proof that the peer holds the leaf's key is made
-/// anew in each handshake. A new mesh CA means a new verifier, with nothing remembered.
+/// anew in each handshake, and so is the question whether it is on the list. A new mesh CA means a new
+/// verifier, with nothing remembered.
 #[derive(Debug)]
 pub struct MeshVerifier {
-    anchors: Vec<TrustAnchor<'static>>,
-    subjects: Vec<DistinguishedName>,
-    algorithms: WebPkiSupportedAlgorithms,
-    allowed: Option<Vec<SpiffeId>>,
-    known: Arc<Known>,
+    authority: Arc<Authority>,
+    allowed: Option<Vec<Peer>>,
 }
 
-/// Leaves verified before: digest of the leaf and of its use, until when (Unix seconds).
+/// What all verifiers of one set of certificates share.
+#[derive(Debug)]
+struct Authority {
+    current: Issuer,
+    previous: Option<(Issuer, Predecessor)>,
+    /// The files of the predecessor are gone or have changed.
+    previous_closed: AtomicBool,
+    subjects: Vec<DistinguishedName>,
+    algorithms: WebPkiSupportedAlgorithms,
+    /// No clock is believed that is behind this: the host sets the guest's.
+    not_before: UnixTime,
+}
+
+/// One CA and the leaves of it that have been verified.
+#[derive(Debug)]
+struct Issuer {
+    anchors: Vec<TrustAnchor<'static>>,
+    known: Known,
+}
+
+/// Leaves verified before: digest of the leaf and of its use, until when (Unix seconds). When the
+/// newer half is full it becomes the older one, so what is in use stays and what is not goes.
 #[derive(Debug, Default)]
-struct Known(Mutex<BTreeMap<[u8; 33], u64>>);
+struct Known(Mutex<[BTreeMap<[u8; 33], u64>; 2]>);
 
 impl MeshVerifier {
-    /// Trusts exactly these anchors, and everybody they have issued to.
+    /// Trusts exactly these anchors and everybody they have issued to, and of their predecessor
+    /// those whose policy it lists. `not_before` is the beginning of our own certificate, Unix seconds.
     #[must_use]
-    pub fn new(anchors: Vec<TrustAnchor<'static>>, algorithms: WebPkiSupportedAlgorithms) -> Self {
-        let subjects = anchors
-            .iter()
+    pub(crate) fn new(
+        anchors: Vec<TrustAnchor<'static>>,
+        previous: Option<Predecessor>,
+        algorithms: WebPkiSupportedAlgorithms,
+        not_before: u64,
+    ) -> Self {
+        let named = previous.iter().flat_map(|previous| &previous.anchors);
+        let subjects = anchors.iter().chain(named);
+        let mut subjects: Vec<_> = subjects
             .map(|anchor| DistinguishedName::in_sequence(&anchor.subject))
             .collect();
+        // Both generations have the same name.
+        subjects.dedup_by(|a, b| a.as_ref() == b.as_ref());
+        let previous = previous.map(|mut previous| {
+            let anchors = std::mem::take(&mut previous.anchors);
+            (Issuer::new(anchors), previous)
+        });
         Self {
-            anchors,
-            subjects,
-            algorithms,
+            authority: Arc::new(Authority {
+                current: Issuer::new(anchors),
+                previous,
+                previous_closed: AtomicBool::new(false),
+                subjects,
+                algorithms,
+                not_before: UnixTime::since_unix_epoch(Duration::from_secs(not_before)),
+            }),
             allowed: None,
-            known: Arc::default(),
         }
     }
 
-    /// The same, with what it remembers, but only for these peers.
+    /// The same, with what it remembers, but only for these peers; None means every member.
     #[must_use]
-    pub fn only(&self, allowed: &[SpiffeId]) -> Self {
-        self.with(Some(allowed.to_vec()))
-    }
-
-    /// The same, with what it remembers, for every member.
-    #[must_use]
-    pub fn anybody(&self) -> Self {
-        self.with(None)
-    }
-
-    fn with(&self, allowed: Option<Vec<SpiffeId>>) -> Self {
+    pub fn only(&self, allowed: Option<&[Peer]>) -> Self {
         Self {
-            anchors: self.anchors.clone(),
-            subjects: self.subjects.clone(),
-            algorithms: self.algorithms,
-            allowed,
-            known: Arc::clone(&self.known),
+            authority: Arc::clone(&self.authority),
+            allowed: allowed.map(<[Peer]>::to_vec),
         }
+    }
+
+    /// From now on nobody of the generation before is let in, here and in what was made from this by
+    /// [`Self::only`].
+    pub(crate) fn close_overlap(&self) {
+        self.authority
+            .previous_closed
+            .store(true, Ordering::Release);
     }
 
     fn check(
@@ -82,47 +117,112 @@ impl MeshVerifier {
         now: UnixTime,
         usage: Usage,
     ) -> Result<(), rustls::Error> {
-        self.check_chain(leaf, intermediates, now, usage)?;
-        peer::admit(self.allowed.as_deref(), leaf)
-            .map(drop)
-            .map_err(|unwanted| {
-                tracing::info!(reason = %unwanted, "a member of the mesh is not allowed here");
-                // The alert is access_denied.
-                CertificateError::ApplicationVerificationFailure.into()
-            })
+        self.authority.check(leaf, intermediates, now, usage)?;
+        if self.allowed.is_none() {
+            return Ok(());
+        }
+        let who = Who::of(leaf);
+        if peer::admits(self.allowed.as_deref(), &who) {
+            return Ok(());
+        }
+        Err(unwanted(&who, "not on the list of this port or entry"))
     }
+}
 
-    fn check_chain(
+/// A member that is not wanted: the log says who and why, the peer gets the alert access_denied.
+fn unwanted(who: &Who, why: &str) -> rustls::Error {
+    tracing::info!(peer = %who, why, "a member of the mesh is not wanted here");
+    CertificateError::ApplicationVerificationFailure.into()
+}
+
+impl Authority {
+    fn check(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
         usage: Usage,
     ) -> Result<(), rustls::Error> {
-        let key = usage.key(leaf);
-        if self.known.holds(&key, now.as_secs()) {
+        let now = now.max(self.not_before);
+        let chain = Chain {
+            leaf,
+            intermediates,
+            key: usage.key(leaf),
+            usage,
+        };
+        let refusal = match self.current.check(&chain, now, self.algorithms) {
+            Ok(()) => return Ok(()),
+            Err(refusal) => refusal,
+        };
+        let Some((issuer, previous)) = &self.previous else {
+            return Err(refusal);
+        };
+        if self.previous_closed.load(Ordering::Acquire)
+            || issuer.check(&chain, now, self.algorithms).is_err()
+        {
+            return Err(refusal);
+        }
+        let who = Who::of(leaf);
+        if who
+            .policy
+            .is_some_and(|policy| previous.policies.contains(&policy))
+        {
             return Ok(());
         }
-        let parsed = webpki::EndEntityCert::try_from(leaf).map_err(reason)?;
-        parsed
-            .verify_for_usage(
-                self.algorithms.all,
-                &self.anchors,
-                intermediates,
-                now,
-                usage.required(),
-                None,
-                None,
-            )
+        Err(unwanted(
+            &who,
+            "its certificate is of the generation before, and its policy is not in the manifest any more",
+        ))
+    }
+}
+
+/// What a peer has shown.
+struct Chain<'a> {
+    leaf: &'a CertificateDer<'a>,
+    intermediates: &'a [CertificateDer<'a>],
+    key: [u8; 33],
+    usage: Usage,
+}
+
+impl Issuer {
+    fn new(anchors: Vec<TrustAnchor<'static>>) -> Self {
+        Self {
+            anchors,
+            known: Known::default(),
+        }
+    }
+
+    fn check(
+        &self,
+        chain: &Chain<'_>,
+        now: UnixTime,
+        algorithms: WebPkiSupportedAlgorithms,
+    ) -> Result<(), rustls::Error> {
+        if self.known.holds(&chain.key, now.as_secs()) {
+            return Ok(());
+        }
+        webpki::EndEntityCert::try_from(chain.leaf)
+            .and_then(|leaf| {
+                leaf.verify_for_usage(
+                    algorithms.all,
+                    &self.anchors,
+                    chain.intermediates,
+                    now,
+                    chain.usage.required(),
+                    None,
+                    None,
+                )
+                .map(drop)
+            })
             .map_err(reason)?;
         // The chain may hold certificates that expire before the leaf does.
-        let until = std::iter::once(leaf)
-            .chain(intermediates)
-            .map(not_after)
+        let until = std::iter::once(chain.leaf)
+            .chain(chain.intermediates)
+            .map(|certificate| validity(certificate).map(|(_, end)| end))
             .min()
             .flatten()
             .unwrap_or_default();
-        self.known.remember(key, until, now.as_secs());
+        self.known.remember(chain.key, until);
         Ok(())
     }
 }
@@ -152,26 +252,45 @@ impl Usage {
 
 impl Known {
     fn holds(&self, key: &[u8; 33], now: u64) -> bool {
-        self.0
-            .lock()
-            .is_ok_and(|known| known.get(key).is_some_and(|until| now < *until))
+        let Ok(mut halves) = self.0.lock() else {
+            return false;
+        };
+        let [newer, older] = &mut *halves;
+        if let Some(until) = newer.get(key) {
+            return now < *until;
+        }
+        // In use: it moves to the half that stays.
+        match older.remove(key) {
+            Some(until) if now < until => {
+                insert(&mut halves, *key, until);
+                true
+            }
+            _ => false,
+        }
     }
 
-    fn remember(&self, key: [u8; 33], until: u64, now: u64) {
-        let Ok(mut known) = self.0.lock() else { return };
-        if known.len() >= REMEMBERED {
-            known.retain(|_, until| now < *until);
-        }
-        if known.len() < REMEMBERED {
-            known.insert(key, until);
+    fn remember(&self, key: [u8; 33], until: u64) {
+        if let Ok(mut halves) = self.0.lock() {
+            insert(&mut halves, key, until);
         }
     }
 }
 
-/// The end of a certificate's validity in Unix seconds.
-pub(crate) fn not_after(certificate: &CertificateDer<'_>) -> Option<u64> {
+fn insert(halves: &mut [BTreeMap<[u8; 33], u64>; 2], key: [u8; 33], until: u64) {
+    let [newer, older] = halves;
+    if newer.len() >= REMEMBERED {
+        *older = std::mem::take(newer);
+    }
+    newer.insert(key, until);
+}
+
+/// Beginning and end of a certificate's validity in Unix seconds.
+pub(crate) fn validity(certificate: &CertificateDer<'_>) -> Option<(u64, u64)> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    u64::try_from(parsed.validity().not_after.timestamp()).ok()
+    let validity = parsed.validity();
+    let begin = u64::try_from(validity.not_before.timestamp()).ok()?;
+    let end = u64::try_from(validity.not_after.timestamp()).ok()?;
+    Some((begin, end))
 }
 
 fn reason(error: webpki::Error) -> rustls::Error {
@@ -188,7 +307,7 @@ fn reason(error: webpki::Error) -> rustls::Error {
 
 impl ClientCertVerifier for MeshVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.subjects
+        &self.authority.subjects
     }
 
     fn client_auth_mandatory(&self) -> bool {
@@ -220,11 +339,11 @@ impl ClientCertVerifier for MeshVerifier {
         leaf: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, leaf, signed, &self.algorithms)
+        rustls::crypto::verify_tls13_signature(message, leaf, signed, &self.authority.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        self.authority.algorithms.supported_schemes()
     }
 }
 
@@ -256,10 +375,34 @@ impl ServerCertVerifier for MeshVerifier {
         leaf: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, leaf, signed, &self.algorithms)
+        rustls::crypto::verify_tls13_signature(message, leaf, signed, &self.authority.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        self.authority.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_is_bounded_and_keeps_what_is_used() {
+        let known = Known::default();
+        let key = |n: u32| {
+            let mut key = [0; 33];
+            key[..4].copy_from_slice(&n.to_be_bytes());
+            key
+        };
+        known.remember(key(0), 100);
+        for n in 1..10_000 {
+            known.remember(key(n), 100);
+            assert!(known.holds(&key(0), 99), "forgotten after {n}");
+        }
+        assert!(!known.holds(&key(0), 100), "past its end");
+        assert!(!known.holds(&key(1), 99));
+        let halves = known.0.lock().unwrap();
+        assert!(halves.iter().all(|half| half.len() <= REMEMBERED));
     }
 }

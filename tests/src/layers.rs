@@ -29,7 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("nacre-registry", &["nacre-imagelock"]),
     ("nacre-krm-fn", &["nacre-framing"]),
     ("nacre-post-renderer", &["nacre-framing"]),
-    ("nacre-mesh", &["nacre-meshconfig"]),
+    ("nacre-mesh", &["nacre-identity", "nacre-meshconfig"]),
     ("nacre-attest", &["nacre-manifest"]),
     ("nacre-atls", &["nacre-attest"]),
     ("nacre-pki", &["nacre-manifest"]),

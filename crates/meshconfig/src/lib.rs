@@ -25,6 +25,30 @@ pub const INGRESS_DISABLED: &str = "DISABLED";
 pub const MESH_PORT_MUTUAL: u16 = 15006;
 /// Port of the mesh that does not ask for a client certificate.
 pub const MESH_PORT_SERVER: u16 = 15007;
+/// Port of health and metrics, on 127.0.0.1 only, where no other is asked for.
+pub const ADMIN_PORT_DEFAULT: u16 = 15090;
+
+/// The egress entry whose listener the admin endpoint leaves no room for. A port that was asked for is
+/// taken on all addresses, the default on 127.0.0.1 only.
+///
+/// ```
+/// use nacre_meshconfig::{Egress, admin_conflict};
+///
+/// let egress = Egress::parse("backend#127.0.0.2:9901#backend:4001")?;
+/// assert_eq!(admin_conflict(Some(9901), &egress).unwrap().name, "backend");
+/// assert_eq!(admin_conflict(None, &egress), None);
+/// # Ok::<(), nacre_meshconfig::GrammarError>(())
+/// ```
+pub fn admin_conflict(admin: Option<u16>, egress: &Egress) -> Option<&EgressEntry> {
+    egress.entries.iter().find(|entry| match admin {
+        Some(port) => entry.listen.port() == port,
+        None => {
+            let default =
+                std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, ADMIN_PORT_DEFAULT);
+            entry.listen == default
+        }
+    })
+}
 
 /// Why an annotation is not a mesh configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

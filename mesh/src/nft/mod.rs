@@ -12,6 +12,8 @@ use message::{APPEND, Attributes, Batch, CREATE};
 use rule::Rule;
 pub use socket::{Error, Watch};
 
+use crate::rules::{Inbound, MARK, Ruleset};
+
 /// The table's name, as `nft list tables` shows it.
 pub const TABLE: &str = "nacre_mesh";
 
@@ -34,87 +36,39 @@ const MANGLE: i32 = -150;
 /// `NF_IP_PRI_FILTER`.
 const FILTER: i32 = 0;
 
-/// What the table has to do.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Ruleset {
-    /// Port of the listener that demands a client certificate.
-    pub mutual: u16,
-    /// Port of the listener that does not.
-    pub server_only: u16,
-    /// TCP ports that go to the application untouched.
-    pub plain: Vec<u16>,
-    /// TCP ports that go to the listener without client authentication.
-    pub unauthenticated: Vec<u16>,
-    /// Whether new inbound UDP reaches the application.
-    pub inbound_udp: bool,
-    /// Where set, outbound traffic that is neither loopback, a reply, DNS nor one of these TCP
-    /// ports is dropped.
-    pub outbound_ports: Option<Vec<u16>>,
+/// Replaces the table, whatever was in it, and lifts the guest's default deny, in one transaction.
+///
+/// A transaction that lets nothing pass goes before it. Rules that look at connections switch
+/// connection tracking on while they are being set, and what it sees in the middle of a connection
+/// it takes for the beginning: an application that writes at that moment would make a stranger's
+/// old connection look like one of its own.
+///
+/// # Errors
+/// [`Error::Unsupported`] where the kernel has no nf_tables, [`Error::Denied`] without
+/// `CAP_NET_ADMIN`, [`Error::Kernel`] with the number of the refused message otherwise.
+pub fn install(rules: &Ruleset) -> Result<Installed, Error> {
+    if rules.inbound.is_some() {
+        let (bytes, messages) = closed();
+        socket::transact(&bytes, messages)?;
+    }
+    let (bytes, messages) = transaction(rules);
+    loop {
+        let before = socket::generation()?;
+        socket::transact(&bytes, messages)?;
+        let after = socket::generation()?;
+        // Where somebody else's transaction came in between, it may have undone this one.
+        if after == before.wrapping_add(1) {
+            return Ok(Installed { generation: after });
+        }
+    }
 }
 
-impl Ruleset {
-    /// Replaces the table, whatever was in it, and lifts the guest's default deny, in one
-    /// transaction.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] where the kernel has no nf_tables, [`Error::Denied`] without
-    /// `CAP_NET_ADMIN`, [`Error::Kernel`] with the number of the refused message otherwise.
-    pub fn install(&self) -> Result<Installed, Error> {
-        let (bytes, messages) = self.transaction();
-        loop {
-            let before = socket::generation()?;
-            socket::transact(&bytes, messages)?;
-            let after = socket::generation()?;
-            // Where somebody else's transaction came in between, it may have undone this one.
-            if after == before.wrapping_add(1) {
-                return Ok(Installed { generation: after });
-            }
-        }
-    }
-
-    fn transaction(&self) -> (Vec<u8>, usize) {
-        let table = Attributes::new().string(1, TABLE);
-        let mut batch = Batch::begin();
-        // Created first, so that the deletion finds something; then created again, empty.
-        batch.table_message(NEW_TABLE, CREATE, INET, &table);
-        batch.table_message(DELETE_TABLE, 0, INET, &table);
-        batch.table_message(NEW_TABLE, CREATE, INET, &table);
-        // The same way to delete what may not be there.
-        let deny = Attributes::new().string(1, DEFAULT_DENY);
-        batch.table_message(NEW_TABLE, CREATE, INET, &deny);
-        batch.table_message(DELETE_TABLE, 0, INET, &deny);
-        chain(&mut batch, "inbound", PREROUTING, MANGLE, &self.inbound());
-        if let Some(ports) = &self.outbound_ports {
-            chain(&mut batch, "outbound", OUTPUT, FILTER, &outbound(ports));
-        }
-        batch.end()
-    }
-
-    fn inbound(&self) -> Vec<Rule> {
-        let mut rules = vec![
-            Rule::new().via_loopback().accept(),
-            // Replies to what this pod opened. Not RELATED, and not the original direction: a
-            // connection that was open before the rules must not go on in plaintext.
-            Rule::new().reply_direction().established().accept(),
-            Rule::new().protocol(rule::ICMP).accept(),
-            Rule::new().protocol(rule::ICMP6).accept(),
-        ];
-        let tcp = |port: &u16| Rule::new().destination_port(rule::TCP, *port, *port);
-        rules.extend(self.plain.iter().map(|port| tcp(port).accept()));
-        rules.extend(self.unauthenticated.iter().flat_map(|port| {
-            // Where the listener is gone the next rule must not hand the packet to the other one.
-            [
-                tcp(port).tproxy(self.server_only).accept(),
-                tcp(port).drop(),
-            ]
-        }));
-        rules.push(Rule::new().tproxy(self.mutual).accept());
-        if self.inbound_udp {
-            rules.push(Rule::new().protocol(rule::UDP).accept());
-        }
-        rules.push(Rule::new().counter().drop());
-        rules
-    }
+/// Whether the kernel has nf_tables and lets this network namespace use it.
+///
+/// # Errors
+/// [`Error::Unsupported`] where it has not, else what the socket says.
+pub fn probe() -> Result<(), Error> {
+    socket::generation().map(drop)
 }
 
 /// The state of the kernel's rules right after ours were set.
@@ -133,19 +87,114 @@ impl Installed {
     }
 }
 
-fn outbound(ports: &[u16]) -> Vec<Rule> {
-    let mut rules = vec![
-        Rule::new().reply_direction().established().accept(),
-        Rule::new().protocol(rule::ICMP6).accept(),
-        Rule::new().destination_port(rule::UDP, 53, 53).accept(),
-        Rule::new().destination_port(rule::TCP, 53, 53).accept(),
+fn transaction(rules: &Ruleset) -> (Vec<u8>, usize) {
+    let mut batch = Batch::begin();
+    // Created first, so that the deletion finds something.
+    for name in [TABLE, DEFAULT_DENY] {
+        let table = Attributes::new().string(1, name);
+        batch.table_message(NEW_TABLE, CREATE, INET, &table);
+        batch.table_message(DELETE_TABLE, 0, INET, &table);
+    }
+    let inbound = rules.inbound.as_ref().map(inbound);
+    let outbound = outbound(rules);
+    if inbound.is_some() || !outbound.is_empty() {
+        let table = Attributes::new().string(1, TABLE);
+        batch.table_message(NEW_TABLE, CREATE, INET, &table);
+    }
+    if let Some(inbound) = inbound {
+        chain(&mut batch, "inbound", PREROUTING, MANGLE, &inbound);
+    }
+    if !outbound.is_empty() {
+        chain(&mut batch, "outbound", OUTPUT, FILTER, &outbound);
+    }
+    batch.end()
+}
+
+/// A table that lets nothing in, and no TCP out, but within the pod.
+fn closed() -> (Vec<u8>, usize) {
+    let table = Attributes::new().string(1, TABLE);
+    let mut batch = Batch::begin();
+    batch.table_message(NEW_TABLE, CREATE, INET, &table);
+    batch.table_message(DELETE_TABLE, 0, INET, &table);
+    batch.table_message(NEW_TABLE, CREATE, INET, &table);
+    let inbound = [Rule::new().via_loopback().accept(), Rule::new().drop()];
+    let outbound = [
+        Rule::new().out_via_loopback().accept(),
+        Rule::new().protocol(rule::TCP).drop(),
     ];
-    rules.extend(ports.iter().map(|port| {
-        Rule::new()
-            .destination_port(rule::TCP, *port, *port)
-            .accept()
+    chain(&mut batch, "inbound", PREROUTING, MANGLE, &inbound);
+    chain(&mut batch, "outbound", OUTPUT, FILTER, &outbound);
+    batch.end()
+}
+
+fn inbound(inbound: &Inbound) -> Vec<Rule> {
+    let mut rules = vec![
+        Rule::new().via_loopback().accept(),
+        // Replies to what this pod opened. Not RELATED, and not the original direction: a
+        // connection that was open before the rules must not go on in plaintext.
+        Rule::new().reply_direction().established().accept(),
+        Rule::new().protocol(rule::ICMP).accept(),
+        Rule::new().protocol(rule::ICMP6).accept(),
+    ];
+    let tcp = |port: &u16| Rule::new().destination_port(rule::TCP, *port);
+    rules.extend(inbound.plain.iter().map(|port| tcp(port).accept()));
+    if inbound.closing {
+        rules.push(Rule::new().opens().drop());
+    }
+    rules.extend(inbound.unauthenticated.iter().flat_map(|port| {
+        // Where the listener is gone the next rule must not hand the packet to the other one.
+        [
+            tcp(port).tproxy(inbound.server_only).accept(),
+            tcp(port).drop(),
+        ]
     }));
-    rules.push(Rule::new().not_to_loopback().counter().drop());
+    rules.push(Rule::new().tproxy(inbound.mutual).accept());
+    if inbound.udp {
+        rules.push(Rule::new().protocol(rule::UDP).accept());
+    }
+    rules.push(Rule::new().counter().drop());
+    rules
+}
+
+fn outbound(ruleset: &Ruleset) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    if let Some(inbound) = &ruleset.inbound {
+        rules.push(Rule::new().out_via_loopback().accept());
+        // What the application itself sends on a connection that a stranger opened would be
+        // plaintext on a protected port: only the mesh's own sockets, which carry the mark, answer.
+        rules.extend(inbound.plain.iter().map(|port| {
+            Rule::new()
+                .source_port(rule::TCP, *port)
+                .reply_direction()
+                .accept()
+        }));
+        rules.push(
+            Rule::new()
+                .protocol(rule::TCP)
+                .reply_direction()
+                .not_marked(MARK)
+                .counter()
+                .drop(),
+        );
+        // Connection tracking must not take the middle of an old connection for a new one of ours.
+        rules.push(
+            Rule::new()
+                .does_not_open()
+                .new_connection()
+                .counter()
+                .drop(),
+        );
+    }
+    if ruleset.strict_egress {
+        rules.extend([
+            Rule::new().out_via_loopback().accept(),
+            Rule::new().reply_direction().established().accept(),
+            Rule::new().protocol(rule::ICMP6).accept(),
+            Rule::new().destination_port(rule::UDP, 53).accept(),
+            Rule::new().destination_port(rule::TCP, 53).accept(),
+            Rule::new().not_marked(MARK).counter().drop(),
+        ]);
+    }
     rules
 }
 

@@ -16,8 +16,6 @@ const REG_1: u32 = 1;
 
 const CMP_EQ: u32 = 0;
 const CMP_NEQ: u32 = 1;
-const CMP_GTE: u32 = 5;
-const CMP_LTE: u32 = 3;
 
 const VERDICT_DROP: u32 = 0;
 const VERDICT_ACCEPT: u32 = 1;
@@ -55,12 +53,12 @@ impl Rule {
         self.meta(META_IIFNAME).compare(CMP_EQ, &name)
     }
 
-    /// `oifname != "lo"`.
-    pub(super) fn not_to_loopback(self) -> Self {
+    /// `oifname "lo"`.
+    pub(super) fn out_via_loopback(self) -> Self {
         const META_OIFNAME: u32 = 7;
         let mut name = [0u8; 16];
         name[..2].copy_from_slice(b"lo");
-        self.meta(META_OIFNAME).compare(CMP_NEQ, &name)
+        self.meta(META_OIFNAME).compare(CMP_EQ, &name)
     }
 
     /// `meta l4proto <protocol>`.
@@ -69,33 +67,78 @@ impl Rule {
         self.meta(META_L4PROTO).compare(CMP_EQ, &[protocol])
     }
 
-    /// `meta l4proto <protocol> th dport <first>-<last>`.
-    pub(super) fn destination_port(self, protocol: u8, first: u16, last: u16) -> Self {
-        let rule = self.protocol(protocol).transport(2, 2);
-        if first == last {
-            rule.compare(CMP_EQ, &first.to_be_bytes())
-        } else {
-            rule.compare(CMP_GTE, &first.to_be_bytes())
-                .compare(CMP_LTE, &last.to_be_bytes())
-        }
+    /// `meta l4proto <protocol> th dport <port>`.
+    pub(super) fn destination_port(self, protocol: u8, port: u16) -> Self {
+        self.protocol(protocol)
+            .transport(2, 2)
+            .compare(CMP_EQ, &port.to_be_bytes())
+    }
+
+    /// `meta l4proto <protocol> th sport <port>`.
+    pub(super) fn source_port(self, protocol: u8, port: u16) -> Self {
+        self.protocol(protocol)
+            .transport(0, 2)
+            .compare(CMP_EQ, &port.to_be_bytes())
+    }
+
+    /// `meta mark != <mark>`.
+    pub(super) fn not_marked(self, mark: u32) -> Self {
+        const META_MARK: u32 = 3;
+        self.meta(META_MARK).compare(CMP_NEQ, &mark.to_ne_bytes())
+    }
+
+    /// `meta l4proto tcp tcp flags & (fin | syn | rst | ack) == syn`: the packet that opens.
+    pub(super) fn opens(self) -> Self {
+        self.tcp_flags(CMP_EQ)
+    }
+
+    /// `meta l4proto tcp tcp flags & (fin | syn | rst | ack) != syn`.
+    pub(super) fn does_not_open(self) -> Self {
+        self.tcp_flags(CMP_NEQ)
+    }
+
+    fn tcp_flags(self, operator: u32) -> Self {
+        const FIN_SYN_RST_ACK: u8 = 0x17;
+        const SYN: u8 = 0x02;
+        self.protocol(TCP)
+            .transport(13, 1)
+            .masked(&[FIN_SYN_RST_ACK])
+            .compare(operator, &[SYN])
     }
 
     /// `ct state established`.
     pub(super) fn established(self) -> Self {
+        // NF_CT_STATE_BIT(IP_CT_ESTABLISHED)
+        self.state(2)
+    }
+
+    /// `ct state new`.
+    pub(super) fn new_connection(self) -> Self {
+        // NF_CT_STATE_BIT(IP_CT_NEW)
+        self.state(8)
+    }
+
+    fn state(self, bit: u32) -> Self {
         const CT_STATE: u32 = 0;
-        /// `NF_CT_STATE_BIT(IP_CT_ESTABLISHED)`.
-        const ESTABLISHED: u32 = 2;
         self.conntrack(CT_STATE)
-            .push(
-                "bitwise",
-                &Attributes::new()
-                    .u32(1, REG_1)
-                    .u32(2, REG_1)
-                    .u32(3, 4)
-                    .nested(4, &data(&ESTABLISHED.to_ne_bytes()))
-                    .nested(5, &data(&[0; 4])),
-            )
+            .masked(&bit.to_ne_bytes())
             .compare(CMP_NEQ, &[0; 4])
+    }
+
+    /// Ands the loaded bytes with a mask.
+    fn masked(self, mask: &[u8]) -> Self {
+        let zero = vec![0; mask.len()];
+        let length = u32::try_from(mask.len()).unwrap_or_default();
+        // NFTA_BITWISE_SREG = 1, _DREG = 2, _LEN = 3, _MASK = 4, _XOR = 5.
+        self.push(
+            "bitwise",
+            &Attributes::new()
+                .u32(1, REG_1)
+                .u32(2, REG_1)
+                .u32(3, length)
+                .nested(4, &data(mask))
+                .nested(5, &data(&zero)),
+        )
     }
 
     /// `ct direction reply`.

@@ -15,6 +15,8 @@ use super::message::{self, answers, generation_request};
 const EVENTS: u32 = 1 << 6;
 /// How long the kernel may take to answer.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+/// How long no event counts as no change.
+const SILENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Why the rules could not be set.
 #[derive(Debug, thiserror::Error)]
@@ -40,25 +42,24 @@ pub enum Error {
     Socket(#[from] std::io::Error),
 }
 
-fn open(groups: u32) -> Result<OwnedFd, std::io::Error> {
-    let fd = socket_with(
+fn open(groups: u32) -> Result<OwnedFd, Error> {
+    let fd = match socket_with(
         AddressFamily::NETLINK,
         SocketType::RAW,
         SocketFlags::CLOEXEC,
         Some(NETFILTER),
-    )?;
-    bind(&fd, &SocketAddrNetlink::new(0, groups))?;
+    ) {
+        // No netfilter netlink at all.
+        Err(Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT) => return Err(Error::Unsupported),
+        other => other.map_err(std::io::Error::from)?,
+    };
+    bind(&fd, &SocketAddrNetlink::new(0, groups)).map_err(std::io::Error::from)?;
     Ok(fd)
 }
 
 /// Sends one batch and reads an acknowledgement of each message.
 pub(super) fn transact(batch: &[u8], messages: usize) -> Result<(), Error> {
-    let fd = match open(0) {
-        Err(error) if error.raw_os_error() == Some(Errno::PROTONOSUPPORT.raw_os_error()) => {
-            return Err(Error::Unsupported);
-        }
-        other => other?,
-    };
+    let fd = open(0)?;
     sockopt::set_socket_timeout(&fd, sockopt::Timeout::Recv, Some(PATIENCE))
         .map_err(std::io::Error::from)?;
     sendto(
@@ -112,8 +113,14 @@ pub(super) fn generation() -> Result<u32, Error> {
     let mut buffer = [0u8; 1024];
     let (length, _) =
         recv(&fd, buffer.as_mut_slice(), RecvFlags::empty()).map_err(std::io::Error::from)?;
-    message::generation(buffer.get(..length).unwrap_or_default())
-        .ok_or_else(|| Error::Socket(std::io::ErrorKind::InvalidData.into()))
+    let datagram = buffer.get(..length).unwrap_or_default();
+    message::generation(datagram).ok_or_else(|| match answers(datagram).first() {
+        // nfnetlink is there and its subsystem nf_tables is not.
+        Some(answer) if answer.errno == Errno::INVAL.raw_os_error() => Error::Unsupported,
+        Some(answer) if answer.errno == Errno::OPNOTSUPP.raw_os_error() => Error::Unsupported,
+        Some(answer) if answer.errno == Errno::PERM.raw_os_error() => Error::Denied,
+        _ => Error::Socket(std::io::ErrorKind::InvalidData.into()),
+    })
 }
 
 /// Tells when somebody changes any nf_tables rule of this network namespace.
@@ -128,10 +135,13 @@ impl Watch {
     /// # Errors
     /// Whatever the socket says.
     pub fn new() -> Result<Self, Error> {
-        Ok(Self { fd: open(EVENTS)? })
+        let fd = open(EVENTS)?;
+        sockopt::set_socket_timeout(&fd, sockopt::Timeout::Recv, Some(SILENCE))
+            .map_err(std::io::Error::from)?;
+        Ok(Self { fd })
     }
 
-    /// Blocks until the next change, then forgets what has piled up.
+    /// Blocks until the next change, or for some seconds, then forgets what has piled up.
     ///
     /// # Errors
     /// Whatever the socket says; a full queue counts as a change.
@@ -139,6 +149,7 @@ impl Watch {
         let mut buffer = [0u8; 8 * 1024];
         match recv(&self.fd, buffer.as_mut_slice(), RecvFlags::empty()) {
             Ok(_) | Err(Errno::NOBUFS | Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(()),
             Err(error) => return Err(std::io::Error::from(error).into()),
         }
         loop {

@@ -24,7 +24,7 @@ fn backend(namespace: &str, address: &str, certs: &Path) {
                 let mut line = [0; 6];
                 if stream.read_exact(&mut line).is_ok() {
                     let leaf = stream.conn.peer_certificates().unwrap()[0].clone();
-                    let who = nacre_mesh::peer::identity(&leaf).unwrap();
+                    let who = nacre_mesh::peer::Who::of(&leaf).id.unwrap();
                     let _ = stream.write_all(format!("backend {who}\n").as_bytes());
                 }
             });
@@ -151,19 +151,25 @@ fn two_meshes_carry_bytes_whole() {
 fn strict_egress_lets_out_only_what_is_listed() {
     let net = Net::new();
     let authority = Authority::new();
-    app(&net.peer(), "[::]:7000", "listed");
-    app(&net.peer(), "[::]:7001", "unlisted");
+    app(&net.peer(), "[::]:7000", "unlisted");
+    backend(&net.peer(), "192.0.2.2:4001", &authority.issue("backend"));
     let certs = authority.issue("web");
-    let env = [
-        (
-            "CONTRAST_EGRESS_PROXY_CONFIG",
-            "far#127.0.0.9:7000#192.0.2.2:7000",
-        ),
-        ("NACRE_MESH_STRICT_EGRESS", "true"),
-    ];
-    let _mesh = Mesh::start(&net.pod(), &certs, &env);
-    for ip in PEER {
-        assert!(plain(&net.pod(), ip, 7000).answered("listed"), "{ip}");
-        assert_eq!(plain(&net.pod(), ip, 7001), Outcome::Silence, "{ip}");
+    // Where ingress is disabled, egress is as strict.
+    for ingress in ["", "DISABLED"] {
+        let env = [
+            ("CONTRAST_INGRESS_PROXY_CONFIG", ingress),
+            (
+                "CONTRAST_EGRESS_PROXY_CONFIG",
+                "far#127.0.0.9:4001#192.0.2.2:4001",
+            ),
+            ("NACRE_MESH_STRICT_EGRESS", "true"),
+        ];
+        let _mesh = Mesh::start(&net.pod(), &certs, &env);
+        assert!(plain(&net.pod(), "127.0.0.9", 4001).answered("backend"));
+        for ip in PEER {
+            assert_eq!(hushed(&net.pod(), ip, 7000), Outcome::Silence, "{ip}");
+        }
+        // Not even where the mesh itself may go: only the mesh may.
+        assert_eq!(hushed(&net.pod(), PEER[0], 4001), Outcome::Silence);
     }
 }

@@ -55,8 +55,9 @@ fn the_example_of_the_guide_on_both_families() {
         }
     }
     // Within the pod nothing is intercepted.
-    assert!(plain(&net.pod(), "127.0.0.1", 9090).answered("other"));
-    assert!(plain(&net.pod(), POD[0], 9090).answered("other"));
+    for ip in ["127.0.0.1", "::1", POD[0], POD[1]] {
+        assert!(plain(&net.pod(), ip, 9090).answered("other"), "{ip}");
+    }
     assert_eq!(
         mesh.metric("nacre_mesh_handshakes_total{direction=\"ingress\"}"),
         4
@@ -70,9 +71,9 @@ fn a_dead_proxy_means_no_traffic() {
     let mut mesh = Mesh::start(&net.pod(), &authority.issue("web"), &[EXAMPLE]);
     mesh.kill();
     for ip in POD {
-        for port in [8001, 9090, 15006] {
+        for port in [8001, 9090, 15006, 15007] {
             assert_eq!(
-                plain(&net.peer(), ip, port),
+                hushed(&net.peer(), ip, port),
                 Outcome::Silence,
                 "{ip} {port}"
             );
@@ -104,6 +105,47 @@ fn a_connection_from_before_the_rules_does_not_go_on_in_plain_text() {
     rest.clear();
     let _ = early.read_to_end(&mut rest);
     assert_eq!(rest, b"", "the application still answers");
+}
+
+#[test]
+fn an_application_that_talks_on_an_old_connection_is_not_heard() {
+    let net = Net::new();
+    let authority = Authority::new();
+    let certs = authority.issue("web");
+    // It talks all the time, so connection tracking may see its packets first.
+    let (sender, ready) = std::sync::mpsc::channel();
+    inside(&net.pod(), move || {
+        let listener = std::net::TcpListener::bind("192.0.2.1:9090").unwrap();
+        sender.send(()).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        while stream.write_all(b"secret ").is_ok() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    ready.recv().unwrap();
+    let mut early = inside(&net.peer(), || {
+        dial("192.0.2.1:9090".parse().unwrap()).unwrap()
+    })
+    .join()
+    .unwrap();
+    let mut buffer = vec![0; 1 << 20];
+    assert!(early.read(&mut buffer).unwrap() > 0);
+    let _mesh = Mesh::start(&net.pod(), &certs, &[EXAMPLE]);
+    early
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    while early
+        .read(&mut buffer)
+        .is_ok_and(|read| read == buffer.len())
+    {}
+    early
+        .set_read_timeout(Some(Duration::from_millis(1000)))
+        .unwrap();
+    let after = early.read(&mut buffer);
+    assert!(
+        after.as_ref().is_err(),
+        "{after:?} bytes of plain text after the rules"
+    );
 }
 
 #[test]
@@ -206,6 +248,8 @@ fn disabled_touches_nothing() {
         &[("CONTRAST_INGRESS_PROXY_CONFIG", "DISABLED")],
     );
     assert!(plain(&net.peer(), POD[0], 9090).answered("other"));
+    // The kubelet's probe of the sidecar.
+    assert_eq!(plain(&net.peer(), POD[0], 15006), Outcome::Closed);
     assert_eq!(
         run(&["ip", "netns", "exec", &net.pod(), "nft", "list", "tables"]),
         ""
@@ -221,7 +265,7 @@ fn rules_are_set_again_when_flushed() {
     while mesh.metric("nacre_mesh_rules_restored_total") == 0 {
         assert!(begin.elapsed() < PATIENCE);
     }
-    assert!(!plain(&net.peer(), POD[0], 9090).answered("other"));
+    assert!(!hushed(&net.peer(), POD[0], 9090).answered("other"));
     assert!(mesh.http("/ready").starts_with("HTTP/1.1 200"));
 }
 
@@ -233,8 +277,55 @@ fn the_default_deny_of_a_guest_is_lifted_with_the_rules() {
     nft(
         "add table inet nacre_default_deny; add chain inet nacre_default_deny input { type filter hook input priority 0; policy drop; }",
     );
-    assert_eq!(plain(&net.peer(), POD[0], 8080), Outcome::Silence);
+    assert_eq!(hushed(&net.peer(), POD[0], 8080), Outcome::Silence);
     let _mesh = Mesh::start(&pod, &authority.issue("web"), &[EXAMPLE]);
     assert!(plain(&net.peer(), POD[0], 8080).answered("metrics"));
     assert_eq!(nft("list tables").trim(), "table inet nacre_mesh");
+}
+
+#[test]
+fn the_default_deny_is_lifted_where_ingress_is_disabled() {
+    let (net, authority) = pod_with_apps();
+    let pod = net.pod();
+    let nft = |command: &str| run(&["ip", "netns", "exec", &pod, "nft", command]);
+    nft(
+        "add table inet nacre_default_deny; add chain inet nacre_default_deny input { type filter hook input priority 0; policy drop; }",
+    );
+    let disabled = ("CONTRAST_INGRESS_PROXY_CONFIG", "DISABLED");
+    let _mesh = Mesh::start(&pod, &authority.issue("web"), &[disabled]);
+    assert!(plain(&net.peer(), POD[0], 9090).answered("other"));
+    assert_eq!(nft("list tables"), "");
+}
+
+#[test]
+fn the_rules_are_what_the_documentation_says() {
+    let (net, authority) = pod_with_apps();
+    let strict = ("NACRE_MESH_STRICT_EGRESS", "true");
+    let _mesh = Mesh::start(&net.pod(), &authority.issue("web"), &[EXAMPLE, strict]);
+    let listed = run(&[
+        "ip",
+        "netns",
+        "exec",
+        &net.pod(),
+        "nft",
+        "-n",
+        "list",
+        "ruleset",
+    ]);
+    // Counters count, and versions of nft differ in how they write priorities.
+    let rules: Vec<String> = listed
+        .lines()
+        .map(|line| {
+            let (rule, counter) = line
+                .trim()
+                .split_once(" packets")
+                .unwrap_or((line.trim(), ""));
+            match counter.rsplit_once(' ') {
+                Some((_, verdict)) => format!("{rule} {verdict}"),
+                None => rule.to_owned(),
+            }
+        })
+        .filter(|line| !line.starts_with("type filter hook"))
+        .collect();
+    insta::assert_snapshot!(rules.join("\n"));
 }

@@ -12,8 +12,13 @@
     reason = "tests"
 )]
 
+mod authorisation;
 mod egress;
+mod fallback;
 mod ingress;
+mod interop;
 mod lifecycle;
+mod load;
 mod relay;
 mod support;
+mod tools;

@@ -78,6 +78,21 @@ async fn a_slow_reader_gets_everything() {
 }
 
 #[tokio::test]
+async fn a_slow_writer_is_heard_at_once() {
+    let (mut near, mut far) = through().await;
+    for byte in 0..200u8 {
+        // Each goes through before the next is sent: nothing waits for company.
+        near.write_all(&[byte]).await.unwrap();
+        let mut got = [0];
+        far.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, [byte]);
+        far.write_all(&[byte]).await.unwrap();
+        near.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, [byte]);
+    }
+}
+
+#[tokio::test]
 async fn a_cut_tls_stream_is_not_a_clean_end() {
     let authority = Authority::new();
     let certs = authority.issue("web");

@@ -24,23 +24,35 @@ pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 pub struct Authority {
     pub dir: tempfile::TempDir,
     issuer: Issuer<'static, KeyPair>,
+    algorithm: &'static rcgen::SignatureAlgorithm,
     pem: String,
 }
 
 impl Authority {
     pub fn new() -> Self {
-        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+        Self::with(&rcgen::PKCS_ECDSA_P384_SHA384)
+    }
+
+    /// With keys of that kind, its own and those of the leaves.
+    pub fn with(algorithm: &'static rcgen::SignatureAlgorithm) -> Self {
+        let key = KeyPair::generate_for(algorithm).unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params
             .distinguished_name
-            .push(rcgen::DnType::CommonName, "mesh ca");
+            .push(rcgen::DnType::CommonName, "system:coordinator:intermediate");
         let pem = params.self_signed(&key).unwrap().pem();
         Self {
             dir: tempfile::tempdir().unwrap(),
             issuer: Issuer::new(params, key),
+            algorithm,
             pem,
         }
+    }
+
+    /// The certificate of the CA.
+    pub fn pem(&self) -> &str {
+        &self.pem
     }
 
     /// Writes the three files for a workload, as the initializer does.
@@ -50,7 +62,17 @@ impl Authority {
 
     /// The same with a life of so many seconds from now.
     pub fn issue_for(&self, name: &str, seconds: i64) -> PathBuf {
-        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+        self.write(name, &self.leaf(name, seconds, None))
+    }
+
+    /// The same with the hash of the workload's policy in the certificate.
+    pub fn issue_with_policy(&self, name: &str, policy: &str) -> PathBuf {
+        self.write(name, &self.leaf(name, 3600, Some(policy)))
+    }
+
+    /// A new key and its certificate, as PEM.
+    pub fn leaf(&self, name: &str, seconds: i64, policy: Option<&str>) -> Leaf {
+        let key = KeyPair::generate_for(self.algorithm).unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params
             .subject_alt_names
@@ -62,14 +84,32 @@ impl Authority {
         let now = time::OffsetDateTime::now_utc();
         params.not_before = now - time::Duration::hours(1);
         params.not_after = now + time::Duration::seconds(seconds);
-        let leaf = params.signed_by(&key, &self.issuer).unwrap();
+        if let Some(policy) = policy {
+            params.distinguished_name.push(
+                rcgen::DnType::CustomDnType(vec![2, 5, 4, 5]),
+                rcgen::DnValue::PrintableString(policy.try_into().unwrap()),
+            );
+        }
+        Leaf {
+            chain: params.signed_by(&key, &self.issuer).unwrap().pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    fn write(&self, name: &str, leaf: &Leaf) -> PathBuf {
         let dir = self.dir.path().join(name);
         fs::create_dir_all(&dir).unwrap();
-        fs::write(dir.join("key.pem"), key.serialize_pem()).unwrap();
+        fs::write(dir.join("key.pem"), &leaf.key).unwrap();
         fs::write(dir.join("mesh-ca.pem"), &self.pem).unwrap();
-        fs::write(dir.join("certChain.pem"), leaf.pem()).unwrap();
+        fs::write(dir.join("certChain.pem"), &leaf.chain).unwrap();
         dir
     }
+}
+
+/// A certificate and its key.
+pub struct Leaf {
+    pub chain: String,
+    pub key: String,
 }
 
 /// The SPIFFE id of a workload of these tests.
@@ -218,23 +258,34 @@ impl Mesh {
     /// Starts one and waits until it is ready.
     pub fn start(namespace: &str, certs: &Path, env: &[(&str, &str)]) -> Self {
         let mut mesh = Self::spawn(namespace, certs, env);
-        let begin = Instant::now();
-        while !mesh.http("/ready").starts_with("HTTP/1.1 200") {
-            assert!(begin.elapsed() < PATIENCE, "not ready: {}", mesh.log());
-            assert!(
-                mesh.child.try_wait().unwrap().is_none(),
-                "ended: {}",
-                mesh.log()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        mesh.wait();
         mesh
     }
 
+    /// Waits until it is ready.
+    pub fn wait(&mut self) {
+        let begin = Instant::now();
+        while !self.http("/ready").starts_with("HTTP/1.1 200") {
+            assert!(begin.elapsed() < 2 * PATIENCE, "not ready: {}", self.log());
+            assert!(
+                self.child.try_wait().unwrap().is_none(),
+                "ended: {}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     pub fn spawn(namespace: &str, certs: &Path, env: &[(&str, &str)]) -> Self {
+        Self::spawn_by(&[env!("CARGO_BIN_EXE_nacre-mesh")], namespace, certs, env)
+    }
+
+    /// By a command that ends in the program.
+    pub fn spawn_by(command: &[&str], namespace: &str, certs: &Path, env: &[(&str, &str)]) -> Self {
         let log = certs.with_extension(format!("{namespace}.log"));
-        let child = Command::new("ip")
-            .args(["netns", "exec", namespace, env!("CARGO_BIN_EXE_nacre-mesh")])
+        let child = Command::new("/usr/sbin/ip")
+            .args(["netns", "exec", namespace])
+            .args(command)
             .env("NACRE_MESH_TLS_DIR", certs)
             .envs(env.iter().copied())
             .stderr(fs::File::create(&log).unwrap())
@@ -276,6 +327,24 @@ impl Mesh {
             .find_map(|line| line.strip_prefix(name))
             .unwrap_or_else(|| panic!("{name} in {metrics}"));
         line.trim().parse().unwrap()
+    }
+
+    /// Resident memory.
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap()
+    }
+
+    /// Open files.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .unwrap()
+            .count()
     }
 
     pub fn kill(&mut self) {
@@ -346,16 +415,29 @@ fn exchange(mut stream: impl Read + Write) -> Outcome {
 }
 
 pub fn dial(address: SocketAddr) -> std::io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, Duration::from_millis(1500))?;
-    stream.set_read_timeout(Some(Duration::from_millis(1500)))?;
+    dial_within(address, 2 * PATIENCE)
+}
+
+pub fn dial_within(address: SocketAddr, patience: Duration) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
 /// Asks in plain text.
 pub fn plain(namespace: &str, ip: &str, port: u16) -> Outcome {
+    plain_within(namespace, ip, port, 2 * PATIENCE)
+}
+
+/// The same where no answer is expected, so that nobody waits long for it.
+pub fn hushed(namespace: &str, ip: &str, port: u16) -> Outcome {
+    plain_within(namespace, ip, port, Duration::from_millis(1500))
+}
+
+fn plain_within(namespace: &str, ip: &str, port: u16, patience: Duration) -> Outcome {
     let address = SocketAddr::new(ip.parse::<IpAddr>().unwrap(), port);
-    inside(namespace, move || match dial(address) {
+    inside(namespace, move || match dial_within(address, patience) {
         Ok(stream) => exchange(stream),
         Err(error) => outcome(&error),
     })

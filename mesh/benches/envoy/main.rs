@@ -1,0 +1,288 @@
+//! The mesh against a real Envoy in the same slot: the same pod, the same rules, the same certificates,
+//! one core each.
+//!
+//! `cargo xtask bench mesh` runs it; it needs root. Everything is counted per second that the proxy
+//! itself was on a processor, so a machine that does other things at the same time changes little. Runs
+//! of the two alternate, and the median counts.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    unreachable_pub,
+    missing_docs,
+    reason = "a benchmark"
+)]
+
+mod load;
+mod plot;
+mod proxy;
+#[allow(dead_code, reason = "shared with the tests")]
+#[path = "../../tests/mesh/support.rs"]
+mod support;
+#[allow(dead_code, reason = "shared with the tests")]
+#[path = "../../tests/mesh/tools.rs"]
+mod tools;
+
+use std::path::PathBuf;
+
+use load::{Load, Work};
+use proxy::{Kind, Proxy};
+use support::{Authority, Net};
+
+/// A row of the table: both figures, and what the quotient has to be.
+pub struct Row {
+    pub what: &'static str,
+    pub unit: &'static str,
+    pub nacre: f64,
+    pub envoy: f64,
+    pub bar: Bar,
+}
+
+/// What is demanded of ours against Envoy's.
+#[derive(Clone, Copy)]
+pub enum Bar {
+    /// Ours is at least so many times Envoy's.
+    AtLeast(f64),
+    /// Ours is at most so many times Envoy's.
+    AtMost(f64),
+    /// Ours is at most so much, whatever Envoy's.
+    Absolute(f64),
+}
+
+impl Row {
+    pub fn ratio(&self) -> f64 {
+        self.nacre / self.envoy
+    }
+
+    fn met(&self) -> bool {
+        match self.bar {
+            Bar::AtLeast(bar) => self.ratio() >= bar,
+            Bar::AtMost(bar) => self.ratio() <= bar,
+            Bar::Absolute(bar) => self.nacre <= bar,
+        }
+    }
+
+    fn print(&self) {
+        let bar = match self.bar {
+            Bar::AtLeast(bar) => format!(">= {bar:.2} x"),
+            Bar::AtMost(bar) => format!("<= {bar:.2} x"),
+            Bar::Absolute(bar) => format!("<= {bar}"),
+        };
+        println!(
+            "{:<52} {:>11.1} {:>11.1} {:<8} {:>6.2} x  {bar} {}",
+            self.what,
+            self.nacre,
+            self.envoy,
+            self.unit,
+            self.ratio(),
+            if self.met() { "met" } else { "NOT MET" }
+        );
+    }
+}
+
+fn main() {
+    // `cargo test --benches` passes other arguments and is no time to measure.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let number = |name: &str, default: usize| {
+        std::env::var(name).map_or(default, |text| text.parse().expect(name))
+    };
+    let runs = number("NACRE_BENCH_RUNS", 5);
+    let seconds = number("NACRE_BENCH_CPU_SECONDS", 1) as f64;
+    let p384 = Authority::new();
+    let p256 = Authority::with(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let mut rows = Vec::new();
+
+    let works = [
+        (
+            &p384,
+            Work::New { seen: false },
+            "new connections, P-384, leaf not seen before",
+            "1/s",
+            2.2,
+        ),
+        (
+            &p384,
+            Work::New { seen: true },
+            "new connections, P-384, leaf seen before",
+            "1/s",
+            3.0,
+        ),
+        (
+            &p256,
+            Work::New { seen: false },
+            "new connections, P-256, leaf not seen before",
+            "1/s",
+            1.4,
+        ),
+        (
+            &p384,
+            Work::Requests,
+            "requests on 64 open connections",
+            "1/s",
+            1.35,
+        ),
+        (
+            &p384,
+            Work::Out,
+            "bulk out (the proxy encrypts)",
+            "MB/s",
+            1.05,
+        ),
+        (
+            &p384,
+            Work::In,
+            "bulk in (the proxy decrypts)",
+            "MB/s",
+            1.05,
+        ),
+    ];
+    let wanted = std::env::var("NACRE_BENCH_ONLY").unwrap_or_default();
+    for (authority, work, what, unit, bar) in works {
+        if !what.contains(&wanted) {
+            continue;
+        }
+        let [nacre, envoy] = alternate(runs, authority, |proxy, load| {
+            let (done, cpu) = load.until(proxy, work, seconds);
+            done / cpu
+        });
+        rows.push(Row {
+            what,
+            unit,
+            nacre,
+            envoy,
+            bar: Bar::AtLeast(bar),
+        });
+        rows.last().unwrap().print();
+    }
+    if wanted.is_empty() {
+        memory(runs.min(3), &p384, &mut rows);
+        latency(runs, &p384, &mut rows);
+        start(&p384, &mut rows);
+        size(&mut rows);
+    }
+    let folder = std::env::var_os("NACRE_BENCH_OUT").map(PathBuf::from);
+    if let Some(folder) = folder.filter(|_| wanted.is_empty()) {
+        std::fs::write(folder.join("mesh-envoy.svg"), plot::svg(&rows)).unwrap();
+    }
+}
+
+/// The medians of both, each run in a pod of its own with a process of its own.
+fn alternate(
+    runs: usize,
+    authority: &Authority,
+    measure: impl Fn(&Proxy, &Load<'_>) -> f64,
+) -> [f64; 2] {
+    let mut found = [Vec::new(), Vec::new()];
+    for _ in 0..runs {
+        for (kind, found) in [Kind::Nacre, Kind::Envoy].into_iter().zip(&mut found) {
+            let net = Net::new();
+            let load = Load::start(&net, authority);
+            let proxy = Proxy::start(kind, &net, authority);
+            found.push(measure(&proxy, &load));
+        }
+    }
+    found.map(median)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn memory(runs: usize, authority: &Authority, rows: &mut Vec<Row>) {
+    let mut row = |what, bar, measure: fn(&Proxy, &Load<'_>) -> f64| {
+        let [nacre, envoy] = alternate(runs, authority, measure);
+        rows.push(Row {
+            what,
+            unit: "MB",
+            nacre,
+            envoy,
+            bar,
+        });
+        rows.last().unwrap().print();
+    };
+    row("resident memory, idle", Bar::AtMost(0.1), |proxy, load| {
+        load.requests(proxy, 1);
+        proxy.resident_mb()
+    });
+    row(
+        "resident memory, 1 000 idle connections",
+        Bar::AtMost(0.2),
+        |proxy, load| {
+            let open = load.open(proxy, 1000);
+            let resident = proxy.resident_mb();
+            load.close(open);
+            resident
+        },
+    );
+    let [nacre, envoy] = alternate(runs, authority, |proxy, load| {
+        load.requests(proxy, 1);
+        let idle = proxy.resident_mb();
+        let open = load.open(proxy, 1000);
+        load.close(open);
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        proxy.resident_mb() / idle
+    });
+    let what = "memory after they close, in times of idle";
+    rows.push(Row {
+        what,
+        unit: "x",
+        nacre,
+        envoy,
+        bar: Bar::Absolute(2.0),
+    });
+    rows.last().unwrap().print();
+}
+
+fn latency(runs: usize, authority: &Authority, rows: &mut Vec<Row>) {
+    let [nacre, envoy] = alternate(runs, authority, |proxy, load| load.p99(proxy) * 1e6);
+    let what = "99th percentile at 2 000 requests/s";
+    rows.push(Row {
+        what,
+        unit: "us",
+        nacre,
+        envoy,
+        bar: Bar::AtMost(1.0),
+    });
+    rows.last().unwrap().print();
+}
+
+fn start(authority: &Authority, rows: &mut Vec<Row>) {
+    let mut best = [f64::MAX; 2];
+    for _ in 0..10 {
+        for (kind, best) in [Kind::Nacre, Kind::Envoy].into_iter().zip(&mut best) {
+            let net = Net::new();
+            *best = best.min(Proxy::start(kind, &net, authority).took.as_secs_f64() * 1e3);
+        }
+    }
+    let [nacre, envoy] = best;
+    let what = "from start to ready, rules included, best of 10";
+    rows.push(Row {
+        what,
+        unit: "ms",
+        nacre,
+        envoy,
+        bar: Bar::Absolute(50.0),
+    });
+    rows.last().unwrap().print();
+}
+
+fn size(rows: &mut Vec<Row>) {
+    let [nacre, envoy] = [Kind::Nacre, Kind::Envoy]
+        .map(|kind| std::fs::metadata(kind.program()).unwrap().len() as f64 / 1e6);
+    let what = "size of the program";
+    rows.push(Row {
+        what,
+        unit: "MB",
+        nacre,
+        envoy,
+        bar: Bar::Absolute(8.0),
+    });
+    rows.last().unwrap().print();
+}

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::containers::{Container, containers};
 use crate::inject::MeshSettings;
 use crate::mesh::{Egress, Ingress, IngressTls};
-use crate::names::{INITIALIZER, SERVICE_MESH};
+use crate::names::{INITIALIZER, MESH_PORT_MUTUAL, MESH_PORT_SERVER, SERVICE_MESH};
 use crate::object::{list, text};
 
 /// Everything about a pod with the mesh sidecar.
@@ -14,6 +14,7 @@ pub fn mesh_pod(pod_spec: &Value, spec_field: &str, settings: &MeshSettings) -> 
     let ingress = settings.ingress();
     let mut findings = escapes(pod_spec, spec_field);
     for container in containers(pod_spec).filter(is_users) {
+        mesh_ports(&container, spec_field, settings, &mut findings);
         probes(&container, spec_field, &ingress, &mut findings);
         ports(&container, spec_field, settings, &ingress, &mut findings);
         if let Some((_, egress)) = &settings.egress {
@@ -52,7 +53,8 @@ fn escapes(pod_spec: &Value, spec_field: &str) -> Vec<Finding> {
             .field(field),
         );
     };
-    if pod_spec.get("hostNetwork").and_then(Value::as_bool) == Some(true) {
+    let set = |field: &str| pod_spec.get(field).and_then(Value::as_bool) == Some(true);
+    if set("hostNetwork") {
         escape(
             "hostNetwork".to_owned(),
             format!("{spec_field}.hostNetwork"),
@@ -75,7 +77,9 @@ fn escapes(pod_spec: &Value, spec_field: &str) -> Vec<Finding> {
         for (index, capability) in added.iter().enumerate() {
             let name = capability.as_str().unwrap_or_default().to_ascii_uppercase();
             let name = name.strip_prefix("CAP_").unwrap_or(&name);
-            if ["NET_ADMIN", "ALL", "SYS_ADMIN"].contains(&name) {
+            // Who sees the mesh's process and may write into it has its rights.
+            let debugs = name == "SYS_PTRACE" && set("shareProcessNamespace");
+            if ["NET_ADMIN", "ALL", "SYS_ADMIN", "SYS_MODULE"].contains(&name) || debugs {
                 let field = format!("securityContext.capabilities.add[{index}]");
                 escape(
                     format!("the capability {name} of container {:?}", container.name()),
@@ -206,6 +210,38 @@ fn ports(
     }
 }
 
+/// Ports that the mesh itself takes on all addresses.
+fn mesh_ports(
+    container: &Container<'_>,
+    spec_field: &str,
+    settings: &MeshSettings,
+    findings: &mut Vec<Finding>,
+) {
+    let intercepts = settings.ingress() != Ingress::Disabled;
+    for (index, port) in list(container.value, "ports").iter().enumerate() {
+        let number = port.get("containerPort").and_then(Value::as_u64);
+        let Some(number) = number.and_then(|n| u16::try_from(n).ok()) else {
+            continue;
+        };
+        let tcp = text(port, "protocol").unwrap_or("TCP") == "TCP";
+        let taken = settings.admin_port == Some(number)
+            || intercepts && [MESH_PORT_MUTUAL, MESH_PORT_SERVER].contains(&number);
+        if tcp && taken {
+            findings.push(
+                Finding::warning(
+                    codes::MESH_PORT_TAKEN,
+                    format!(
+                        "container {:?} and the mesh sidecar both want port {number}",
+                        container.name()
+                    ),
+                )
+                .help("whoever starts second fails: give the app another port")
+                .field(container.field(spec_field, &format!("ports[{index}].containerPort"))),
+            );
+        }
+    }
+}
+
 /// An app that binds `0.0.0.0:port` cannot when the mesh listens on the port of a loopback address.
 fn egress_ports(
     container: &Container<'_>,
@@ -282,6 +318,10 @@ mod tests {
                 json!({"initContainers": [{"name": "a", "securityContext": {"capabilities": {"add": ["CHOWN", "cap_net_admin"]}}}]}),
                 "spec.initContainers[0].securityContext.capabilities.add[1]",
             ),
+            (
+                json!({"shareProcessNamespace": true, "containers": [{"name": "a", "securityContext": {"capabilities": {"add": ["SYS_PTRACE"]}}}]}),
+                "spec.containers[0].securityContext.capabilities.add[0]",
+            ),
         ] {
             assert_eq!(
                 codes_of(&spec, &settings("", None)),
@@ -352,6 +392,27 @@ mod tests {
             ]
         );
         assert_eq!(codes_of(&spec, &settings("DISABLED", None)), []);
+    }
+
+    #[test]
+    fn ports_that_the_mesh_takes_itself() {
+        let spec = json!({"containers": [{"name": "a", "ports": [
+            {"containerPort": 15006}, {"containerPort": 9901}, {"containerPort": 9901, "protocol": "UDP"}
+        ]}]});
+        let mut settings = settings("", None);
+        settings.admin_port = Some(9901);
+        settings.inbound_udp = true;
+        let taken = |settings: &MeshSettings| -> Vec<String> {
+            codes_of(&spec, settings)
+                .into_iter()
+                .filter(|(code, _)| *code == codes::MESH_PORT_TAKEN)
+                .map(|(_, field)| field)
+                .collect()
+        };
+        let port = |index| format!("spec.containers[0].ports[{index}].containerPort");
+        assert_eq!(taken(&settings), [port(0), port(1)]);
+        settings.ingress = Some(("DISABLED".to_owned(), Ingress::Disabled));
+        assert_eq!(taken(&settings), [port(1)]);
     }
 
     #[test]

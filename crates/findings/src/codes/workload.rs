@@ -89,4 +89,7 @@ codes! {
     GATE_WITHOUT_MESH = 429, "Start gate without mesh",
         "The workload asks for the start gate but has no mesh sidecar to wait for. Nothing is wrapped.",
         "Add a mesh annotation, or remove `nacre.dev/start-gate`.";
+    MESH_PORT_TAKEN = 430, "Port that the mesh itself needs",
+        "The mesh sidecar takes 15006 and 15007 for intercepted connections, and a port for health and metrics: the one that is asked for, on all addresses, or 15090 on 127.0.0.1. An egress entry or a container wants the same one.",
+        "Choose another port.";
 }

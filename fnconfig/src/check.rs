@@ -1,6 +1,6 @@
 //! What is wrong between fields that are right by themselves.
 
-use nacre_manifest::is_san;
+use nacre_manifest::{MAX_THRESHOLD, is_san};
 
 use crate::config::Confidential;
 use crate::error::Reason;
@@ -44,9 +44,9 @@ fn thresholds(config: &Confidential, reader: &mut Reader) {
         ("recoveryThreshold", config.recovery_threshold),
     ];
     for (field, value) in thresholds {
-        if value != 1 {
+        if !(1..=MAX_THRESHOLD).contains(&value) {
             reader.within(field, |reader| {
-                let message = format!("{value} is not supported by this version, only 1 is");
+                let message = format!("{value} is not between 1 and {MAX_THRESHOLD}");
                 reader.error(Reason::WrongValue, message);
             });
         }

@@ -58,9 +58,9 @@ config_object! {
         seedshare_owners: Vec<SeedshareOwnerKey> as "seedshareOwners", also "seedshare-owner";
         /// Whether the manifest can never be replaced; takes the place of workload owners.
         disable_updates: bool as "disableUpdates";
-        /// How many workload owners must sign an update. Only 1 is supported by this version.
+        /// How many workload owners must sign an update, at most 32.
         update_threshold: u32 as "updateThreshold", default 1 => "1";
-        /// How many seed-share owners must take part in a recovery. Only 1 is supported by this version.
+        /// How many seed-share owners must take part in a recovery, at most 32.
         recovery_threshold: u32 as "recoveryThreshold", default 1 => "1";
         /// How many Coordinators must confirm an update.
         coordinator_replicas: u32 as "coordinatorReplicas", default 1 => "1";

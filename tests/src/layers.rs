@@ -34,6 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("nacre-atls", &["nacre-attest"]),
     ("nacre-pki", &["nacre-manifest"]),
     ("nacre-store", &[]),
+    ("nacre-history", &["nacre-manifest"]),
     ("nacre-sim", &["nacre-attest", "nacre-manifest"]),
 ];
 
@@ -150,6 +151,7 @@ fn tests_of_a_package_do_not_reach_upwards_without_a_reason() {
         ("nacre-attest", "nacre-findings"),
         ("nacre-attest", "nacre-sim"),
         ("nacre-fnconfig", "nacre-krm"),
+        ("nacre-history", "nacre-findings"),
     ];
     for package in GRAPH
         .members()

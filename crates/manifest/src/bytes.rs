@@ -105,6 +105,19 @@ fixed_bytes! {
     /// Digest of a simulated root certificate: SHA-256 of its DER encoding.
     RootDigest, 32
 }
+fixed_bytes! {
+    /// Identity of a transition from one manifest to the next: SHA-256 of its canonical bytes, without
+    /// signatures. All zero stands for "none" before the first one.
+    TransitionHash, 32
+}
+fixed_bytes! {
+    /// Identity of a document with encrypted shares of the seed: SHA-256 of its bytes.
+    SeedSharesHash, 32
+}
+fixed_bytes! {
+    /// Digest of a manifest's set of policy hashes, as a transition carries it.
+    PoliciesDigest, 32
+}
 
 impl PolicyHash {
     /// The hash of a raw policy text or raw initdata.
@@ -124,6 +137,46 @@ impl KeyDigest {
     /// The digest of a DER-encoded `SubjectPublicKeyInfo`.
     pub fn of_spki(der: &[u8]) -> Self {
         Self(Sha256::digest(der).into())
+    }
+}
+
+impl TransitionHash {
+    /// What the first transition names as the one before it.
+    pub const NONE: Self = Self([0; 32]);
+
+    /// The hash of a transition's canonical bytes.
+    pub fn of(raw: &[u8]) -> Self {
+        Self(Sha256::digest(raw).into())
+    }
+
+    /// Whether this stands for "no transition".
+    pub fn is_none(&self) -> bool {
+        *self == Self::NONE
+    }
+}
+
+impl SeedSharesHash {
+    /// The hash of a seed-share document's bytes.
+    pub fn of(raw: &[u8]) -> Self {
+        Self(Sha256::digest(raw).into())
+    }
+}
+
+impl PoliciesDigest {
+    const DOMAIN: &'static [u8] = b"nacre/v1/policies";
+
+    /// SHA-256 of the framed domain `nacre/v1/policies` (length as u32, big-endian) and the policy
+    /// hashes, each once and sorted.
+    pub fn of<'h>(hashes: impl IntoIterator<Item = &'h PolicyHash>) -> Self {
+        let sorted: std::collections::BTreeSet<&PolicyHash> = hashes.into_iter().collect();
+        let mut digest = Sha256::new();
+        // The domain has 17 bytes.
+        digest.update([0, 0, 0, 17]);
+        digest.update(Self::DOMAIN);
+        for hash in sorted {
+            digest.update(hash.as_bytes());
+        }
+        Self(digest.finalize().into())
     }
 }
 

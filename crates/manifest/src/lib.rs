@@ -35,8 +35,8 @@ mod v08;
 mod validate;
 
 pub use bytes::{
-    ChipId, HexError, KeyDigest, LaunchMeasurement, ManifestHash, PolicyHash, RootDigest,
-    SignerDigest,
+    ChipId, HexError, KeyDigest, LaunchMeasurement, ManifestHash, PoliciesDigest, PolicyHash,
+    RootDigest, SeedSharesHash, SignerDigest, TransitionHash,
 };
 pub use carry::{CarriedEdit, CarriedField};
 pub use error::Error;
@@ -52,6 +52,6 @@ pub use reference::{
     SigningKey, SnpReference, Tcb, UnknownProduct,
 };
 pub use schema::schema;
-pub use validate::{Problem, ProblemKind, Severity, Strictness, is_san};
+pub use validate::{MAX_THRESHOLD, Problem, ProblemKind, Severity, Strictness, is_san};
 
 pub mod danger;

@@ -9,6 +9,9 @@ use crate::manifest::Manifest;
 use crate::policy::PolicyEntry;
 use crate::reference::{HostDataBinding, Product, SnpReference, Tcb};
 
+/// Most owners that may have to act together. A transition carries no more signatures than this.
+pub const MAX_THRESHOLD: u32 = 32;
+
 /// Most bytes of a workload secret's name.
 const MAX_SECRET_ID: usize = 1024;
 
@@ -165,8 +168,8 @@ pub enum ProblemKind {
         /// Number of owners.
         owners: usize,
     },
-    /// More than one signature or share: not implemented, so refused instead of ignored.
-    #[error("a threshold above 1 is not supported by this version")]
+    /// More signatures or shares than this version can handle: refused instead of ignored.
+    #[error("a threshold above {MAX_THRESHOLD} is not supported by this version")]
     ThresholdUnsupported,
     /// An owner stands twice.
     #[error("the same key stands twice")]
@@ -511,7 +514,7 @@ impl Problems {
         let most = owners.max(1);
         if value == 0 || usize::try_from(value).is_ok_and(|value| value > most) {
             self.add(field, ProblemKind::ThresholdRange { value, owners });
-        } else if value > 1 {
+        } else if value > MAX_THRESHOLD {
             self.add(field, ProblemKind::ThresholdUnsupported);
         }
     }

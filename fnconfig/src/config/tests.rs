@@ -138,9 +138,9 @@ fn updates_are_either_disabled_or_owned() {
 }
 
 #[test]
-fn a_threshold_above_one_is_refused_and_not_ignored() {
+fn a_threshold_above_what_is_supported_is_refused_and_not_ignored() {
     for field in ["updateThreshold", "recoveryThreshold"] {
-        for value in [0, 2] {
+        for value in [0, 33] {
             let mut spec = json!({});
             spec[field] = json!(value);
             let path = format!("spec.{field}");

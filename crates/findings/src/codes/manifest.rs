@@ -52,7 +52,7 @@ codes! {
         "Use a platform whose guest enforces HOST_DATA, or accept it by not rendering with --strict.";
     INVALID_THRESHOLD = 619, "Invalid threshold",
         "A threshold is zero, larger than the number of owners, or larger than this version supports.",
-        "Use 1.";
+        "Use a number from 1 to the number of owners, at most 32.";
     INVALID_OWNERS = 620, "Owners incomplete",
         "An owner stands twice, or nobody holds a share of the seed, so that a restarted Coordinator cannot be recovered.",
         "List every owner once; add a seed-share owner with nacre init.";

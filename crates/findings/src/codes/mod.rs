@@ -35,6 +35,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod generate;
+pub mod history;
 pub mod input;
 pub mod lock;
 pub mod manifest;
@@ -53,6 +54,7 @@ const RANGES: &[(&str, &[CodeInfo])] = &[
     ("NCR08xx: checking and comparing", check::ALL),
     ("NCR09xx: files and command line", cli::ALL),
     ("NCR10xx: attestation", attest::ALL),
+    ("NCR11xx: the history of manifests", history::ALL),
 ];
 
 /// A stable number, written `NCR0301`.

@@ -280,8 +280,14 @@ fn thresholds_are_in_range_and_not_above_what_is_implemented() {
             .push(KeyDigest::of_spki(b"second"));
         manifest.update_threshold = 2;
     });
+    assert_eq!(two, []);
+    let many = problems(|manifest| {
+        let owner = |index: u32| KeyDigest::of_spki(&index.to_be_bytes());
+        manifest.workload_owner_key_digests = (0..40).map(owner).collect();
+        manifest.update_threshold = MAX_THRESHOLD + 1;
+    });
     assert_eq!(
-        two,
+        many,
         one("UpdateThreshold", ProblemKind::ThresholdUnsupported)
     );
     assert_eq!(

@@ -1,0 +1,196 @@
+//! Whether a set of objects is a history.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use nacre_manifest::{PolicyHash, Role, TransitionHash};
+
+use crate::confirmation::SignedConfirmation;
+use crate::error::{FormatError, Invalid};
+use crate::history::{History, Rules};
+use crate::key::ObjectKey;
+use crate::latest::Latest;
+use crate::transition::SignedTransition;
+
+/// Most transitions of a history: one an hour for seven years.
+pub const MAX_GENERATIONS: u64 = 65_536;
+
+/// What a lookup gives: the bytes, nothing, or why it failed.
+pub type Lookup<'a> = Result<Option<Cow<'a, [u8]>>, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Where objects come from. Nothing it gives is believed.
+pub trait Objects {
+    /// The bytes of an object, `None` when there is none of this name.
+    fn object(&self, key: &ObjectKey) -> Lookup<'_>;
+}
+
+impl Objects for BTreeMap<ObjectKey, Vec<u8>> {
+    fn object(&self, key: &ObjectKey) -> Lookup<'_> {
+        Ok(self.get(key).map(|bytes| Cow::Borrowed(bytes.as_slice())))
+    }
+}
+
+/// What somebody knows besides the objects.
+#[derive(Clone, Debug, Default)]
+pub struct Expect {
+    /// Transitions that were seen before: each has to be in the history, or it was rolled back.
+    pub known: Vec<TransitionHash>,
+    /// HOST_DATA of the Coordinator that serves or recovers the history: it has to be one of the
+    /// Coordinators of the newest manifest.
+    pub coordinator: Option<PolicyHash>,
+    /// The policy hash of every manifest's policy is to be looked up and checked.
+    pub policies: bool,
+}
+
+impl Expect {
+    /// Looks at policies too; nothing else is known.
+    pub fn complete() -> Self {
+        Self {
+            policies: true,
+            ..Self::default()
+        }
+    }
+
+    /// The Coordinator that serves or recovers the history.
+    #[must_use]
+    pub fn coordinator(mut self, policy: PolicyHash) -> Self {
+        self.coordinator = Some(policy);
+        self
+    }
+
+    /// A transition that was seen before.
+    #[must_use]
+    pub fn known(mut self, transition: TransitionHash) -> Self {
+        self.known.push(transition);
+        self
+    }
+}
+
+/// Checks a whole history: chain, owners' signatures, confirmation, manifests, policies, the signature of
+/// `latest`, the Coordinator's own role, and what was seen before.
+///
+/// It does not say that the keys of the confirmation are those of a seed or a certificate: the caller
+/// compares those with [`History::check_keys`].
+pub fn validate(objects: &dyn Objects, rules: &Rules, expect: &Expect) -> Result<History, Invalid> {
+    let latest = parsed(objects, ObjectKey::Latest, Latest::parse)?;
+    let chain = walk(objects, latest.transition)?;
+    let mut chain = chain.into_iter().rev();
+    let first = chain.next().ok_or(Invalid::Missing {
+        key: ObjectKey::Latest,
+    })?;
+    let mut history = genesis(objects, &first, rules)?;
+    for signed in chain {
+        let manifest = fetch(objects, ObjectKey::Manifest(signed.body().manifest))?;
+        history = history.extended(&signed, &manifest, rules)?;
+    }
+    if !latest.is_signed_by(&history.confirmation().history_spki) {
+        return Err(Invalid::LatestSignature);
+    }
+    if expect.policies {
+        policies(objects, &history)?;
+    }
+    meets(&history, expect)?;
+    Ok(history)
+}
+
+/// Signed transitions from the newest to the first.
+fn walk(objects: &dyn Objects, newest: TransitionHash) -> Result<Vec<SignedTransition>, Invalid> {
+    let mut chain: Vec<SignedTransition> = Vec::new();
+    let mut next = newest;
+    loop {
+        let key = ObjectKey::Transition(next);
+        let signed = parsed(objects, key, SignedTransition::parse)?;
+        let transition = *signed.body();
+        if transition.hash() != next {
+            return Err(Invalid::Tampered { key });
+        }
+        if transition.generation > MAX_GENERATIONS {
+            return Err(Invalid::TooLong {
+                generation: transition.generation,
+                most: MAX_GENERATIONS,
+            });
+        }
+        if let Some(after) = chain.last() {
+            // Strictly downwards, so the walk ends.
+            let expected = after.body().generation.saturating_sub(1);
+            if transition.generation != expected {
+                return Err(Invalid::Generation {
+                    found: transition.generation,
+                    expected,
+                });
+            }
+        }
+        let genesis = transition.is_genesis();
+        next = transition.previous;
+        chain.push(signed);
+        if genesis {
+            return Ok(chain);
+        }
+    }
+}
+
+fn genesis(
+    objects: &dyn Objects,
+    first: &SignedTransition,
+    rules: &Rules,
+) -> Result<History, Invalid> {
+    let key = ObjectKey::Confirmation(first.body().hash());
+    let confirmation = parsed(objects, key, SignedConfirmation::parse)?;
+    let manifest = fetch(objects, ObjectKey::Manifest(first.body().manifest))?;
+    let history = History::genesis(first, &confirmation, &manifest, rules)?;
+    fetch(
+        objects,
+        ObjectKey::SeedShares(confirmation.body().seed_shares),
+    )?;
+    Ok(history)
+}
+
+/// Looks up every policy of every manifest, one at a time.
+fn policies(objects: &dyn Objects, history: &History) -> Result<(), Invalid> {
+    let mut seen = BTreeSet::new();
+    for entry in history.entries() {
+        for hash in entry.manifest.policies.keys() {
+            if seen.insert(*hash) {
+                fetch(objects, ObjectKey::Policy(*hash))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn meets(history: &History, expect: &Expect) -> Result<(), Invalid> {
+    for transition in &expect.known {
+        if !history.contains(transition) {
+            return Err(Invalid::Rollback {
+                transition: *transition,
+            });
+        }
+    }
+    if let Some(policy) = expect.coordinator {
+        let entry = history.head().manifest.policies.get(&policy);
+        if entry.and_then(|entry| entry.role) != Some(Role::Coordinator) {
+            return Err(Invalid::NotCoordinator { policy });
+        }
+    }
+    Ok(())
+}
+
+/// An object whose bytes are those its name stands for.
+fn fetch(objects: &dyn Objects, key: ObjectKey) -> Result<Cow<'_, [u8]>, Invalid> {
+    let bytes = objects
+        .object(&key)
+        .map_err(|source| Invalid::Unreadable { key, source })?
+        .ok_or(Invalid::Missing { key })?;
+    if !key.holds(&bytes) {
+        return Err(Invalid::Tampered { key });
+    }
+    Ok(bytes)
+}
+
+fn parsed<T>(
+    objects: &dyn Objects,
+    key: ObjectKey,
+    parse: impl FnOnce(&[u8]) -> Result<T, FormatError>,
+) -> Result<T, Invalid> {
+    parse(&fetch(objects, key)?).map_err(|source| Invalid::Format { key, source })
+}

@@ -1,0 +1,7 @@
+//! Formats and decisions of the history.
+
+mod chain;
+mod corpus;
+mod formats;
+mod support;
+mod vectors;

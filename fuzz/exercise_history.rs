@@ -2,7 +2,8 @@
 // corpus through the same function.
 
 use nacre_history::{
-    Authority, Confirmation, Latest, ObjectKey, OwnerSignature, Signed, SignedTransition, Transition,
+    Authority, Confirmation, Latest, ObjectKey, OwnerSignature, Signed, SignedTransition,
+    Transition,
 };
 
 /// Any bytes as each kind of object: read in one way only, or not at all.

@@ -132,7 +132,9 @@ pub enum OwnersError {
         key: KeyDigest,
     },
     /// A threshold that is zero, above the number of owners or above what is supported.
-    #[error("threshold {threshold} with {owners} owner(s): 1 to that number, at most {MAX_THRESHOLD}")]
+    #[error(
+        "threshold {threshold} with {owners} owner(s): 1 to that number, at most {MAX_THRESHOLD}"
+    )]
     Threshold {
         /// As written.
         threshold: u32,

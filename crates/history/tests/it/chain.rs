@@ -98,7 +98,11 @@ fn signatures_are_for_this_transition_only() {
     let history = check(&deployment).unwrap();
     let one = with(manifest(&[&deployment.owner], 1), "one");
     let two = with(manifest(&[&deployment.owner], 1), "two");
-    let next = |manifest: &Manifest| deployment.head.next(manifest, manifest.hash(), 1_700_000_100);
+    let next = |manifest: &Manifest| {
+        deployment
+            .head
+            .next(manifest, manifest.hash(), 1_700_000_100)
+    };
     let replayed = next(&two)
         .signed(signatures(&next(&one).message(), &[&deployment.owner]))
         .unwrap();
@@ -143,7 +147,11 @@ fn a_transition_has_to_follow_the_head() {
     );
     let mut early = deployment.head.next(&update, update.hash(), 0);
     assert_eq!(early.signed_at, deployment.head.signed_at);
-    assert!(propose(early, &update).unwrap().is_no_op(Some(history.head())));
+    assert!(
+        propose(early, &update)
+            .unwrap()
+            .is_no_op(Some(history.head()))
+    );
     early.signed_at = 5;
     refused!(propose(early, &update), Invalid::TimeBackwards { .. });
     let mut policies = deployment.head.next(&update, update.hash(), 1_700_000_300);

@@ -38,10 +38,7 @@ fn generations_go_with_what_is_before() {
     early.previous = TransitionHash::from_bytes([1; 32]);
     for wrong in [none, late, early] {
         let error = Transition::parse(&wrong.to_bytes()).unwrap_err();
-        assert!(
-            matches!(error, FormatError::Generation { .. }),
-            "{wrong:?}"
-        );
+        assert!(matches!(error, FormatError::Generation { .. }), "{wrong:?}");
     }
 }
 

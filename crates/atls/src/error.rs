@@ -63,6 +63,9 @@ pub enum AtlsError {
     /// Our own evidence could not be made.
     #[error("no evidence about this end")]
     Source(#[from] SourceError),
+    /// The connection is attested, but HTTP/2 did not begin on it.
+    #[error("no HTTP/2 on the attested connection")]
+    Http(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The other end refused.
     #[error("the other end refused: {0}")]
     Refused(Refusal),
@@ -86,7 +89,7 @@ impl AtlsError {
             | Self::Premature
             | Self::Timeout { .. }
             | Self::Incomplete { .. } => Some(Refusal::Protocol),
-            Self::Connect(_) | Self::Handshake(_) | Self::Tls(_) => None,
+            Self::Connect(_) | Self::Handshake(_) | Self::Tls(_) | Self::Http(_) => None,
         }
     }
 }

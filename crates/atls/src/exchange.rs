@@ -6,17 +6,17 @@ use std::task::Poll;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
-use nacre_attest::Claims;
 use rustls::CommonState;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
+use crate::admission::{Admission, Served};
 use crate::appraise::Appraise;
 use crate::binding::{Connection, EXPORTER_LABEL, EXPORTER_LEN, OWNER_EXPORTER_LABEL, Role};
 use crate::error::AtlsError;
 use crate::queue::ReportQueue;
-use crate::stream::{Attested, Unattested};
+use crate::stream::{Accepted, Attested, AttestedPeer, Proof, Unattested};
 use crate::tls::{ALPN, OneKey, client_config, server_config, server_name};
 use crate::wire::{self, ClientKind, Message, NONCE_LEN};
 
@@ -54,9 +54,40 @@ impl Acceptor {
         Self { queue, timeouts }
     }
 
-    /// Serves a client that has to be attested as `kind`.
+    /// Serves a client of a kind that `admission` names.
     ///
     /// What is refused is written to the log with its reason; the client learns a code.
+    pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        admission: &Admission,
+    ) -> Result<Accepted<server::TlsStream<S>>, AtlsError> {
+        self.accept_as(stream, |kind| admission.of(kind)).await
+    }
+
+    async fn accept_as<'a, S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        serve: impl FnOnce(ClientKind) -> Option<Served<'a>>,
+    ) -> Result<Accepted<server::TlsStream<S>>, AtlsError> {
+        let (mut tls, spki) = self.handshake(stream).await?;
+        let result = self.admit(&mut tls, spki, serve).await;
+        let peer = answer(&mut tls, self.timeouts, result).await?;
+        let owner_exporter = export(tls.get_ref().1, OWNER_EXPORTER_LABEL)?;
+        Ok(match peer {
+            Some(peer) => Accepted::Attested(Attested {
+                stream: tls,
+                peer,
+                owner_exporter,
+            }),
+            None => Accepted::Unattested(Unattested {
+                stream: tls,
+                owner_exporter,
+            }),
+        })
+    }
+
+    /// Serves a client that has to be attested as `kind`; as [`Acceptor::accept`].
     pub async fn accept_attested<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
@@ -66,31 +97,22 @@ impl Acceptor {
         if kind == ClientKind::Unattested {
             return Err(AtlsError::Kind);
         }
-        let (mut tls, spki) = self.handshake(stream).await?;
-        let result = self.attested(&mut tls, spki, kind, appraise).await;
-        let (claims, peer_spki) = answer(&mut tls, self.timeouts, result).await?;
-        Ok(Attested {
-            owner_exporter: export(tls.get_ref().1, OWNER_EXPORTER_LABEL)?,
-            stream: tls,
-            claims,
-            kind: Some(kind),
-            peer_spki,
-        })
+        let serve = |stated| (stated == kind).then_some(Served::Attested(kind, appraise));
+        match self.accept_as(stream, serve).await? {
+            Accepted::Attested(connection) => Ok(connection),
+            Accepted::Unattested(_) => Err(AtlsError::Kind),
+        }
     }
 
-    /// Serves a client that brings no evidence.
+    /// Serves a client that brings no evidence; as [`Acceptor::accept`].
     pub async fn accept_unattested<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
     ) -> Result<Unattested<server::TlsStream<S>>, AtlsError> {
-        let (mut tls, spki) = self.handshake(stream).await?;
-        let result = self.unattested(&mut tls, spki).await;
-        answer(&mut tls, self.timeouts, result).await?;
-        let owner_exporter = export(tls.get_ref().1, OWNER_EXPORTER_LABEL)?;
-        Ok(Unattested {
-            stream: tls,
-            owner_exporter,
-        })
+        match self.accept(stream, &Admission::unattested()).await? {
+            Accepted::Unattested(connection) => Ok(connection),
+            Accepted::Attested(_) => Err(AtlsError::Kind),
+        }
     }
 
     async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
@@ -106,51 +128,52 @@ impl Acceptor {
         Ok((tls, key.spki))
     }
 
-    async fn attested<S: AsyncRead + AsyncWrite + Unpin>(
+    /// The exchange; `None` when the client brings no evidence and need not.
+    async fn admit<'a, S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         tls: &mut server::TlsStream<S>,
         spki: Vec<u8>,
-        kind: ClientKind,
-        appraise: &dyn Appraise,
-    ) -> Result<(Claims, Vec<u8>), AtlsError> {
-        let connection = self.prove(tls, spki, kind).await?;
+        serve: impl FnOnce(ClientKind) -> Option<Served<'a>>,
+    ) -> Result<Option<AttestedPeer>, AtlsError> {
+        let (connection, served) = self.prove(tls, spki, serve).await?;
+        let (kind, appraise) = match served {
+            Served::Unattested => {
+                let step = "client without evidence";
+                return match receive(tls, step, self.timeouts).await? {
+                    Message::ClientUnattested => nothing_more(tls).await.map(|()| None),
+                    other => Err(unexpected(step, &other)),
+                };
+            }
+            Served::Attested(kind, appraise) => (kind, appraise),
+        };
         let evidence = match receive(tls, "client evidence", self.timeouts).await? {
             Message::ClientEvidence { evidence } => evidence,
             other => return Err(unexpected("client evidence", &other)),
         };
         nothing_more(tls).await?;
+        let report_data = connection.report_data(Role::Client(kind));
         let claims = appraise
-            .appraise(&evidence, connection.report_data(Role::Client(kind)))
+            .appraise(&evidence, report_data)
             .map_err(AtlsError::Evidence)?;
-        Ok((claims, connection.client_spki))
-    }
-
-    async fn unattested<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
-        tls: &mut server::TlsStream<S>,
-        spki: Vec<u8>,
-    ) -> Result<(), AtlsError> {
-        self.prove(tls, spki, ClientKind::Unattested).await?;
-        match receive(tls, "client without evidence", self.timeouts).await? {
-            Message::ClientUnattested => nothing_more(tls).await,
-            other => Err(unexpected("client without evidence", &other)),
-        }
+        Ok(Some(AttestedPeer::new(Proof {
+            claims,
+            kind: Some(kind),
+            spki: connection.client_spki,
+            evidence,
+            report_data,
+        })))
     }
 
     /// Reads the client's hello and answers with evidence about this end.
-    async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
+    async fn prove<'a, S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         tls: &mut server::TlsStream<S>,
         spki: Vec<u8>,
-        kind: ClientKind,
-    ) -> Result<Connection, AtlsError> {
+        serve: impl FnOnce(ClientKind) -> Option<Served<'a>>,
+    ) -> Result<(Connection, Served<'a>), AtlsError> {
         let client_spki = peer_key(tls.get_ref().1)?;
-        let nonce_client = match receive(tls, "client hello", self.timeouts).await? {
-            Message::ClientHello {
-                nonce,
-                kind: stated,
-            } if stated == kind => nonce,
-            Message::ClientHello { .. } => return Err(AtlsError::Kind),
+        let (nonce_client, served) = match receive(tls, "client hello", self.timeouts).await? {
+            Message::ClientHello { nonce, kind } => (nonce, serve(kind).ok_or(AtlsError::Kind)?),
             other => return Err(unexpected("client hello", &other)),
         };
         let connection = Connection {
@@ -167,7 +190,7 @@ impl Acceptor {
             evidence,
         };
         send(tls, &message, self.timeouts).await?;
-        Ok(connection)
+        Ok((connection, served))
     }
 }
 
@@ -181,6 +204,11 @@ impl Connector {
     /// Every step within these limits.
     pub fn new(timeouts: Timeouts) -> Self {
         Self { timeouts }
+    }
+
+    /// How long each step may take.
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts
     }
 
     /// Connects as `kind` with evidence from `queue`; the server has to satisfy `appraise`.
@@ -223,13 +251,11 @@ impl Connector {
         let result = self
             .exchange(&mut tls, key.spki, kind, queue, appraise)
             .await;
-        let (claims, peer_spki) = tell(&mut tls, self.timeouts, result).await?;
+        let peer = tell(&mut tls, self.timeouts, result).await?;
         Ok(Attested {
             owner_exporter: export(tls.get_ref().1, OWNER_EXPORTER_LABEL)?,
             stream: tls,
-            claims,
-            kind: None,
-            peer_spki,
+            peer,
         })
     }
 
@@ -240,7 +266,7 @@ impl Connector {
         kind: ClientKind,
         queue: Option<&ReportQueue>,
         appraise: &dyn Appraise,
-    ) -> Result<(Claims, Vec<u8>), AtlsError> {
+    ) -> Result<AttestedPeer, AtlsError> {
         let server_spki = peer_key(tls.get_ref().1)?;
         let nonce_client = nonce()?;
         send(
@@ -263,8 +289,9 @@ impl Connector {
             nonce_server,
             exporter: export(tls.get_ref().1, EXPORTER_LABEL)?,
         };
+        let report_data = connection.report_data(Role::Server);
         let claims = appraise
-            .appraise(&evidence, connection.report_data(Role::Server))
+            .appraise(&evidence, report_data)
             .map_err(AtlsError::Evidence)?;
         let message = match queue {
             Some(queue) => {
@@ -277,7 +304,13 @@ impl Connector {
         send(tls, &message, self.timeouts).await?;
         // Only now is it certain that the server has accepted: TLS alone does not say so.
         match receive(tls, "acceptance", self.timeouts).await? {
-            Message::Accept => Ok((claims, connection.server_spki)),
+            Message::Accept => Ok(AttestedPeer::new(Proof {
+                claims,
+                kind: None,
+                spki: connection.server_spki,
+                evidence,
+                report_data,
+            })),
             other => Err(unexpected("acceptance", &other)),
         }
     }

@@ -15,8 +15,10 @@
 //! with the right measurement from another. That is for identities beyond the measurement.
 
 pub mod binding;
+pub mod tonic;
 pub mod wire;
 
+mod admission;
 mod appraise;
 mod error;
 mod exchange;
@@ -27,9 +29,10 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
+pub use admission::Admission;
 pub use appraise::{AppraisalError, Appraise, References};
 pub use error::AtlsError;
 pub use exchange::{Acceptor, Connector, Timeouts, dial, without_delay};
 pub use queue::ReportQueue;
-pub use stream::{Attested, Unattested};
+pub use stream::{Accepted, Attested, AttestedPeer, Unattested};
 pub use wire::{ClientKind, Refusal};

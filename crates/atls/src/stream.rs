@@ -2,38 +2,86 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use nacre_attest::Claims;
+use nacre_attest::{Claims, Evidence};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::binding::EXPORTER_LEN;
 use crate::wire::ClientKind;
 
+/// What the other end of a connection has proven, and with what. Clones share it.
+#[derive(Clone, Debug)]
+pub struct AttestedPeer(Arc<Proof>);
+
+#[derive(Debug)]
+pub(crate) struct Proof {
+    pub(crate) claims: Claims,
+    pub(crate) kind: Option<ClientKind>,
+    pub(crate) spki: Vec<u8>,
+    pub(crate) evidence: Evidence,
+    pub(crate) report_data: [u8; 64],
+}
+
+impl AttestedPeer {
+    pub(crate) fn new(proof: Proof) -> Self {
+        Self(Arc::new(proof))
+    }
+
+    /// What its evidence says.
+    pub fn claims(&self) -> &Claims {
+        &self.0.claims
+    }
+
+    /// What it said it is; `None` when it is the server.
+    pub fn kind(&self) -> Option<ClientKind> {
+        self.0.kind
+    }
+
+    /// DER of its key, good for this connection only.
+    pub fn spki(&self) -> &[u8] {
+        &self.0.spki
+    }
+
+    /// The accepted evidence, for whoever keeps it or wants the whole verdict on it.
+    pub fn evidence(&self) -> &Evidence {
+        &self.0.evidence
+    }
+
+    /// The REPORT_DATA of this connection and role, which the evidence carries.
+    pub fn report_data(&self) -> &[u8; 64] {
+        &self.0.report_data
+    }
+}
+
 /// A connection whose other end has proven what it is, on this connection.
 #[derive(Debug)]
 pub struct Attested<S> {
     pub(crate) stream: S,
-    pub(crate) claims: Claims,
-    pub(crate) kind: Option<ClientKind>,
-    pub(crate) peer_spki: Vec<u8>,
+    pub(crate) peer: AttestedPeer,
     pub(crate) owner_exporter: [u8; EXPORTER_LEN],
 }
 
 impl<S> Attested<S> {
+    /// What the other end has proven.
+    pub fn peer(&self) -> &AttestedPeer {
+        &self.peer
+    }
+
     /// What the evidence of the other end says.
     pub fn claims(&self) -> &Claims {
-        &self.claims
+        self.peer.claims()
     }
 
     /// What the other end said it is; `None` when it is the server.
     pub fn kind(&self) -> Option<ClientKind> {
-        self.kind
+        self.peer.kind()
     }
 
     /// DER of the other end's key, good for this connection only.
     pub fn peer_spki(&self) -> &[u8] {
-        &self.peer_spki
+        self.peer.spki()
     }
 
     /// What requests of an owner on this connection are bound to: [`crate::binding::owner_request`].
@@ -53,6 +101,25 @@ impl<S> Unattested<S> {
     /// What requests of an owner on this connection are bound to: [`crate::binding::owner_request`].
     pub fn owner_exporter(&self) -> &[u8; EXPORTER_LEN] {
         &self.owner_exporter
+    }
+}
+
+/// A connection that a port with an [`crate::Admission`] has accepted. Look which before serving it.
+#[derive(Debug)]
+pub enum Accepted<S> {
+    /// The client has proven what it is.
+    Attested(Attested<S>),
+    /// The client has brought no evidence.
+    Unattested(Unattested<S>),
+}
+
+impl<S> Accepted<S> {
+    /// The stream alone, for one who has kept what the other end has proven.
+    pub(crate) fn into_stream(self) -> S {
+        match self {
+            Self::Attested(connection) => connection.stream,
+            Self::Unattested(connection) => connection.stream,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod exchange;
+mod grpc;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The mesh sidecar.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use nacre_mesh::config::Config;
@@ -11,6 +12,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
 
     let config = match Config::read(&|name| std::env::var(name).ok()) {

@@ -10,6 +10,7 @@
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};
 
+use rustix::net::{RecvFlags, recv};
 use rustls::Connection;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -18,6 +19,8 @@ use tokio::net::TcpStream;
 const SCRATCH: usize = 64 * 1024;
 /// Plaintext read in one go from the plain side: what fits the scratch buffer with record headers.
 const CHUNK: usize = 48 * 1024;
+/// Scratch buffers that a connection may fill each way before the others have their turn.
+const TURN: usize = 8;
 
 thread_local! {
     static CIPHER: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
@@ -75,7 +78,7 @@ impl Tls {
             match self.fill() {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if is_block(&error) => {}
                 Err(error) => {
                     let _ = self.flush().await;
                     return Err(error);
@@ -89,7 +92,7 @@ impl Tls {
         while self.tls.wants_write() {
             match self.drain() {
                 Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                Err(error) if is_block(&error) => {
                     self.socket.writable().await?;
                 }
                 Err(error) => return Err(error),
@@ -109,30 +112,22 @@ impl Tls {
     /// Reads once from the socket into rustls; returns how much came, 0 at the end.
     fn fill(&mut self) -> io::Result<usize> {
         CIPHER.with_borrow_mut(|scratch| {
-            let read = self.socket.try_read(scratch)?;
-            if read == 0 {
-                self.ended = true;
-                self.tls.read_tls(&mut io::empty())?;
-                return Ok(0);
-            }
+            let read = self.read(scratch)?;
             let mut rest = scratch.get(..read).unwrap_or_default();
             feed(&mut self.tls, &mut rest)?;
-            if !rest.is_empty() {
-                self.surplus.extend_from_slice(rest);
-            }
+            self.surplus.extend_from_slice(rest);
             Ok(read)
         })
     }
 
-    /// Gives rustls what it could not take before.
-    fn refill(&mut self) -> io::Result<()> {
-        let kept = std::mem::take(&mut self.surplus);
-        let mut rest = kept.as_slice();
-        feed(&mut self.tls, &mut rest)?;
-        if !rest.is_empty() {
-            self.surplus = rest.to_vec();
+    /// Reads once from the socket; 0 at the end.
+    fn read(&mut self, scratch: &mut [u8]) -> io::Result<usize> {
+        let read = read_some(&self.socket, scratch)?;
+        if read == 0 {
+            self.ended = true;
+            self.tls.read_tls(&mut io::empty())?;
         }
-        Ok(())
+        Ok(read)
     }
 
     /// Carries bytes both ways until both sides are done, and says how many.
@@ -154,14 +149,18 @@ impl Tls {
         let mut outbound_ended = false;
         loop {
             // Do what can be done without waiting.
-            self.receive(plain, &mut inbound, carried)?;
-            self.send(plain, &mut outbound_ended, carried)?;
+            let mut more = self.receive(plain, &mut inbound, carried)?;
+            more |= self.send(plain, &mut outbound_ended, carried)?;
 
             let sent_all = outbound_ended && !self.tls.wants_write();
             if inbound.closed && sent_all {
                 return Ok(());
             }
 
+            if more {
+                tokio::task::yield_now().await;
+                continue;
+            }
             let tls_interest = interest(
                 !inbound.closed && inbound.stuck.is_empty() && self.surplus.is_empty(),
                 self.tls.wants_write(),
@@ -177,90 +176,109 @@ impl Tls {
         }
     }
 
-    /// TLS to plain, until one side would block.
+    /// TLS to plain, until one side would block; true when the turn was over before.
     fn receive(
         &mut self,
         plain: &TcpStream,
         inbound: &mut Inbound,
         carried: &mut Carried,
-    ) -> io::Result<()> {
-        while !inbound.closed {
-            if !inbound.push(plain)? {
-                return Ok(());
+    ) -> io::Result<bool> {
+        for _ in 0..TURN {
+            if inbound.closed || !inbound.push(plain)? {
+                return Ok(false);
             }
-            if self.decrypt(plain, inbound, carried)? {
-                continue;
+            // What was left the last time.
+            let kept = std::mem::take(&mut self.surplus);
+            let mut rest = kept.as_slice();
+            self.pass(&mut rest, plain, inbound, carried)?;
+            self.surplus = rest.to_vec();
+            if !inbound.stuck.is_empty() {
+                return Ok(false);
             }
             if inbound.finished {
                 rustix::net::shutdown(plain, rustix::net::Shutdown::Write)?;
                 inbound.closed = true;
-                return Ok(());
-            }
-            if !self.surplus.is_empty() {
-                self.refill()?;
-                continue;
+                return Ok(false);
             }
             if self.ended {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
-            match self.fill() {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            let came = CIPHER.with_borrow_mut(|scratch| {
+                let read = self.read(scratch)?;
+                let mut rest = scratch.get(..read).unwrap_or_default();
+                self.pass(&mut rest, plain, inbound, carried)?;
+                self.surplus.extend_from_slice(rest);
+                Ok(())
+            });
+            match came {
+                Ok(()) => {}
+                Err(error) if is_block(&error) => return Ok(false),
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Takes decrypted bytes from rustls and writes them on; false when there are none.
-    fn decrypt(
+    /// Decrypts and writes on, until nothing is left or the plain side takes no more.
+    fn pass(
         &mut self,
+        rest: &mut &[u8],
         plain: &TcpStream,
         inbound: &mut Inbound,
         carried: &mut Carried,
-    ) -> io::Result<bool> {
+    ) -> io::Result<()> {
         PLAIN.with_borrow_mut(|scratch| {
-            let mut length = 0;
-            while let Some(room) = scratch.get_mut(length..)
-                && !room.is_empty()
-            {
-                match self.tls.reader().read(room) {
-                    Ok(0) => {
-                        inbound.finished = true;
-                        break;
+            loop {
+                let mut length = 0;
+                while let Some(room) = scratch.get_mut(length..)
+                    && !room.is_empty()
+                {
+                    match self.tls.reader().read(room) {
+                        Ok(0) => {
+                            inbound.finished = true;
+                            break;
+                        }
+                        Ok(read) => length += read,
+                        Err(error) if is_block(&error) => {
+                            let before = rest.len();
+                            feed(&mut self.tls, rest)?;
+                            if rest.len() == before {
+                                break;
+                            }
+                        }
+                        Err(error) => return Err(error),
                     }
-                    Ok(read) => length += read,
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    Err(error) => return Err(error),
+                }
+                carried.received += length as u64;
+                let mut decrypted = scratch.get(..length).unwrap_or_default();
+                write_some(plain, &mut decrypted)?;
+                inbound.stuck.extend_from_slice(decrypted);
+                if length == 0 || inbound.finished || !inbound.stuck.is_empty() {
+                    return Ok(());
                 }
             }
-            carried.received += length as u64;
-            let mut rest = scratch.get(..length).unwrap_or_default();
-            write_some(plain, &mut rest)?;
-            inbound.stuck.extend_from_slice(rest);
-            Ok(length > 0)
         })
     }
 
-    /// Plain to TLS, until one side would block.
+    /// Plain to TLS, until one side would block; true when the turn was over before.
     fn send(
         &mut self,
         plain: &TcpStream,
         ended: &mut bool,
         carried: &mut Carried,
-    ) -> io::Result<()> {
-        loop {
+    ) -> io::Result<bool> {
+        for _ in 0..TURN {
             match self.drain() {
                 Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if is_block(&error) => return Ok(false),
                 Err(error) => return Err(error),
             }
             if *ended {
-                return Ok(());
+                return Ok(false);
             }
             let read = PLAIN.with_borrow_mut(|scratch| {
                 let room = scratch.get_mut(..CHUNK).unwrap_or_default();
-                let read = plain.try_read(room)?;
+                let read = read_some(plain, room)?;
                 self.tls
                     .writer()
                     .write_all(scratch.get(..read).unwrap_or_default())?;
@@ -272,10 +290,11 @@ impl Tls {
                     self.tls.send_close_notify();
                 }
                 Ok(read) => carried.sent += read as u64,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if is_block(&error) => return Ok(false),
                 Err(error) => return Err(error),
             }
         }
+        Ok(true)
     }
 }
 
@@ -319,12 +338,33 @@ fn feed(tls: &mut Connection, rest: &mut &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Reads once. Where less came than there was room for, the socket is known to be empty, and is not
+/// asked again before the kernel says that there is more.
+fn read_some(socket: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
+    let wanted = room.len();
+    let mut partial = None;
+    let whole = socket.try_io(Interest::READABLE, || {
+        let (read, _) = recv(socket, room, RecvFlags::empty())?;
+        if read == 0 || read == wanted {
+            return Ok(read);
+        }
+        partial = Some(read);
+        // Tells the runtime that it is not ready any more.
+        Err(ErrorKind::WouldBlock.into())
+    });
+    partial.map_or(whole, Ok)
+}
+
+fn is_block(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::WouldBlock
+}
+
 /// Writes until done or until the socket would block.
 fn write_some(socket: &TcpStream, rest: &mut &[u8]) -> io::Result<()> {
     while !rest.is_empty() {
         match socket.try_write(rest) {
             Ok(written) => *rest = rest.get(written..).unwrap_or_default(),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if is_block(&error) => return Ok(()),
             Err(error) => return Err(error),
         }
     }

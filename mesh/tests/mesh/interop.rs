@@ -31,15 +31,8 @@ fn ask(namespace: &str, command: &[&str], input: &str) -> (i32, String) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let _ = stdin.write_all(input.as_bytes());
-    // openssl ends when its input does, so the answer is awaited first.
-    let closing = std::thread::spawn(move || {
-        std::thread::sleep(std::time::Duration::from_millis(700));
-        drop(stdin);
-    });
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
-    closing.join().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (
         output.status.code().unwrap_or(-1),
@@ -145,6 +138,8 @@ fn openssl_on_either_side() {
             "s_client",
             "-connect",
             "192.0.2.1:9090",
+            // Until the application closes, not until there is no more input.
+            "-ign_eof",
             "-servername",
             "web",
         ];

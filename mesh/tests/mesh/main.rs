@@ -13,6 +13,8 @@
 )]
 
 mod authorisation;
+mod corpus;
+mod dns;
 mod egress;
 mod fallback;
 mod ingress;

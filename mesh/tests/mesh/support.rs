@@ -180,6 +180,7 @@ impl Drop for Net {
             let _ = Command::new("ip")
                 .args(["netns", "del", &namespace])
                 .status();
+            let _ = fs::remove_dir_all(Path::new("/etc/netns").join(&namespace));
         }
     }
 }

@@ -1,0 +1,85 @@
+// What the fuzz targets on the mesh do with their bytes; the tests of `mesh` replay the corpora through
+// the same functions.
+
+use std::io::{ErrorKind, Read as _};
+use std::sync::Arc;
+
+use nacre_mesh::config::Config;
+use nacre_meshconfig::{Egress, GrammarError, Ingress, PeerRules, Resolved};
+use rustls::{ServerConfig, ServerConnection};
+
+/// Any text as any of the annotations: no panic, errors point into the text, and the mesh reads what
+/// the function has read.
+pub(crate) fn grammar(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let characters = text.chars().count();
+    let inside = |error: GrammarError| {
+        assert!((1..=characters + 1).contains(&error.position), "{error}");
+    };
+    let ingress = Ingress::parse(text).map_err(inside);
+    let egress = Egress::parse(text).map_err(inside);
+    let variable = |name: &'static str, value: String| {
+        Config::read(&move |asked| (asked == name).then(|| value.clone()))
+    };
+    if let Ok(ingress) = &ingress {
+        let config = variable("CONTRAST_INGRESS_PROXY_CONFIG", text.to_owned());
+        assert_eq!(&config.expect("what the function takes").ingress, ingress);
+    }
+    if let Ok(egress) = &egress {
+        // Only the admin endpoint's own port can be in the way.
+        if let Ok(config) = variable("CONTRAST_EGRESS_PROXY_CONFIG", text.to_owned()) {
+            assert_eq!(config.egress.len(), egress.entries.len());
+        }
+    }
+    let rules = PeerRules::parse_ingress(text, &Ingress::default()).map_err(inside);
+    let _ = PeerRules::parse_egress(text, ["backend"].into_iter()).map_err(inside);
+    if let Ok(rules) = rules {
+        let resolved = Resolved {
+            rules: &rules,
+            trust_domain: "nacre.local",
+        };
+        let resolved = resolved.to_string();
+        if !resolved.is_empty() {
+            PeerRules::parse_ingress(&resolved, &Ingress::default()).expect("what was written out");
+        }
+    }
+}
+
+/// Any bytes as what a stranger sends first: no panic, no end of the handshake, nothing for the
+/// application, and not much of an answer.
+pub(crate) fn client_hello(config: &Arc<ServerConfig>, bytes: &[u8]) {
+    let mut server = ServerConnection::new(Arc::clone(config)).expect("a server");
+    let mut rest = bytes;
+    while !rest.is_empty() && server.wants_read() {
+        match server.read_tls(&mut rest) {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+        if server.process_new_packets().is_err() {
+            break;
+        }
+    }
+    let mut said = Vec::new();
+    while server.wants_write() {
+        server
+            .write_tls(&mut said)
+            .expect("a vector takes everything");
+    }
+    assert!(server.is_handshaking(), "nobody can guess a Finished");
+    let heard = server
+        .reader()
+        .read(&mut [0; 1])
+        .map_err(|error| error.kind());
+    assert!(
+        matches!(heard, Ok(0) | Err(ErrorKind::WouldBlock)),
+        "{heard:?}"
+    );
+    assert!(
+        said.len() < 16 * 1024,
+        "{} bytes for {}",
+        said.len(),
+        bytes.len()
+    );
+}

@@ -35,6 +35,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("nacre-pki", &["nacre-manifest"]),
     ("nacre-store", &[]),
     ("nacre-history", &["nacre-manifest"]),
+    (
+        "nacre-coordinator",
+        &[
+            "nacre-api",
+            "nacre-atls",
+            "nacre-attest",
+            "nacre-history",
+            "nacre-manifest",
+            "nacre-pki",
+            "nacre-store",
+        ],
+    ),
     ("nacre-sim", &["nacre-attest", "nacre-manifest"]),
 ];
 
@@ -149,6 +161,8 @@ fn tests_of_a_package_do_not_reach_upwards_without_a_reason() {
     let allowed = [
         ("nacre-atls", "nacre-sim"),
         ("nacre-attest", "nacre-findings"),
+        // whole flows over real connections need guests
+        ("nacre-coordinator", "nacre-sim"),
         ("nacre-attest", "nacre-sim"),
         ("nacre-fnconfig", "nacre-krm"),
         ("nacre-history", "nacre-findings"),

@@ -37,6 +37,14 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
+/// The benchmark of the Coordinator's own package; it judges its figures itself.
+pub(crate) fn coordinator() -> Result<()> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["bench", "--quiet", "--package=nacre-coordinator"]);
+    cargo.args(["--bench", "coordinator"]);
+    process::run(&mut cargo)
+}
+
 struct Bench {
     folder: PathBuf,
     kyaml: PathBuf,

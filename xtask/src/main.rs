@@ -32,6 +32,7 @@ usage: cargo xtask COMMAND
   demo [mesh]          the shop through real kustomize and Helm: diff and manifest, no cluster;
                        then two pods that talk through the mesh, or with `mesh` only these
   bench                speed, memory and size, each against its limit
+  bench coordinator    issuance, setting, memory and start of the Coordinator
   bench mesh           the mesh against Envoy in the same slot, with a plot; needs root
   codegen              write the documents that come from code
   images [--examples]  static programs and their images as OCI layouts in target/images;
@@ -60,6 +61,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["demo"] => demo::run().and_then(|()| demo::mesh()),
         ["demo", "mesh"] => demo::mesh(),
         ["bench"] => bench::run(),
+        ["bench", "coordinator"] => bench::coordinator(),
         ["bench", "mesh"] => bench::mesh(),
         ["codegen"] => test::codegen(),
         ["images"] => images::build(),

@@ -121,17 +121,20 @@ impl SeedshareOwnerKey {
         let block = block(text)?;
         match block.label.as_str() {
             "RSA PUBLIC KEY" => Self::from_pkcs1_der(&block.der),
-            "PUBLIC KEY" => {
-                let (mut algorithm, key) = public_key_info(&block.der)?;
-                if algorithm.value(der::OBJECT_IDENTIFIER)? != RSA_ENCRYPTION {
-                    return Err(OwnerKeyError::NotRsa);
-                }
-                algorithm.value(der::NULL)?;
-                algorithm.end()?;
-                Self::from_pkcs1_der(key)
-            }
+            "PUBLIC KEY" => Self::from_spki_der(&block.der),
             _ => Err(OwnerKeyError::Label { label: block.label }),
         }
+    }
+
+    /// From a DER-encoded `SubjectPublicKeyInfo`.
+    pub fn from_spki_der(der: &[u8]) -> Result<Self, OwnerKeyError> {
+        let (mut algorithm, key) = public_key_info(der)?;
+        if algorithm.value(der::OBJECT_IDENTIFIER)? != RSA_ENCRYPTION {
+            return Err(OwnerKeyError::NotRsa);
+        }
+        algorithm.value(der::NULL)?;
+        algorithm.end()?;
+        Self::from_pkcs1_der(key)
     }
 
     /// From PKCS#1 DER: `RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }`.

@@ -34,6 +34,7 @@ pub mod attest;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod coordinator;
 pub mod generate;
 pub mod history;
 pub mod input;
@@ -55,6 +56,7 @@ const RANGES: &[(&str, &[CodeInfo])] = &[
     ("NCR09xx: files and command line", cli::ALL),
     ("NCR10xx: attestation", attest::ALL),
     ("NCR11xx: the history of manifests", history::ALL),
+    ("NCR12xx: the Coordinator", coordinator::ALL),
 ];
 
 /// A stable number, written `NCR0301`.

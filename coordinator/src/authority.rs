@@ -1,0 +1,514 @@
+//! From one state to the next. Every change of the state goes through here, one at a time.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use nacre_api::limits::MAX_POLICY;
+use nacre_api::v1::PendingTransition;
+use nacre_history::{
+    Authority as Owners, Expect, GenesisAuthority, History, Invalid, Latest, ObjectKey,
+    OwnerSignature, Proposed, Relation, SignedTransition, Transition,
+};
+use nacre_manifest::{PolicyHash, TransitionHash};
+use nacre_pki::{Authority as Ca, P384Key};
+use nacre_store::{Latest as Stored, Version};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+
+use crate::audit;
+use crate::denied::{Denied, chain};
+use crate::genesis::Candidate;
+use crate::guard::Core;
+use crate::pending::PendingList;
+use crate::recovery::Session;
+use crate::state::{Parts, Previous, Ready, Sealed, State, is_coordinator};
+
+/// How far an owner's clock may be ahead, in seconds. What is signed moves everybody's time forward.
+const AHEAD: u64 = 86_400;
+/// Objects that are looked up at a time.
+const LOOKUPS: usize = 16;
+
+/// Moves the state.
+#[derive(Debug)]
+pub(crate) struct Authority {
+    pub(crate) core: Arc<Core>,
+    pub(crate) inner: Mutex<Inner>,
+}
+
+/// What belongs to changes that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct Inner {
+    pub(crate) pending: PendingList,
+    pub(crate) candidate: Option<Candidate>,
+    pub(crate) recovery: Option<Session>,
+    /// Policies that are in the store for certain.
+    stored: BTreeSet<PolicyHash>,
+    /// A state whose writing may or may not have reached the store.
+    unfinished: Option<Arc<Ready>>,
+}
+
+/// What an owner submits.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) transition: Transition,
+    /// Empty when it is one that waits.
+    pub(crate) manifest: Vec<u8>,
+    pub(crate) signatures: Vec<OwnerSignature>,
+    /// Signatures for this connection, and what they are over.
+    pub(crate) online: Vec<OwnerSignature>,
+    pub(crate) online_message: Vec<u8>,
+}
+
+/// A submission by owners, whose policies are still to come.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) proposed: Proposed,
+    pub(crate) manifest: Arc<[u8]>,
+    pub(crate) signatures: Vec<OwnerSignature>,
+    /// Policies that the history lacks.
+    pub(crate) wanted: BTreeSet<PolicyHash>,
+}
+
+/// How a submission ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It is in force.
+    Applied(Arc<Ready>),
+    /// More owners have to sign.
+    Pending(PendingTransition),
+    /// The first manifest: owners have to confirm this.
+    Offer(crate::genesis::Offered),
+}
+
+impl Authority {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self {
+            core,
+            inner: Mutex::default(),
+        }
+    }
+
+    /// Judges a submission and finds out which policies are missing. Nothing changes.
+    pub(crate) async fn draft(&self, submission: Submission) -> Result<Draft, Denied> {
+        let state = self.core.cell.load();
+        let transition = submission.transition;
+        let signed = signed(transition, submission.signatures.clone())?;
+        // Signatures first: whoever is no owner costs a lookup and a verification.
+        if let Some(owners) = self.owners(&state)? {
+            if signed.signatures().is_empty() {
+                return Err(Denied::NoSignature);
+            }
+            owners.signers(&signed)?;
+        }
+        for online in &submission.online {
+            let known = signed.signatures().iter().any(|s| s.key() == online.key());
+            if !known || !online.verify(&submission.online_message) {
+                return Err(Denied::Online);
+            }
+        }
+        self.not_from_the_future(&transition)?;
+        let manifest = self.manifest_of(&transition, submission.manifest).await?;
+        let rules = &self.core.rules;
+        let proposed = match &*state {
+            State::Empty => History::propose_genesis(transition, &manifest, rules)?,
+            State::Sealed(_) => return Err(Denied::Sealed),
+            State::Ready(ready) => ready.history.propose(transition, &manifest, rules)?,
+        };
+        proposed.authority.signers(&signed)?;
+        if signed.signatures().is_empty() && !proposed.authority.keys().is_empty() {
+            return Err(Denied::NoSignature);
+        }
+        // The Coordinator must not set itself aside.
+        if !is_coordinator(&proposed.manifest, &self.core.own) {
+            let policy = self.core.own;
+            return Err(Invalid::NotCoordinator { policy }.into());
+        }
+        let wanted = self.missing(proposed.manifest.policies.keys()).await?;
+        Ok(Draft {
+            proposed,
+            manifest,
+            signatures: submission.signatures,
+            wanted,
+        })
+    }
+
+    /// Who has to sign whatever comes next; `None` when the manifest itself says so.
+    fn owners(&self, state: &State) -> Result<Option<Owners>, Denied> {
+        match state {
+            State::Sealed(_) => Err(Denied::Sealed),
+            State::Empty => Ok(match &self.core.rules.genesis {
+                GenesisAuthority::Owners(owners) => Some(owners.clone()),
+                GenesisAuthority::InsecureUnbound => None,
+            }),
+            State::Ready(ready) => {
+                let owners = Owners::of(ready.manifest());
+                if owners.keys().is_empty() {
+                    return Err(Invalid::NoUpdates.into());
+                }
+                Ok(Some(owners))
+            }
+        }
+    }
+
+    fn not_from_the_future(&self, transition: &Transition) -> Result<(), Denied> {
+        let (signed, now) = (transition.signed_at, self.core.time.now());
+        if signed > now.saturating_add(AHEAD) {
+            return Err(Denied::Future { signed, now });
+        }
+        Ok(())
+    }
+
+    async fn manifest_of(
+        &self,
+        transition: &Transition,
+        given: Vec<u8>,
+    ) -> Result<Arc<[u8]>, Denied> {
+        if !given.is_empty() {
+            return Ok(given.into());
+        }
+        let inner = self.inner.lock().await;
+        let pending = inner.pending.get(&transition.hash());
+        let pending = pending.map(|pending| Arc::clone(&pending.manifest));
+        let candidate = inner.candidate.as_ref();
+        let candidate = candidate
+            .filter(|candidate| candidate.transition().hash() == transition.hash())
+            .map(Candidate::manifest);
+        pending.or(candidate).ok_or(Denied::NotPending)
+    }
+
+    /// Policies that are not in the store, or are not what their name says.
+    async fn missing(
+        &self,
+        policies: impl Iterator<Item = &PolicyHash>,
+    ) -> Result<BTreeSet<PolicyHash>, Denied> {
+        let unknown: Vec<PolicyHash> = {
+            let inner = self.inner.lock().await;
+            policies
+                .filter(|hash| !inner.stored.contains(hash))
+                .copied()
+                .collect()
+        };
+        let mut missing = BTreeSet::new();
+        let mut present = BTreeSet::new();
+        let mut lookups = JoinSet::new();
+        let mut rest = unknown.into_iter();
+        loop {
+            while lookups.len() < LOOKUPS {
+                let Some(hash) = rest.next() else { break };
+                let storage = self.core.storage.clone();
+                lookups.spawn(async move {
+                    let key = ObjectKey::Policy(hash);
+                    let bytes = storage.read(&key).await?;
+                    Ok::<_, Denied>((hash, bytes.is_some_and(|bytes| key.holds(&bytes))))
+                });
+            }
+            let Some(found) = lookups.join_next().await else {
+                break;
+            };
+            match found.map_err(|_| Denied::Internal("a lookup was given up"))?? {
+                (hash, true) => present.insert(hash),
+                (hash, false) => missing.insert(hash),
+            };
+        }
+        self.inner.lock().await.stored.extend(present);
+        Ok(missing)
+    }
+
+    /// Writes one of the wanted policies.
+    pub(crate) async fn store_policy(&self, hash: PolicyHash, raw: &[u8]) -> Result<(), Denied> {
+        self.core
+            .storage
+            .write(&ObjectKey::Policy(hash), raw)
+            .await?;
+        self.inner.lock().await.stored.insert(hash);
+        Ok(())
+    }
+
+    /// Ends a submission whose policies are all there.
+    pub(crate) async fn conclude(&self, draft: &Draft) -> Result<Outcome, Denied> {
+        let mut inner = self.inner.lock().await;
+        let state = self.core.cell.load();
+        let proposed = &draft.proposed;
+        let hash = proposed.transition.hash();
+        let mut signatures = inner.pending.merged(&hash, &draft.signatures);
+        signatures.truncate(nacre_history::MAX_SIGNATURES);
+        let signed = signed(proposed.transition, signatures)?;
+        let signers = proposed.authority.signers(&signed)?.len();
+        let enough =
+            signers >= proposed.authority.threshold() || proposed.authority.keys().is_empty();
+        match &*state {
+            State::Sealed(_) => Err(Denied::Sealed),
+            State::Empty if !proposed.transition.is_genesis() => Err(Denied::Conflict),
+            State::Empty if enough => {
+                let offered = inner.offer(draft, signed, &self.core)?;
+                Ok(Outcome::Offer(offered))
+            }
+            State::Ready(ready) if proposed.transition.previous != ready.head().hash => {
+                Err(Denied::Conflict)
+            }
+            State::Ready(ready) if enough => {
+                let next = self
+                    .update(&mut inner, ready, &signed, &draft.manifest)
+                    .await?;
+                Ok(Outcome::Applied(next))
+            }
+            State::Empty | State::Ready(_) => {
+                let no_op = proposed.is_no_op(state.ready().map(|ready| ready.head()));
+                let (_, signatures) = signed.into_parts();
+                let manifest = Arc::clone(&draft.manifest);
+                let pending = inner.pending.keep(proposed, manifest, signatures, no_op)?;
+                Ok(Outcome::Pending(pending))
+            }
+        }
+    }
+
+    /// Writes an authorised transition and brings it into force.
+    async fn update(
+        &self,
+        inner: &mut Inner,
+        ready: &Arc<Ready>,
+        signed: &SignedTransition,
+        manifest: &[u8],
+    ) -> Result<Arc<Ready>, Denied> {
+        let history = ready.history.extended(signed, manifest, &self.core.rules)?;
+        let transition = signed.body();
+        self.core.time.has_passed(transition.signed_at);
+        let same = transition.manifest == ready.manifest_hash();
+        // The same manifest keeps its CA: certificates stay good.
+        let ca = if same {
+            Arc::clone(&ready.ca)
+        } else {
+            let now = self.core.time.now();
+            Arc::new(Ca::new(&ready.keys.root, P384Key::generate()?, now)?)
+        };
+        let overlap = history.head().manifest.ca_overlap && !same;
+        let previous = overlap.then(|| Previous {
+            mesh_ca: ready.ca.mesh_ca().to_vec(),
+            generation: ready.generation(),
+        });
+        let latest = latest(&ready.keys.history, history.head().hash)?;
+        let storage = &self.core.storage;
+        storage
+            .write(&ObjectKey::Manifest(transition.manifest), manifest)
+            .await?;
+        storage
+            .write(&ObjectKey::Transition(transition.hash()), &signed.encode())
+            .await?;
+        let next = Parts {
+            history,
+            latest,
+            version: ready.version.clone(),
+            keys: Arc::clone(&ready.keys),
+            ca,
+            previous,
+        };
+        let next = self.publish(inner, next, ready.version.as_ref()).await?;
+        self.in_force(inner, Arc::clone(&next), "set");
+        self.core.metrics.updated();
+        Ok(next)
+    }
+
+    /// Moves `latest`. When the answer of the store is lost, it is asked what it has now.
+    pub(crate) async fn publish(
+        &self,
+        inner: &mut Inner,
+        mut parts: Parts,
+        expected: Option<&Version>,
+    ) -> Result<Arc<Ready>, Denied> {
+        let bytes = parts.latest.clone();
+        let moved = match self.core.storage.swap(expected, &bytes).await {
+            Ok(moved) => moved,
+            Err(error) => {
+                // If it has moved after all, or will, the same keys have to serve it.
+                inner.unfinished = Some(Arc::new(parts.into()));
+                let stored = self.core.storage.latest().await;
+                return match (stored, inner.unfinished.take()) {
+                    (Ok(Some(stored)), Some(ready)) if stored.bytes == bytes => {
+                        Ok(Arc::new(ready.with_version(stored.version)))
+                    }
+                    (_, unfinished) => {
+                        inner.unfinished = unfinished;
+                        Err(error)
+                    }
+                };
+            }
+        };
+        parts.version = Some(moved.ok_or(Denied::Conflict)?);
+        Ok(Arc::new(parts.into()))
+    }
+
+    /// Swaps the state; what waited for the old head is void.
+    pub(crate) fn in_force(&self, inner: &mut Inner, ready: Arc<Ready>, how: &'static str) {
+        audit::in_force(how, ready.head());
+        self.core.time.has_passed(ready.head().transition.signed_at);
+        inner.stored.extend(ready.manifest().policies.keys());
+        inner.pending.clear();
+        inner.candidate = None;
+        inner.recovery = None;
+        inner.unfinished = None;
+        self.core.metrics.diverged(false);
+        self.core.cell.swap(State::Ready(ready));
+    }
+
+    /// Reads the store for the first time.
+    pub(crate) async fn load(&self) -> Result<Option<Version>, Denied> {
+        let mut inner = self.inner.lock().await;
+        let stored = self.core.storage.latest().await?;
+        self.observe_locked(&mut inner, stored.as_ref()).await;
+        Ok(stored.map(|stored| stored.version))
+    }
+
+    /// Follows the store for as long as it is polled.
+    pub(crate) async fn watch(&self, mut seen: Option<Version>) {
+        let pause = std::time::Duration::from_secs(5);
+        loop {
+            match self.core.storage.changed(seen.as_ref()).await {
+                Ok(stored) => {
+                    let mut inner = self.inner.lock().await;
+                    self.observe_locked(&mut inner, stored.as_ref()).await;
+                    seen = stored.map(|stored| stored.version);
+                }
+                Err(error) => {
+                    tracing::warn!(reason = chain(&error), "cannot watch the history");
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+    }
+
+    /// Looks at the store now.
+    pub(crate) async fn refresh(&self) -> Result<(), Denied> {
+        let mut inner = self.inner.lock().await;
+        let stored = self.core.storage.latest().await?;
+        self.observe_locked(&mut inner, stored.as_ref()).await;
+        Ok(())
+    }
+
+    /// What `latest` says now, and what that means for the state.
+    async fn observe_locked(&self, inner: &mut Inner, stored: Option<&Stored>) {
+        let state = self.core.cell.load();
+        match (&*state, stored) {
+            (State::Empty, None) => {}
+            (State::Sealed(_), None) => self.core.cell.swap(State::Empty),
+            (State::Ready(_), None) => {
+                self.diverged("the newest transition is gone from the store")
+            }
+            (State::Ready(ready), Some(stored)) if stored.bytes == ready.latest => {
+                self.core.metrics.diverged(false);
+                if ready.version.as_ref() != Some(&stored.version) {
+                    let ready = ready.with_version(stored.version.clone());
+                    self.core.cell.swap(State::Ready(Arc::new(ready)));
+                }
+            }
+            (State::Ready(ready), Some(stored)) => self.moved(inner, ready, stored).await,
+            (State::Empty | State::Sealed(_), Some(stored)) => self.seal(inner, stored).await,
+        }
+    }
+
+    /// Another `latest` than the one in force stands in the store.
+    async fn moved(&self, inner: &mut Inner, ready: &Ready, stored: &Stored) {
+        let mine = |other: &&Arc<Ready>| other.latest == stored.bytes;
+        if let Some(unfinished) = inner.unfinished.as_ref().filter(mine) {
+            let next = Arc::new(unfinished.with_version(stored.version.clone()));
+            return self.in_force(inner, next, "set");
+        }
+        match self.read_history(stored, None).await {
+            Ok(history) => match ready.history.relation(&history) {
+                Relation::Ahead { by } => {
+                    tracing::warn!(
+                        by,
+                        "another Coordinator has set a manifest; its keys are needed"
+                    );
+                    self.seal_with(inner, Ok(Arc::new(history)));
+                }
+                Relation::Behind { by } => {
+                    self.diverged(&format!("the store was rolled back by {by} transitions"));
+                }
+                Relation::Fork { common } => {
+                    self.diverged(&format!("the store forked behind transition {common}"));
+                }
+                // Signed anew; nothing else is different.
+                Relation::Same => self.diverged("the newest transition was signed anew"),
+            },
+            Err(error) => self.diverged(&chain(&error)),
+        }
+    }
+
+    fn diverged(&self, reason: &str) {
+        tracing::error!(
+            reason,
+            "the store shows another history than the one in force, which stays"
+        );
+        self.core.metrics.diverged(true);
+    }
+
+    async fn seal(&self, inner: &mut Inner, stored: &Stored) {
+        let history = self.read_history(stored, None).await;
+        let history = history.map(Arc::new).map_err(|error| chain(&error));
+        if let Err(reason) = &history {
+            tracing::error!(reason, "the history in the store does not hold");
+        }
+        self.seal_with(inner, history);
+    }
+
+    fn seal_with(&self, inner: &mut Inner, history: Result<Arc<History>, String>) {
+        if let Ok(history) = &history {
+            self.core
+                .time
+                .has_passed(history.head().transition.signed_at);
+        }
+        inner.pending.clear();
+        inner.candidate = None;
+        self.core.cell.swap(State::Sealed(Sealed { history }));
+    }
+
+    /// The history that `latest` leads to, if it holds and this Coordinator may serve it.
+    pub(crate) async fn read_history(
+        &self,
+        stored: &Stored,
+        known: Option<TransitionHash>,
+    ) -> Result<History, Denied> {
+        let mut expect = Expect::complete().coordinator(self.core.own);
+        expect.known.extend(known);
+        let (latest, rules) = (stored.bytes.clone(), self.core.rules.clone());
+        self.core.storage.validate(latest, rules, expect).await
+    }
+}
+
+/// A policy of a submission, by its hash, if it is one of those wanted.
+pub(crate) fn wanted_policy(
+    wanted: &BTreeSet<PolicyHash>,
+    raw: &[u8],
+) -> Result<PolicyHash, Denied> {
+    if raw.len() > MAX_POLICY {
+        return Err(Denied::PolicyTooLarge {
+            bytes: raw.len(),
+            most: MAX_POLICY,
+        });
+    }
+    let policy = PolicyHash::of(raw);
+    if !wanted.contains(&policy) {
+        return Err(Denied::PolicyUnwanted { policy });
+    }
+    Ok(policy)
+}
+
+/// The signed object `latest`.
+pub(crate) fn latest(key: &P384Key, head: TransitionHash) -> Result<Vec<u8>, Denied> {
+    let signature = key.sign(&Latest::message(&head))?;
+    let latest = Latest::new(head, signature);
+    Ok(latest.map_err(malformed("the newest transition"))?.encode())
+}
+
+pub(crate) fn signed(
+    transition: Transition,
+    signatures: Vec<OwnerSignature>,
+) -> Result<SignedTransition, Denied> {
+    transition
+        .signed(signatures)
+        .map_err(malformed("the list of signatures"))
+}
+
+pub(crate) fn malformed(what: &'static str) -> impl FnOnce(nacre_history::FormatError) -> Denied {
+    move |source| Denied::Malformed { what, source }
+}

@@ -1,0 +1,234 @@
+//! Who may do what: evidence against the manifest in force, signatures against its lists.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
+use nacre_api::{method, recover_digest, v1};
+use nacre_atls::tonic::Caller;
+use nacre_atls::{AppraisalError, Appraise, AttestedPeer};
+use nacre_attest::{
+    Claims, Evidence, Expected, HostData, Policy, Report, ReportData, Timestamp, Verifier,
+};
+use nacre_history::Rules;
+use nacre_manifest::{Manifest, PolicyEntry, PolicyHash, SeedshareOwnerKey, TransitionHash};
+
+use crate::clock::Time;
+use crate::denied::Denied;
+use crate::metrics::Metrics;
+use crate::state::{Cell, Ready, State};
+use crate::storage::Storage;
+
+/// Most connections whose evidence is remembered.
+const MOST_SEEN: usize = 16_384;
+
+/// What every part works with.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) cell: Cell,
+    pub(crate) time: Time,
+    pub(crate) metrics: Metrics,
+    pub(crate) storage: Storage,
+    pub(crate) rules: Rules,
+    pub(crate) verifier: Arc<Verifier>,
+    /// The Coordinator's own HOST_DATA.
+    pub(crate) own: PolicyHash,
+    pub(crate) seen: Seen,
+}
+
+/// Whose evidence is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Any policy that is listed.
+    Listed,
+    /// A policy with the role of the Coordinator.
+    Coordinator,
+}
+
+impl Wanted {
+    fn fits(self, entry: &PolicyEntry) -> bool {
+        self == Self::Listed || entry.is_coordinator()
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Listed => "mesh",
+            Self::Coordinator => "peer",
+        }
+    }
+}
+
+impl Core {
+    /// The manifest in force, or which phase it is instead.
+    pub(crate) fn ready(&self) -> Result<Arc<Ready>, Denied> {
+        match &*self.cell.load() {
+            State::Ready(ready) => Ok(Arc::clone(ready)),
+            State::Sealed(_) => Err(Denied::Sealed),
+            State::Empty => Err(Denied::Empty),
+        }
+    }
+
+    /// Compares evidence with a manifest, by the reference values that its own policy may run under.
+    pub(crate) fn appraise(
+        &self,
+        manifest: &Manifest,
+        references: &dyn Fn(Option<&PolicyEntry>) -> Vec<Policy>,
+        evidence: &Evidence,
+        report_data: [u8; 64],
+        wanted: Wanted,
+    ) -> Result<Claims, AppraisalError> {
+        let stated = Report::parse(&evidence.report).ok();
+        let stated = stated.map(|report| PolicyHash::from_bytes(report.host_data));
+        let entry = stated.and_then(|hash| Some((hash, manifest.policies.get(&hash)?)));
+        let entry = entry.filter(|(_, entry)| wanted.fits(entry));
+        // An unlisted policy is compared with everything, so that the verdict says what is wrong.
+        let (mut policies, host_data) = match entry {
+            Some((hash, entry)) => (references(Some(entry)), BTreeSet::from([*hash.as_bytes()])),
+            None => (references(None), hashes(manifest, wanted)),
+        };
+        if wanted == Wanted::Coordinator && !manifest.allow_any_chip {
+            for policy in &mut policies {
+                policy.require_chips = true;
+            }
+        }
+        let expected = Expected {
+            report_data: ReportData::Exact(report_data),
+            host_data: HostData::OneOf(host_data),
+            newest_crl: self.time.newest_crl(),
+        };
+        let now = Timestamp(self.time.now());
+        let verified = self
+            .verifier
+            .verify_any(evidence, &policies, &expected, now);
+        let verified = verified.ok_or(AppraisalError::NoReference)?;
+        let (_, claims) = verified.map_err(|rejection| {
+            let reason = rejection.reason().map_or("none", |check| check.id.name());
+            self.metrics.denied(wanted.name(), reason);
+            AppraisalError::Rejected(rejection)
+        })?;
+        if let Some(this_update) = claims.crl_this_update {
+            self.time.saw_crl(this_update);
+        }
+        Ok(claims)
+    }
+
+    fn appraise_now(
+        &self,
+        ready: &Ready,
+        evidence: &Evidence,
+        report_data: [u8; 64],
+        wanted: Wanted,
+    ) -> Result<Claims, AppraisalError> {
+        let references = |entry: Option<&PolicyEntry>| match entry {
+            Some(entry) => ready.references(entry),
+            None => ready.all_references(),
+        };
+        let manifest = ready.manifest();
+        let claims = self.appraise(manifest, &references, evidence, report_data, wanted)?;
+        self.seen.remember(report_data, wanted, ready.head().hash);
+        Ok(claims)
+    }
+
+    /// The manifest in force of this moment and the entry of a caller. A connection may be older than the
+    /// manifest: its evidence is then compared again.
+    pub(crate) fn entry_of(
+        &self,
+        peer: &AttestedPeer,
+        wanted: Wanted,
+    ) -> Result<(Arc<Ready>, PolicyHash), Denied> {
+        let ready = self.ready()?;
+        let policy = PolicyHash::from_bytes(peer.claims().host_data);
+        let entry = ready.manifest().policies.get(&policy);
+        let entry = entry.ok_or(Denied::NotListed { policy })?;
+        if !wanted.fits(entry) {
+            return Err(Denied::NotCoordinator { policy });
+        }
+        let (evidence, report_data) = (peer.evidence(), *peer.report_data());
+        if !self.seen.recall(&report_data, wanted, ready.head().hash) {
+            self.appraise_now(&ready, evidence, report_data, wanted)
+                .map_err(|error| Denied::Evidence {
+                    reason: error.to_string(),
+                })?;
+        }
+        Ok((ready, policy))
+    }
+}
+
+fn hashes(manifest: &Manifest, wanted: Wanted) -> BTreeSet<[u8; 32]> {
+    let fitting = manifest
+        .policies
+        .iter()
+        .filter(|(_, entry)| wanted.fits(entry));
+    fitting.map(|(hash, _)| *hash.as_bytes()).collect()
+}
+
+/// Decides on the evidence of new connections by the manifest in force.
+#[derive(Debug)]
+pub(crate) struct InForce {
+    pub(crate) core: Arc<Core>,
+    pub(crate) wanted: Wanted,
+}
+
+impl Appraise for InForce {
+    fn appraise(
+        &self,
+        evidence: &Evidence,
+        report_data: [u8; 64],
+    ) -> Result<Claims, AppraisalError> {
+        let ready = self.core.ready().map_err(|denied| {
+            self.core
+                .metrics
+                .denied(self.wanted.name(), denied.reason());
+            AppraisalError::NoReference
+        })?;
+        self.core
+            .appraise_now(&ready, evidence, report_data, self.wanted)
+    }
+}
+
+/// Which connections' evidence was compared with which manifest. REPORT_DATA is different for each.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(Mutex<Remembered>);
+
+#[derive(Debug, Default)]
+struct Remembered {
+    by_connection: BTreeMap<([u8; 64], bool), TransitionHash>,
+    order: VecDeque<([u8; 64], bool)>,
+}
+
+impl Seen {
+    fn remember(&self, report_data: [u8; 64], wanted: Wanted, transition: TransitionHash) {
+        let key = (report_data, wanted == Wanted::Coordinator);
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.by_connection.insert(key, transition).is_none() {
+            seen.order.push_back(key);
+        }
+        while seen.order.len() > MOST_SEEN {
+            if let Some(oldest) = seen.order.pop_front() {
+                seen.by_connection.remove(&oldest);
+            }
+        }
+    }
+
+    fn recall(&self, report_data: &[u8; 64], wanted: Wanted, transition: TransitionHash) -> bool {
+        let key = (*report_data, wanted == Wanted::Coordinator);
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.by_connection.get(&key) == Some(&transition)
+    }
+}
+
+/// The seed-share owner who signed a request for this connection. Whether the manifest lists the key is
+/// for the recovery to say, which has read it.
+pub(crate) fn share_owner(
+    caller: &Caller,
+    request: &v1::RecoverRequest,
+) -> Result<SeedshareOwnerKey, Denied> {
+    let signature = request.signature.as_ref().ok_or(Denied::ShareSignature)?;
+    let key =
+        SeedshareOwnerKey::from_spki_der(&signature.spki).map_err(|_| Denied::ShareSignature)?;
+    let message = caller.owner_request(method::RECOVER, &recover_digest(request));
+    UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, key.as_der())
+        .verify(&message, &signature.signature)
+        .map_err(|_| Denied::ShareSignature)?;
+    Ok(key)
+}

@@ -1,0 +1,85 @@
+//! The Coordinator on hardware.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use nacre_attest::{
+    Assembled, CollateralDirectory, CollateralSource, ConfigfsTsm, RawReportSource, SevGuest,
+    SourceError, Verifier,
+};
+use nacre_coordinator::{Backend, Config, Deps, EvidenceSource, Log, run, system_clock};
+use nacre_manifest::Manifest;
+use nacre_store::{Directory, Store};
+
+fn main() -> ExitCode {
+    let config = match Config::read(&|name| std::env::var(name).ok()) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            // The filter of the log may be among them.
+            let _ = Log::start("info", || Box::new(io::stderr()));
+            for mistake in mistakes {
+                tracing::error!("{mistake}");
+            }
+            return ExitCode::from(2);
+        }
+    };
+    if let Err(reason) = Log::start(&config.log, || Box::new(io::stderr())) {
+        let _ = Log::start("info", || Box::new(io::stderr()));
+        tracing::error!(reason, "NACRE_LOG");
+        return ExitCode::from(2);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(start(config)),
+        Err(error) => Err(error.into()),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut reason = error.to_string();
+            let mut cause = error.source();
+            while let Some(next) = cause {
+                reason = format!("{reason}: {next}");
+                cause = next.source();
+            }
+            tracing::error!(reason, "the Coordinator ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    let store = store(&config.history).await?;
+    let deps = Deps {
+        verifier: Arc::new(Verifier::amd()),
+        reports: Arc::new(reports(&config)?),
+        reader: Manifest::parse,
+        store,
+        clock: system_clock,
+    };
+    Ok(run(config, deps).await?)
+}
+
+/// Hardware or nothing.
+fn reports(config: &Config) -> Result<Assembled, SourceError> {
+    let reports: Box<dyn RawReportSource> = match config.evidence {
+        EvidenceSource::Configfs => Box::new(ConfigfsTsm::open()?),
+        EvidenceSource::SevGuest => Box::new(SevGuest::open(0)?),
+    };
+    let directory = config.collateral.as_ref();
+    let collateral = directory
+        .map(|path| -> Box<dyn CollateralSource> { Box::new(CollateralDirectory::new(path)) });
+    Ok(Assembled::new(reports, collateral.into_iter().collect()))
+}
+
+async fn store(backend: &Backend) -> Result<Arc<dyn Store>, Box<dyn std::error::Error>> {
+    match backend {
+        Backend::Directory(path) => Ok(Arc::new(Directory::open(path)?)),
+        Backend::ConfigMaps { .. } => {
+            Err("ConfigMaps: not in this build; NACRE_HISTORY=directory:<path>".into())
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What the Coordinator is in: one immutable value, swapped whole.
+
+use std::fmt;
+use std::sync::Arc;
+
+use nacre_api::v1::Phase;
+use nacre_attest::Policy;
+use nacre_history::{Entry, History};
+use nacre_manifest::{Manifest, ManifestHash, PolicyEntry, PolicyHash, TransitionHash};
+use nacre_pki::{Authority as Ca, P384Key, Salt, Seed};
+use nacre_store::Version;
+use tokio::sync::watch;
+
+/// One of three phases.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// No history: waits for a first manifest.
+    Empty,
+    /// There is a history, but the seed is not here: waits for recovery.
+    Sealed(Sealed),
+    /// A manifest is in force.
+    Ready(Arc<Ready>),
+}
+
+/// What is known without the seed. Nothing of it is proven.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    /// The history of the store if it holds, else why not.
+    pub(crate) history: Result<Arc<History>, String>,
+}
+
+/// A manifest in force, and everything that belongs to it.
+pub(crate) struct Ready {
+    /// From the first transition to the one in force.
+    pub(crate) history: History,
+    /// The object `latest`, as signed.
+    pub(crate) latest: Vec<u8>,
+    /// By which `latest` is swapped in the store.
+    pub(crate) version: Option<Version>,
+    /// Everything that comes from the seed.
+    pub(crate) keys: Arc<SeedKeys>,
+    /// Root, intermediate, mesh CA.
+    pub(crate) ca: Arc<Ca>,
+    /// The mesh CA before, where the manifest asks for an overlap.
+    pub(crate) previous: Option<Previous>,
+    /// Reference values of the manifest, by platform.
+    references: Vec<(String, Policy)>,
+}
+
+/// The seed and the keys derived from it. The library clears each when dropped.
+pub(crate) struct SeedKeys {
+    pub(crate) seed: Seed,
+    pub(crate) salt: Salt,
+    pub(crate) root: P384Key,
+    pub(crate) history: P384Key,
+}
+
+/// The mesh CA of the generation before.
+#[derive(Clone, Debug)]
+pub(crate) struct Previous {
+    /// DER of its certificate.
+    pub(crate) mesh_ca: Vec<u8>,
+    /// Its generation.
+    pub(crate) generation: u64,
+}
+
+impl SeedKeys {
+    pub(crate) fn derive(seed: Seed, salt: Salt) -> Result<Self, nacre_pki::PkiError> {
+        Ok(Self {
+            root: seed.root_ca_key(&salt)?,
+            history: seed.history_key(&salt)?,
+            seed,
+            salt,
+        })
+    }
+}
+
+/// What makes a [`Ready`]; its reference values are read from the manifest.
+pub(crate) struct Parts {
+    pub(crate) history: History,
+    pub(crate) latest: Vec<u8>,
+    pub(crate) version: Option<Version>,
+    pub(crate) keys: Arc<SeedKeys>,
+    pub(crate) ca: Arc<Ca>,
+    pub(crate) previous: Option<Previous>,
+}
+
+/// The reference values of a manifest, by platform. What cannot be compared with is left out, so it admits
+/// nobody; a manifest in force was checked for such values before.
+pub(crate) fn by_platform(manifest: &Manifest) -> Vec<(String, Policy)> {
+    let sets = manifest.reference_values.snp.iter();
+    sets.filter_map(|set| Some((set.platform.clone(), Policy::try_from(set).ok()?)))
+        .collect()
+}
+
+impl From<Parts> for Ready {
+    fn from(parts: Parts) -> Self {
+        let references = by_platform(&parts.history.head().manifest);
+        Self {
+            history: parts.history,
+            latest: parts.latest,
+            version: parts.version,
+            keys: parts.keys,
+            ca: parts.ca,
+            previous: parts.previous,
+            references,
+        }
+    }
+}
+
+impl Ready {
+    /// The transition in force.
+    pub(crate) fn head(&self) -> &Entry {
+        self.history.head()
+    }
+
+    /// The manifest in force.
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.head().manifest
+    }
+
+    /// Its hash.
+    pub(crate) fn manifest_hash(&self) -> ManifestHash {
+        self.head().transition.manifest
+    }
+
+    /// 1 for the first.
+    pub(crate) fn generation(&self) -> u64 {
+        self.head().transition.generation
+    }
+
+    /// The reference values under which an entry may run.
+    pub(crate) fn references(&self, entry: &PolicyEntry) -> Vec<Policy> {
+        references(&self.references, entry)
+    }
+
+    /// The same state, whose `latest` the store knows by another version.
+    pub(crate) fn with_version(&self, version: Version) -> Self {
+        Self {
+            history: self.history.clone(),
+            latest: self.latest.clone(),
+            version: Some(version),
+            keys: Arc::clone(&self.keys),
+            ca: Arc::clone(&self.ca),
+            previous: self.previous.clone(),
+            references: self.references.clone(),
+        }
+    }
+
+    /// All reference values.
+    pub(crate) fn all_references(&self) -> Vec<Policy> {
+        let all = self.references.iter();
+        all.map(|(_, policy)| policy.clone()).collect()
+    }
+}
+
+/// The reference values of a manifest under which an entry may run; empty platforms mean all.
+pub(crate) fn references(all: &[(String, Policy)], entry: &PolicyEntry) -> Vec<Policy> {
+    let applies =
+        |platform: &String| entry.platforms.is_empty() || entry.platforms.contains(platform);
+    all.iter()
+        .filter(|(platform, _)| applies(platform))
+        .map(|(_, policy)| policy.clone())
+        .collect()
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready")
+            .field("generation", &self.generation())
+            .field("transition", &self.head().hash)
+            .finish_non_exhaustive()
+    }
+}
+
+impl State {
+    pub(crate) fn phase(&self) -> Phase {
+        match self {
+            Self::Empty => Phase::Empty,
+            Self::Sealed(_) => Phase::Sealed,
+            Self::Ready(_) => Phase::Ready,
+        }
+    }
+
+    pub(crate) fn ready(&self) -> Option<&Arc<Ready>> {
+        match self {
+            Self::Ready(ready) => Some(ready),
+            _ => None,
+        }
+    }
+
+    /// Generation, transition and manifest of the head; unproven while sealed.
+    pub(crate) fn head(&self) -> Option<(u64, TransitionHash, ManifestHash)> {
+        let of = |history: &History| {
+            let head = history.head();
+            let transition = head.transition;
+            (transition.generation, head.hash, transition.manifest)
+        };
+        match self {
+            Self::Empty => None,
+            Self::Sealed(sealed) => sealed.history.as_ref().ok().map(|history| of(history)),
+            Self::Ready(ready) => Some(of(&ready.history)),
+        }
+    }
+}
+
+/// Holds the state. Readers take a snapshot and never see half of a change.
+#[derive(Debug)]
+pub(crate) struct Cell(watch::Sender<Arc<State>>);
+
+impl Cell {
+    pub(crate) fn new(state: State) -> Self {
+        Self(watch::Sender::new(Arc::new(state)))
+    }
+
+    /// The state of this moment.
+    pub(crate) fn load(&self) -> Arc<State> {
+        Arc::clone(&self.0.borrow())
+    }
+
+    /// The manifest in force of this moment.
+    pub(crate) fn ready(&self) -> Option<Arc<Ready>> {
+        self.0.borrow().ready().cloned()
+    }
+
+    pub(crate) fn swap(&self, state: State) {
+        self.0.send_replace(Arc::new(state));
+    }
+
+    /// Told of every swap.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<State>> {
+        self.0.subscribe()
+    }
+}
+
+/// Whether this policy is a Coordinator in the manifest.
+pub(crate) fn is_coordinator(manifest: &Manifest, policy: &PolicyHash) -> bool {
+    let entry = manifest.policies.get(policy);
+    entry.is_some_and(PolicyEntry::is_coordinator)
+}

@@ -1,0 +1,116 @@
+//! The history's objects in a store, by their typed names.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nacre_history::{Expect, History, Invalid, Lookup, ObjectKey, Objects, Rules};
+use nacre_store::{Latest, Put, Store, StoreError, StoreKey, Swap, Version};
+use tokio::runtime::Handle;
+
+use crate::denied::Denied;
+
+/// How long one operation of a store may take before it counts as failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A store, with a limit on how long each operation may take.
+#[derive(Clone, Debug)]
+pub(crate) struct Storage(Arc<dyn Store>);
+
+impl Storage {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self(store)
+    }
+
+    /// The bytes of an object. Not checked, and not for `latest`.
+    pub(crate) async fn read(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>, Denied> {
+        let key = name(key)?;
+        within(self.0.read(&key)).await
+    }
+
+    /// The bytes of an object that has to be there and to be what its name says.
+    pub(crate) async fn checked(&self, key: ObjectKey) -> Result<Vec<u8>, Denied> {
+        let bytes = self.read(&key).await?;
+        let bytes = bytes.ok_or(Invalid::Missing { key })?;
+        if !key.holds(&bytes) {
+            return Err(Invalid::Tampered { key }.into());
+        }
+        Ok(bytes)
+    }
+
+    /// Writes an object. Whatever stands there under its name, put there by somebody whose `latest` never
+    /// moved or by somebody else, gives way.
+    pub(crate) async fn write(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), Denied> {
+        let key = name(key)?;
+        match within(self.0.put(&key, bytes)).await? {
+            Put::Stored | Put::Same => Ok(()),
+            Put::Different => within(self.0.replace(&key, bytes)).await,
+        }
+    }
+
+    pub(crate) async fn latest(&self) -> Result<Option<Latest>, Denied> {
+        within(self.0.latest()).await
+    }
+
+    /// Moves `latest`; `None` when somebody else moved it before.
+    pub(crate) async fn swap(
+        &self,
+        expected: Option<&Version>,
+        bytes: &[u8],
+    ) -> Result<Option<Version>, Denied> {
+        match within(self.0.swap(expected, bytes)).await? {
+            Swap::Moved(version) => Ok(Some(version)),
+            Swap::Lost => Ok(None),
+        }
+    }
+
+    /// Waits until `latest` is another one.
+    pub(crate) async fn changed(&self, seen: Option<&Version>) -> Result<Option<Latest>, Denied> {
+        Ok(self.0.changed(seen).await?)
+    }
+
+    /// Checks the whole history, with `latest` as given.
+    pub(crate) async fn validate(
+        &self,
+        latest: Vec<u8>,
+        rules: Rules,
+        expect: Expect,
+    ) -> Result<History, Denied> {
+        let view = View {
+            storage: self.clone(),
+            latest,
+            runtime: Handle::current(),
+        };
+        let work = move || nacre_history::validate(&view, &rules, &expect);
+        let history = tokio::task::spawn_blocking(work).await;
+        Ok(history.map_err(|_| Denied::Internal("validation was given up"))??)
+    }
+}
+
+async fn within<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, Denied> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(Denied::StoreSlow { limit: PATIENCE }),
+    }
+}
+
+fn name(key: &ObjectKey) -> Result<StoreKey, Denied> {
+    StoreKey::new(&key.to_string()).map_err(|_| Denied::Internal("the name of an object"))
+}
+
+/// The store as [`nacre_history::validate`] wants it, for a thread that may block.
+struct View {
+    storage: Storage,
+    latest: Vec<u8>,
+    runtime: Handle,
+}
+
+impl Objects for View {
+    fn object(&self, key: &ObjectKey) -> Lookup<'_> {
+        if *key == ObjectKey::Latest {
+            return Ok(Some(Cow::Borrowed(&self.latest)));
+        }
+        let bytes = self.runtime.block_on(self.storage.read(key))?;
+        Ok(bytes.map(Cow::Owned))
+    }
+}

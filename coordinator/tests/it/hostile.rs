@@ -1,0 +1,233 @@
+//! Malformed and oversized requests, and floods.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nacre_api::v1;
+use nacre_api::v1::mesh_client::MeshClient;
+use nacre_api::v1::set_manifest_request::Step as Ask;
+use nacre_api::v1::user_client::UserClient;
+use nacre_atls::{ClientKind, ReportQueue};
+use nacre_sim::Behaviour;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tonic::Code;
+
+use crate::support::{
+    COORDINATOR, Deployment, Dialog, Running, WEB, guest, guest_like, manifests, new_cert, refused,
+};
+
+async fn begun() -> (Deployment, Running) {
+    let deployment = Deployment::new();
+    let running = deployment.start().await;
+    deployment
+        .set(&running, &deployment.manifest(&[]))
+        .await
+        .unwrap();
+    (deployment, running)
+}
+
+#[tokio::test]
+async fn oversized_messages_are_refused_unread() {
+    let (_deployment, running) = begun().await;
+    let link = running.user().await;
+    let mut dialog = Dialog::open(&link).await.unwrap();
+    let manifest = vec![b' '; 3 * 1024 * 1024];
+    dialog
+        .say(Ask::Proposal(v1::Proposal {
+            manifest,
+            ..v1::Proposal::default()
+        }))
+        .await;
+    assert!(dialog.hear().await.is_err());
+    let link = running.workload(guest(WEB)).await.unwrap();
+    let request = v1::NewMeshCertRequest {
+        csr: vec![0; 100_000],
+    };
+    let answer = MeshClient::new(link.channel()).new_mesh_cert(request).await;
+    assert_eq!(answer.unwrap_err().code(), Code::OutOfRange);
+    let short = manifests(&running.user().await, [0; 32]).await;
+    assert!(short.is_ok());
+    let nonce = v1::GetManifestsRequest { nonce: vec![1; 31] };
+    let answer = UserClient::new(running.user().await.channel())
+        .get_manifests(nonce)
+        .await;
+    refused(answer.map(|_| ()), Code::InvalidArgument, "NCR1201");
+}
+
+#[tokio::test]
+async fn messages_in_another_order_are_refused() {
+    let (_deployment, running) = begun().await;
+    let link = running.user().await;
+    for step in [
+        Ask::Policy(b"x".to_vec()),
+        Ask::PoliciesDone(v1::PoliciesDone {}),
+        Ask::Confirmation(v1::SignedConfirmation::default()),
+        Ask::Proposal(v1::Proposal::default()),
+    ] {
+        let mut dialog = Dialog::open(&link).await.unwrap();
+        dialog.say(step).await;
+        refused(dialog.hear().await, Code::InvalidArgument, "NCR1201");
+    }
+}
+
+#[test]
+fn any_bytes_in_any_field_are_refused_and_change_nothing() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (_deployment, running) = runtime.block_on(begun());
+    let (user, mesh) = runtime.block_on(async {
+        (
+            running.user().await,
+            running.workload(guest(WEB)).await.unwrap(),
+        )
+    });
+    let bytes = || prop::collection::vec(any::<u8>(), 0..200);
+    let signature =
+        (bytes(), bytes()).prop_map(|(spki, signature)| v1::Signature { spki, signature });
+    let proposal = (
+        bytes(),
+        bytes(),
+        prop::collection::vec(signature.clone(), 0..3),
+    );
+    let mut runner = TestRunner::new(Config::with_cases(64));
+    let all = (
+        proposal,
+        (bytes(), bytes(), any::<u32>(), signature),
+        bytes(),
+    );
+    runner
+        .run(
+            &all,
+            |((manifest, transition, signatures), recover, csr)| {
+                runtime.block_on(async {
+                    let mut dialog = Dialog::open(&user).await.unwrap();
+                    let online = signatures.clone();
+                    let proposal = v1::Proposal {
+                        manifest,
+                        transition,
+                        signatures,
+                        online,
+                    };
+                    dialog.say(Ask::Proposal(proposal)).await;
+                    assert!(dialog.hear().await.is_err());
+                    let (expected, share, index, signature) = recover;
+                    let signature = Some(signature);
+                    let request = v1::RecoverRequest {
+                        expected,
+                        share,
+                        index,
+                        dry_run: false,
+                        signature,
+                    };
+                    assert!(
+                        UserClient::new(user.channel())
+                            .recover(request)
+                            .await
+                            .is_err()
+                    );
+                    let request = v1::NewMeshCertRequest { csr };
+                    assert!(
+                        MeshClient::new(mesh.channel())
+                            .new_mesh_cert(request)
+                            .await
+                            .is_err()
+                    );
+                });
+                Ok(())
+            },
+        )
+        .unwrap();
+    assert_eq!(runtime.block_on(running.state()).generation, 1);
+}
+
+#[tokio::test]
+async fn workloads_pass_while_the_user_api_is_flooded() {
+    let deployment = Deployment::new();
+    // One report at a time, and each takes its time, as the firmware's do.
+    let slow = Behaviour {
+        serial: true,
+        delay: Duration::from_millis(5),
+        busy: 0,
+    };
+    let running = deployment
+        .start_with(guest_like(COORDINATOR, slow), deployment.store(), &[])
+        .await;
+    deployment
+        .set(&running, &deployment.manifest(&[]))
+        .await
+        .unwrap();
+    let running = Arc::new(running);
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let running = Arc::clone(&running);
+        flood.spawn(async move {
+            loop {
+                let appraise = crate::support::references(&[COORDINATOR]);
+                let address = running.addresses.user.to_string();
+                let connector = nacre_atls::Connector::default();
+                let own = nacre_atls::tonic::Own::Unattested;
+                let _ = nacre_atls::tonic::connect(&address, &connector, own, &appraise).await;
+            }
+        });
+    }
+    let mut workloads = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let running = Arc::clone(&running);
+        workloads.spawn(async move { running.certificate(WEB).await.generation });
+    }
+    let mut served = 0;
+    while let Some(generation) = workloads.join_next().await {
+        assert_eq!(generation.unwrap(), 1);
+        served += 1;
+    }
+    assert_eq!(served, 40);
+}
+
+#[tokio::test]
+async fn a_thousand_at_once_and_none_is_lost() {
+    // The full number runs in the benchmark; every test run sees this many.
+    let count: usize = std::env::var("NACRE_INITIALIZERS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(100);
+    let (_deployment, running) = begun().await;
+    let running = Arc::new(running);
+    let reports = guest(WEB);
+    let queue = Arc::new(ReportQueue::new(reports, 2, count));
+    let started = std::time::Instant::now();
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..count {
+        let (running, queue) = (Arc::clone(&running), Arc::clone(&queue));
+        all.spawn(async move {
+            let appraise = crate::support::references(&[COORDINATOR]);
+            let patient = nacre_atls::Timeouts {
+                handshake: Duration::from_secs(60),
+                message: Duration::from_secs(120),
+                report: Duration::from_secs(120),
+            };
+            let link = nacre_atls::tonic::connect(
+                &running.addresses.mesh.to_string(),
+                &nacre_atls::Connector::new(patient),
+                nacre_atls::tonic::Own::Attested {
+                    kind: ClientKind::Workload,
+                    queue: &queue,
+                },
+                &appraise,
+            )
+            .await
+            .unwrap();
+            let key = nacre_pki::LeafKey::generate().unwrap();
+            new_cert(&link, &key).await.unwrap().generation
+        });
+    }
+    let mut served = 0;
+    while let Some(generation) = all.join_next().await {
+        assert_eq!(generation.unwrap(), 1);
+        served += 1;
+    }
+    assert_eq!(served, count);
+    println!("{count} certificates in {:?}", started.elapsed());
+    let (_, metrics) = Running::get(running.addresses.health, "/metrics").await;
+    let line = format!("nacre_coordinator_certificates_issued_total {count}");
+    assert!(metrics.contains(&line), "{metrics}");
+}

@@ -1,0 +1,22 @@
+//! The Coordinator over real connections, on a simulated platform.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside of test functions"
+)]
+
+mod certificates;
+mod crash;
+mod doors;
+mod first;
+mod hostile;
+mod logs;
+mod outside;
+mod peers;
+mod recovery;
+mod support;
+mod trouble;
+mod updates;

@@ -1,0 +1,185 @@
+//! Several Coordinators with one store.
+
+use std::sync::Arc;
+
+use nacre_api::v1::Phase;
+use nacre_manifest::ChipId;
+
+use crate::support::{COORDINATOR, Deployment, Running, WEB, eventually, guest};
+
+/// Free ports, one for each Coordinator: each has to know the others before it starts.
+fn ports<const N: usize>() -> [String; N] {
+    let listeners = [(); N].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().to_string())
+}
+
+async fn start(deployment: &Deployment, ports: &[String], index: usize) -> Running {
+    let deps = nacre_coordinator::Deps {
+        verifier: crate::support::verifier(),
+        reports: guest(COORDINATOR),
+        reader: nacre_manifest::Manifest::parse,
+        store: deployment.store(),
+        clock: nacre_coordinator::system_clock,
+    };
+    // Everybody is told of everybody, as a name of all pods would.
+    deployment.start_deps(deps, ports, &ports[index]).await
+}
+
+#[tokio::test]
+async fn three_share_what_they_serve_and_one_that_is_lost_comes_back() {
+    let deployment = Deployment::new();
+    let ports = ports::<3>();
+    let first = start(&deployment, &ports, 0).await;
+    let second = start(&deployment, &ports, 1).await;
+    let third = start(&deployment, &ports, 2).await;
+    let mut manifest = deployment.manifest(&[]);
+    manifest.peer_recovery = true;
+    manifest.coordinator_replicas = 3;
+    let result = deployment.set(&first, &manifest).await.unwrap();
+    // Each of the others has proven over attested TLS that the new head is in force there.
+    let confirmed = |result: &nacre_api::v1::SetManifestResult| {
+        let confirmed = result
+            .replicas
+            .iter()
+            .filter(|r| r.transition == result.transition);
+        confirmed.count()
+    };
+    assert_eq!(confirmed(&result), 3, "{:?}", result.replicas);
+    for running in [&second, &third] {
+        eventually("ready", || async { running.phase().await == Phase::Ready }).await;
+    }
+    let certificates = [
+        first.certificate(WEB).await,
+        second.certificate(WEB).await,
+        third.certificate(WEB).await,
+    ];
+    // One mesh: each leaf verifies under any of them.
+    let key_of = |pem: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        std::fs::write(&path, pem).unwrap();
+        let output = std::process::Command::new("openssl")
+            .args(["x509", "-noout", "-pubkey", "-in"])
+            .arg(&path)
+            .output()
+            .unwrap();
+        output.stdout
+    };
+    let keys = certificates.each_ref().map(|c| key_of(&c.mesh_ca));
+    assert!(!keys[0].is_empty() && keys[0] == keys[1] && keys[1] == keys[2]);
+
+    // An update at another one, then one is lost and comes back with seed and mesh CA.
+    let mut update = deployment.manifest(&["one"]);
+    update.peer_recovery = true;
+    update.coordinator_replicas = 3;
+    let result = deployment.set(&second, &update).await.unwrap();
+    assert_eq!(confirmed(&result), 3, "{:?}", result.replicas);
+    first.stop().await;
+    assert_eq!(second.certificate(WEB).await.generation, 2);
+    let first = start(&deployment, &ports, 0).await;
+    eventually("recovered", || async {
+        first.phase().await == Phase::Ready
+    })
+    .await;
+    let back = first.certificate(WEB).await;
+    assert_eq!(back.generation, 2);
+    assert_eq!(
+        key_of(&back.mesh_ca),
+        key_of(&second.certificate(WEB).await.mesh_ca)
+    );
+}
+
+#[tokio::test]
+async fn without_permission_nobody_gets_the_seed() {
+    let deployment = Deployment::new();
+    let ports = ports::<2>();
+    let first = start(&deployment, &ports, 0).await;
+    let second = start(&deployment, &ports, 1).await;
+    let manifest = deployment.manifest(&[]);
+    let result = deployment.set(&first, &manifest).await.unwrap();
+    assert!(result.applied);
+    let other = result
+        .replicas
+        .iter()
+        .find(|replica| !replica.address.is_empty())
+        .unwrap();
+    assert!(
+        other.transition.is_empty() && !other.error.is_empty(),
+        "{other:?}"
+    );
+    assert_eq!(second.phase().await, Phase::Sealed);
+    // Chips have to be named, or the manifest has to say that any will do.
+    let mut any = deployment.manifest(&[]);
+    any.peer_recovery = true;
+    any.reference_values.snp[0].allowed_chip_ids.clear();
+    let refused = deployment.set(&first, &any).await.unwrap_err();
+    assert!(refused.message().contains("NCR1108"), "{refused}");
+    any.allow_any_chip = true;
+    assert!(deployment.set(&first, &any).await.unwrap().applied);
+    eventually("recovered", || async {
+        second.phase().await == Phase::Ready
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_peer_on_another_chip_gets_nothing() {
+    let deployment = Deployment::new();
+    let ports = ports::<2>();
+    let first = start(&deployment, &ports, 0).await;
+    let mut manifest = deployment.manifest(&[]);
+    manifest.peer_recovery = true;
+    deployment.set(&first, &manifest).await.unwrap();
+    let machine = nacre_sim::MachineSpec {
+        hwid: vec![7; 64],
+        ..nacre_sim::MachineSpec::new(nacre_attest::Product::Genoa)
+    };
+    let machine = nacre_sim::Machine::with(crate::support::pki(), machine).unwrap();
+    let report = nacre_sim::ReportSpec {
+        host_data: *nacre_manifest::PolicyHash::of(COORDINATOR).as_bytes(),
+        ..machine.report()
+    };
+    let known = deployment.manifest(&[]).reference_values.snp[0]
+        .allowed_chip_ids
+        .clone();
+    assert_ne!(known, [ChipId::from_bytes(report.chip_id)]);
+    let crl = crate::support::pki().crl().unwrap();
+    let elsewhere =
+        nacre_sim::SimulatedGuest::with(machine, report, crl, nacre_sim::Behaviour::default());
+    let second = deployment
+        .start_with(Arc::new(elsewhere), deployment.store(), &ports[..1])
+        .await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let (_, metrics) = Running::get(first.addresses.health, "/metrics").await;
+    assert!(metrics.contains("reason=\"chip-allowed\""), "{metrics}");
+    assert!(
+        metrics.contains("nacre_coordinator_seeds_given_total 0"),
+        "{metrics}"
+    );
+    drop(second);
+}
+
+#[tokio::test]
+async fn a_store_that_shows_something_else_does_not_change_what_is_in_force() {
+    let deployment = Deployment::new();
+    let running = deployment.start().await;
+    deployment
+        .set(&running, &deployment.manifest(&[]))
+        .await
+        .unwrap();
+    let old = deployment.store().latest().await.unwrap().unwrap().bytes;
+    deployment
+        .set(&running, &deployment.manifest(&["one"]))
+        .await
+        .unwrap();
+    let store = deployment.store();
+    let version = store.latest().await.unwrap().unwrap().version;
+    store.swap(Some(&version), &old).await.unwrap();
+    eventually("alarm", || async {
+        let (_, metrics) = Running::get(running.addresses.health, "/metrics").await;
+        metrics.contains("nacre_coordinator_store_diverged 1")
+    })
+    .await;
+    assert_eq!(running.certificate(WEB).await.generation, 2);
+    assert_eq!(running.phase().await, Phase::Ready);
+}

@@ -268,7 +268,7 @@ async fn chains(table: &mut Table, cached: f64) {
     let mut manifest = deployment.manifest(&[]);
     manifest.reference_values.snp[0].allowed_chip_ids.clear();
     deployment.set(&running, &manifest).await.unwrap();
-    let crl = pki().crl().unwrap();
+    let crl = support::crl();
     let machines: Vec<Arc<dyn ReportSource>> = (0..ROUNDS)
         .map(|index| {
             let mut spec = MachineSpec::new(nacre_attest::Product::Genoa);

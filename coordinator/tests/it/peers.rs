@@ -143,7 +143,7 @@ async fn a_peer_on_another_chip_gets_nothing() {
         .allowed_chip_ids
         .clone();
     assert_ne!(known, [ChipId::from_bytes(report.chip_id)]);
-    let crl = crate::support::pki().crl().unwrap();
+    let crl = crate::support::crl();
     let elsewhere =
         nacre_sim::SimulatedGuest::with(machine, report, crl, nacre_sim::Behaviour::default());
     let second = deployment

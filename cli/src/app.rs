@@ -4,10 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use nacre_client::Trust;
 use nacre_framing::diagnostics::Format;
 use nacre_framing::environment::Environment;
 
 use crate::context::{Color, Context, Output};
+use crate::coordinator::seed_shares::SeedSharesCommand;
+use crate::coordinator::{recover, seed_shares, set, sign, verify};
 use crate::error::{CommandError, Kind};
 use crate::{
     check, completions, diff, generate, init, install, lock, manifest, reference_values, schema,
@@ -48,6 +51,16 @@ pub(crate) struct Global {
     /// Directory of manifest.json, keys and configuration, where no other path is given for them
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) workspace_dir: Option<PathBuf>,
+    /// File whose first line opens encrypted owner keys; without it a terminal is asked
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "NACRE_PASSPHRASE_FILE",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -59,6 +72,12 @@ enum Command {
     Manifest(Box<manifest::Manifest>),
     Lock(Box<lock::Args>),
     Init(init::Args),
+    Set(Box<set::Args>),
+    Verify(Box<verify::Args>),
+    Recover(Box<recover::Args>),
+    Sign(Box<sign::Args>),
+    #[command(subcommand)]
+    SeedShares(Box<SeedSharesCommand>),
     #[command(subcommand)]
     Install(install::Install),
     Completions(completions::Args),
@@ -77,6 +96,11 @@ impl Command {
             Self::Manifest(command) => manifest::run(command, context),
             Self::Lock(args) => lock::run(args, context),
             Self::Init(args) => init::run(args, context),
+            Self::Set(args) => set::run(args, context),
+            Self::Verify(args) => verify::run(args, context),
+            Self::Recover(args) => recover::run(args, context),
+            Self::Sign(args) => sign::run(args, context),
+            Self::SeedShares(command) => seed_shares::run(command, context),
             Self::Install(what) => install::run(what, context),
             Self::Completions(args) => completions::run(args, context),
             Self::Schema(args) => schema::run(args, context),
@@ -87,7 +111,9 @@ impl Command {
 }
 
 /// Parses, runs, reports.
-pub(crate) fn run(environment: Environment) -> ExitCode {
+///
+/// `trust` is [`Trust::amd`] in every program that is shipped.
+pub fn run(environment: Environment, trust: Trust) -> ExitCode {
     let arguments = std::iter::once("nacre".into()).chain(environment.args.iter().cloned());
     let app = match App::command()
         .try_get_matches_from(arguments)
@@ -109,7 +135,7 @@ pub(crate) fn run(environment: Environment) -> ExitCode {
             });
         }
     };
-    match Context::new(environment, &app.global) {
+    match Context::new(environment, &app.global, trust) {
         Ok(mut context) => {
             let outcome = app.command.run(&mut context);
             context.finish(outcome)

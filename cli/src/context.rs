@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use nacre_client::Trust;
+use nacre_client::keys::Passphrase;
 use nacre_findings::{Finding, render};
 use nacre_framing::diagnostics::{Diagnostics, Format};
 use nacre_framing::environment::Environment;
@@ -12,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::app::Global;
 use crate::error::CommandError;
+use crate::passphrase;
 
 /// Form of results on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -40,6 +43,9 @@ pub(crate) struct Context {
     pub(crate) environment: Environment,
     /// Form of results.
     pub(crate) output: Output,
+    /// Roots of evidence and the reader of manifests.
+    pub(crate) trust: Trust,
+    passphrase_file: Option<PathBuf>,
     diagnostics: Diagnostics,
     workspace: Option<PathBuf>,
     findings: Vec<Finding>,
@@ -48,7 +54,11 @@ pub(crate) struct Context {
 
 impl Context {
     /// From the environment and the global options.
-    pub(crate) fn new(environment: Environment, global: &Global) -> Result<Self, CommandError> {
+    pub(crate) fn new(
+        environment: Environment,
+        global: &Global,
+        trust: Trust,
+    ) -> Result<Self, CommandError> {
         let mut diagnostics = Diagnostics::from_environment(&environment)?;
         if let Some(format) = global.format {
             diagnostics.format = format;
@@ -64,11 +74,22 @@ impl Context {
         Ok(Self {
             environment,
             output: global.output,
+            trust,
+            passphrase_file: global.passphrase_file.clone(),
             diagnostics,
             workspace: global.workspace_dir.clone(),
             findings: Vec::new(),
             published: false,
         })
+    }
+
+    /// What opens the encrypted key in this file: the first line of `--passphrase-file`, or what is typed
+    /// on the terminal. `None` when there is nobody to ask.
+    pub(crate) fn passphrase(&self, key: &Path) -> Result<Option<Passphrase>, CommandError> {
+        match &self.passphrase_file {
+            Some(path) => passphrase::from_file(&self.environment.path(path)).map(Some),
+            None => Ok(passphrase::ask(key)),
+        }
     }
 
     /// A path given by the user, or the default name inside the workspace directory.

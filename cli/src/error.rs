@@ -11,6 +11,8 @@ pub(crate) enum Kind {
     Usage,
     /// Evidence did not hold.
     Verification,
+    /// No answer of the Coordinator.
+    Unreachable,
     /// `--check` found a difference.
     Difference,
     /// Stopped by a signal of this number.
@@ -27,6 +29,7 @@ impl Kind {
             Self::Refused => 1,
             Self::Usage => 2,
             Self::Verification => 3,
+            Self::Unreachable => 4,
             Self::Difference => 5,
             Self::Internal => 70,
             Self::Interrupted(signal) => 128_u8.saturating_add(signal),

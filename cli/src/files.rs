@@ -1,8 +1,83 @@
-//! Failures of writing files, as findings.
+//! Files of commands: read with a limit, written all or none, failures as findings.
 
-use nacre_framing::replace::{ReplaceError, finding};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use nacre_findings::{Finding, Location, codes};
+use nacre_framing::replace::{Change, Expected, ReplaceError, Staged, finding};
+use nacre_framing::signals::Stop;
 
 use crate::error::{CommandError, Kind};
+
+/// Reads a file of at most `limit` bytes.
+pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, CommandError> {
+    let name = path.display().to_string();
+    let failed = |why: String| {
+        let message = format!("cannot read {name}: {why}");
+        CommandError::from(
+            Finding::error(codes::cli::FILE_UNREADABLE, message).at(Location::file(name.clone())),
+        )
+    };
+    let mut bytes = Vec::new();
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    std::fs::File::open(path)
+        .and_then(|file| file.take(most).read_to_end(&mut bytes))
+        .map_err(|error| failed(error.to_string()))?;
+    match bytes.len() > limit {
+        true => Err(failed(format!("it has more than {limit} bytes"))),
+        false => Ok(bytes),
+    }
+}
+
+/// Files that are put into place together.
+#[derive(Debug, Default)]
+pub(crate) struct Outputs(Vec<(PathBuf, Vec<u8>)>);
+
+impl Outputs {
+    /// Adds a file.
+    pub(crate) fn add(&mut self, path: PathBuf, content: impl Into<Vec<u8>>) {
+        self.0.push((path, content.into()));
+    }
+
+    /// The paths.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().map(|(path, _)| path.as_path())
+    }
+
+    /// Writes all or none. Files that hold the content already stay as they are.
+    pub(crate) fn write(&self) -> Result<(), CommandError> {
+        for (path, _) in &self.0 {
+            if let Some(directory) = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty())
+            {
+                std::fs::create_dir_all(directory).map_err(|source| {
+                    let path = directory.to_path_buf();
+                    write_error(&ReplaceError::Unwritable { path, source })
+                })?;
+            }
+        }
+        let different = self
+            .0
+            .iter()
+            .filter(|(path, content)| std::fs::read(path).map_or(true, |there| there != *content));
+        let changes: Vec<Change<'_>> = different
+            .map(|(path, content)| Change {
+                path,
+                expected: Expected::Anything,
+                content,
+            })
+            .collect();
+        let stop = Stop::watch().map_err(|source| {
+            let path = PathBuf::from("signal handlers");
+            write_error(&ReplaceError::Unwritable { path, source })
+        })?;
+        let signal = || stop.signal();
+        Staged::stage(&changes, &signal)
+            .and_then(|staged| staged.commit(&signal))
+            .map_err(|error| write_error(&error))
+    }
+}
 
 /// The failure of an all-or-nothing write.
 pub(crate) fn write_error(error: &ReplaceError) -> CommandError {

@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
             new_keys.push(path.clone());
             text
         };
-        owners.push(keys::public_pem(owner, &path, &text)?);
+        owners.push(keys::public_pem(owner, &path, &text, context)?);
     }
     let ignore = ignore_rules(context, &new_keys, args.no_gitignore)?;
     let text = configuration_text(platform, args.namespace.as_deref(), &owners);

@@ -2,13 +2,20 @@
 
 use std::path::Path;
 
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa;
-use aws_lc_rs::signature::{ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+use aws_lc_rs::signature::{ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use nacre_client::keys::{
+    self as client, AskPassphrase, KeyError, OwnerSigner as _, SeedshareKey, WorkloadKey,
+};
 use nacre_findings::{Finding, Location, codes};
+use nacre_manifest::KeyDigest;
 use zeroize::Zeroizing;
+
+use crate::context::Context;
+use crate::error::CommandError;
 
 /// Mode of a private key file: its owner only.
 pub(crate) const KEY_MODE: u32 = 0o600;
@@ -18,9 +25,6 @@ pub(crate) const WORKLOAD_OWNER_FILE: &str = "workload-owner.pem";
 
 /// Private key of the seed-share owner.
 pub(crate) const SEEDSHARE_OWNER_FILE: &str = "seedshare-owner.pem";
-
-/// Smallest RSA modulus of a seed-share owner, in bits.
-const MIN_RSA_BITS: usize = 2048;
 
 /// What an owner key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +38,9 @@ pub(crate) enum Owner {
 impl Owner {
     const fn needs(self) -> &'static str {
         match self {
-            Self::Workload => "an ECDSA P-384 key in PEM form (PKCS#8, SEC1 or a public key)",
+            Self::Workload => {
+                "an ECDSA key on P-256, P-384 or P-521 in PEM form (PKCS#8, SEC1 or a public key)"
+            }
             Self::Seedshare => {
                 "an RSA key of at least 2048 bits in PEM form (PKCS#8, PKCS#1 or a public key)"
             }
@@ -71,83 +77,93 @@ pub(crate) fn generate(owner: Owner) -> Result<Zeroizing<String>, Finding> {
             Zeroizing::new(der.as_ref().to_vec())
         }
     };
-    Ok(Zeroizing::new(pem("PRIVATE KEY", &der)))
+    Ok(client::encode("PRIVATE KEY", &der))
 }
 
-/// The public key, as `PUBLIC KEY` PEM, of a private or public key in PEM form.
-pub(crate) fn public_pem(owner: Owner, path: &Path, text: &str) -> Result<String, Finding> {
-    let unusable = |why: &str| {
-        let name = path.display().to_string();
-        Finding::error(
-            codes::cli::KEY_UNUSABLE,
-            format!("{name} cannot be used: {why}"),
-        )
-        .help(format!("needed is {}", owner.needs()))
-        .at(Location::file(name))
+/// The public key, as `PUBLIC KEY` PEM, of a private or public key in PEM form. An encrypted key is opened.
+pub(crate) fn public_pem(
+    owner: Owner,
+    path: &Path,
+    text: &str,
+    context: &Context,
+) -> Result<String, CommandError> {
+    if text.contains("-----BEGIN RSA PUBLIC KEY-----") && owner == Owner::Seedshare {
+        let der = public_block(text, "RSA PUBLIC KEY");
+        let der = der.ok_or_else(|| unfit(owner, path, "it is damaged"))?;
+        return Ok(client::encode("RSA PUBLIC KEY", &der).to_string());
+    }
+    let spki = match public_block(text, "PUBLIC KEY") {
+        Some(der) if !text.contains("PRIVATE KEY-----") => der,
+        _ => match owner {
+            Owner::Workload => open(path, text, context, WorkloadKey::from_pem)?
+                .spki()
+                .to_vec(),
+            Owner::Seedshare => open(path, text, context, SeedshareKey::from_pem)?
+                .spki()
+                .to_vec(),
+        },
     };
-    let (label, der) = block(text).ok_or_else(|| unusable("it is not PEM"))?;
-    let public = match (owner, label.as_str()) {
-        (_, "PUBLIC KEY") => der.to_vec(),
-        (Owner::Workload, "PRIVATE KEY" | "EC PRIVATE KEY") => {
-            let key = EcdsaKeyPair::from_private_key_der(&ECDSA_P384_SHA384_ASN1_SIGNING, &der)
-                .map_err(|_| unusable("it is not a P-384 private key"))?;
-            let public: PublicKeyX509Der<'_> = key
-                .public_key()
-                .as_der()
-                .map_err(|_| unusable("it has no public key"))?;
-            public.as_ref().to_vec()
-        }
-        (Owner::Seedshare, "PRIVATE KEY" | "RSA PRIVATE KEY") => {
-            let key = if label == "PRIVATE KEY" {
-                rsa::KeyPair::from_pkcs8(&der)
-            } else {
-                rsa::KeyPair::from_der(&der)
-            }
-            .map_err(|_| unusable("it is not an RSA private key"))?;
-            if key.public_modulus_len() * 8 < MIN_RSA_BITS {
-                return Err(unusable("it is too short"));
-            }
-            let public: PublicKeyX509Der<'_> = key
-                .public_key()
-                .as_der()
-                .map_err(|_| unusable("it has no public key"))?;
-            public.as_ref().to_vec()
-        }
-        (Owner::Seedshare, "RSA PUBLIC KEY") => return Ok(pem("RSA PUBLIC KEY", &der)),
-        (_, label) => return Err(unusable(&format!("it is a {label}"))),
-    };
-    Ok(pem("PUBLIC KEY", &public))
+    Ok(client::encode("PUBLIC KEY", &spki).to_string())
 }
 
-/// Label and content of the first PEM block.
-fn block(text: &str) -> Option<(String, Zeroizing<Vec<u8>>)> {
-    let (_, rest) = text.split_once("-----BEGIN ")?;
-    let (label, rest) = rest.split_once("-----")?;
+/// DER of a workload owner's public key, from its PEM.
+pub(crate) fn workload_spki(path: &Path, text: &str) -> Result<Vec<u8>, Finding> {
+    let owner = Owner::Workload;
+    let der = public_block(text, "PUBLIC KEY")
+        .ok_or_else(|| unfit(owner, path, "it holds no PUBLIC KEY"))?;
+    KeyDigest::from_spki(&der).map_err(|error| unfit(owner, path, &error.to_string()))?;
+    Ok(der)
+}
+
+/// Opens a private key, asking for its passphrase when it has one.
+pub(crate) fn open<K>(
+    path: &Path,
+    text: &str,
+    context: &Context,
+    read: fn(&str, AskPassphrase<'_>) -> Result<K, KeyError>,
+) -> Result<K, CommandError> {
+    let mut failed = None;
+    let key = read(text, &mut || match context.passphrase(path) {
+        Ok(passphrase) => passphrase,
+        Err(error) => {
+            failed = Some(error);
+            None
+        }
+    });
+    match (failed, key) {
+        (Some(error), _) => Err(error),
+        (None, Ok(key)) => Ok(key),
+        (None, Err(error)) => Err(unusable(path, &error).into()),
+    }
+}
+
+/// A key file that is of no use.
+fn unusable(path: &Path, error: &KeyError) -> Finding {
+    let owner = match error {
+        KeyError::NotRsa | KeyError::Unfit(_) => Owner::Seedshare,
+        _ => Owner::Workload,
+    };
+    let finding = unfit(owner, path, &error.to_string());
+    match error.help() {
+        Some(help) => finding.help(help),
+        None => finding,
+    }
+}
+
+fn unfit(owner: Owner, path: &Path, why: &str) -> Finding {
+    let name = path.display().to_string();
+    Finding::error(
+        codes::cli::KEY_UNUSABLE,
+        format!("{name} cannot be used: {why}"),
+    )
+    .help(format!("needed is {}", owner.needs()))
+    .at(Location::file(name))
+}
+
+/// The content of the only block with this label.
+fn public_block(text: &str, label: &str) -> Option<Vec<u8>> {
+    let (_, rest) = text.split_once(&format!("-----BEGIN {label}-----"))?;
     let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;
-    let body: Zeroizing<String> = Zeroizing::new(
-        body.chars()
-            .filter(|ch| !ch.is_ascii_whitespace())
-            .collect(),
-    );
-    Some((
-        label.to_owned(),
-        Zeroizing::new(STANDARD.decode(body.as_bytes()).ok()?),
-    ))
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    let body = Zeroizing::new(STANDARD.encode(der));
-    let mut out = format!("-----BEGIN {label}-----\n");
-    let mut rest = body.as_str();
-    while let Some((line, after)) = rest.split_at_checked(64) {
-        out.push_str(line);
-        out.push('\n');
-        rest = after;
-    }
-    if !rest.is_empty() {
-        out.push_str(rest);
-        out.push('\n');
-    }
-    out.push_str(&format!("-----END {label}-----\n"));
-    out
+    let body: String = body.split_whitespace().collect();
+    STANDARD.decode(body).ok()
 }

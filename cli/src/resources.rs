@@ -84,13 +84,19 @@ pub(crate) fn options<'a>(settings: &'a Settings, paths: &[PathBuf]) -> Options<
 pub(crate) fn owners(config: &mut Confidential, context: &Context) -> Result<(), CommandError> {
     let workload = context.path_or_default(None, WORKLOAD_OWNER_FILE);
     if config.workload_owners.is_empty() && !config.disable_updates && workload.exists() {
-        let public = keys::public_pem(Owner::Workload, &workload, &keys::read(&workload)?)?;
+        let public =
+            keys::public_pem(Owner::Workload, &workload, &keys::read(&workload)?, context)?;
         let digest = KeyDigest::from_pem(&public).map_err(|error| unusable(&workload, &error))?;
         config.workload_owners.push(digest);
     }
     let seedshare = context.path_or_default(None, SEEDSHARE_OWNER_FILE);
     if config.seedshare_owners.is_empty() && seedshare.exists() {
-        let public = keys::public_pem(Owner::Seedshare, &seedshare, &keys::read(&seedshare)?)?;
+        let public = keys::public_pem(
+            Owner::Seedshare,
+            &seedshare,
+            &keys::read(&seedshare)?,
+            context,
+        )?;
         let key =
             SeedshareOwnerKey::from_pem(&public).map_err(|error| unusable(&seedshare, &error))?;
         config.seedshare_owners.push(key);

@@ -48,6 +48,27 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("nacre-sim", &["nacre-attest", "nacre-manifest"]),
+    ("nacre-client", CLIENT),
+];
+
+/// What verifies and sets: it reads policies and compares manifests, and so is made of much.
+const CLIENT: &[&str] = &[
+    "nacre-api",
+    "nacre-atls",
+    "nacre-attest",
+    "nacre-findings",
+    "nacre-fnconfig",
+    "nacre-generate",
+    "nacre-history",
+    "nacre-imagelock",
+    "nacre-krm",
+    "nacre-manifest",
+    "nacre-meshconfig",
+    "nacre-pki",
+    "nacre-platform",
+    "nacre-policy",
+    "nacre-review",
+    "nacre-workload",
 ];
 
 /// What the transformation is made of.
@@ -164,6 +185,7 @@ fn tests_of_a_package_do_not_reach_upwards_without_a_reason() {
         // whole flows over real connections need guests
         ("nacre-coordinator", "nacre-sim"),
         ("nacre-attest", "nacre-sim"),
+        ("nacre-client", "nacre-sim"),
         ("nacre-fnconfig", "nacre-krm"),
         ("nacre-history", "nacre-findings"),
     ];

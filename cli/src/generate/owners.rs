@@ -86,7 +86,7 @@ fn public_key(
     context: &mut Context,
 ) -> Result<String, CommandError> {
     if path.exists() {
-        return Ok(keys::public_pem(owner, path, &keys::read(path)?)?);
+        return keys::public_pem(owner, path, &keys::read(path)?, context);
     }
     let name = path.display().to_string();
     if !may_make {
@@ -99,16 +99,18 @@ fn public_key(
         .into());
     }
     if let Tracked::Exposed { .. } = tracked(path) {
-        let warning = Finding::warning(
+        return Err(Finding::error(
             codes::cli::KEY_EXPOSED,
-            format!("{name} is a private key in a git work tree, and no ignore rule covers it"),
-        );
-        context.report([warning
-            .help(format!("add it to .gitignore: echo {name} >> .gitignore"))
-            .at(Location::file(name))]);
+            format!("{name} would be a private key in a git work tree, and no ignore rule covers it"),
+        )
+        .help(format!(
+            "add it to .gitignore first (echo {name} >> .gitignore), or run `nacre init`, which does"
+        ))
+        .at(Location::file(name))
+        .into());
     }
     let text = keys::generate(owner)?;
-    let public = keys::public_pem(owner, path, &text)?;
+    let public = keys::public_pem(owner, path, &text, context)?;
     made.push(new_key(path.to_path_buf(), text));
     Ok(public)
 }

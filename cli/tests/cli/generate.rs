@@ -268,16 +268,19 @@ fn keys_are_taken_in_the_forms_that_openssl_writes() {
 }
 
 #[test]
-fn a_key_that_git_would_take_is_warned_about() {
+fn a_key_that_git_would_take_is_not_made() {
     let environment = TestEnvironment::shop();
     fs::create_dir(environment.path(".git")).unwrap();
     let owners = CONFIG.find("  workloadOwners:").unwrap();
     environment.write("nacre.yaml", &CONFIG[..owners]);
-    let done = environment.run(&["generate", "resources"]).success();
-    assert!(
-        done.stderr
-            .contains("warning[NCR0910]: workload-owner.pem is a private key")
-    );
+    let before = environment.files();
+    environment
+        .run(&["generate", "resources"])
+        .refused(1, "NCR0910");
+    assert_eq!(environment.files(), before);
+    environment.write(".gitignore", "*-owner.pem\n");
+    environment.run(&["generate", "resources"]).success();
+    assert!(environment.exists("workload-owner.pem"));
 }
 
 #[test]

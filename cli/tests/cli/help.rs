@@ -5,7 +5,18 @@ use crate::common::TestEnvironment;
 #[test]
 fn the_commands() {
     let done = TestEnvironment::empty().run(&["--help"]).success();
-    for command in ["generate", "init", "install", "completions", "schema"] {
+    for command in [
+        "generate",
+        "init",
+        "set",
+        "verify",
+        "recover",
+        "sign",
+        "seed-shares",
+        "install",
+        "completions",
+        "schema",
+    ] {
         assert!(
             done.stdout.contains(&format!("\n  {command} ")),
             "{}",

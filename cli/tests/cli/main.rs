@@ -11,6 +11,7 @@
 mod attest;
 mod bad_input;
 mod common;
+mod coordinator;
 mod generate;
 mod help;
 mod init;

@@ -95,6 +95,11 @@ impl Carrier {
 
     /// Reads an annotation value back.
     pub fn unpack(self, value: &str) -> Result<Decoded, CarrierError> {
+        self.read(&self.raw(value)?)
+    }
+
+    /// The raw bytes behind an annotation value: what the policy hash covers.
+    pub fn raw(self, value: &str) -> Result<Vec<u8>, CarrierError> {
         if value.len() > MAX_ANNOTATIONS {
             return Err(CarrierError::TooLong {
                 limit: MAX_ANNOTATIONS,
@@ -104,16 +109,7 @@ impl Carrier {
             .decode(value.trim())
             .map_err(|_| CarrierError::Base64)?;
         match self {
-            Self::AgentPolicy => {
-                let hash = PolicyHash::of(&bytes);
-                let policy = String::from_utf8(bytes).map_err(|_| CarrierError::NotText)?;
-                Ok(Decoded {
-                    carrier: self,
-                    policy,
-                    hash,
-                    other_keys: Vec::new(),
-                })
-            }
+            Self::AgentPolicy => Ok(bytes),
             Self::InitData => {
                 let mut raw = Vec::new();
                 GzDecoder::new(bytes.as_slice())
@@ -123,17 +119,32 @@ impl Carrier {
                 if raw.len() > MAX_DECODED {
                     return Err(CarrierError::TooLong { limit: MAX_DECODED });
                 }
-                let hash = PolicyHash::of(&raw);
-                let text = String::from_utf8(raw).map_err(|_| CarrierError::NotText)?;
-                let (policy, other_keys) = read_init_data(&text)?;
-                Ok(Decoded {
-                    carrier: self,
-                    policy,
-                    hash,
-                    other_keys,
-                })
+                Ok(raw)
             }
         }
+    }
+
+    /// Reads raw bytes whose carrier is not known: an initdata document says that it is one, and no policy
+    /// text is one.
+    pub fn read_raw(raw: &[u8]) -> Result<Decoded, CarrierError> {
+        match Self::InitData.read(raw) {
+            Err(CarrierError::NotInitData) => Self::AgentPolicy.read(raw),
+            other => other,
+        }
+    }
+
+    fn read(self, raw: &[u8]) -> Result<Decoded, CarrierError> {
+        let text = std::str::from_utf8(raw).map_err(|_| CarrierError::NotText)?;
+        let (policy, other_keys) = match self {
+            Self::AgentPolicy => (text.to_owned(), Vec::new()),
+            Self::InitData => read_init_data(text)?,
+        };
+        Ok(Decoded {
+            carrier: self,
+            policy,
+            hash: PolicyHash::of(raw),
+            other_keys,
+        })
     }
 }
 

@@ -25,6 +25,7 @@ pub mod carrier;
 pub mod evaluate;
 pub mod explain;
 pub mod mutate;
+pub mod read;
 pub mod report;
 pub mod request;
 pub mod rules;

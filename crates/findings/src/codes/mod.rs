@@ -33,6 +33,7 @@ macro_rules! codes {
 pub mod attest;
 pub mod check;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod coordinator;
 pub mod generate;
@@ -57,6 +58,7 @@ const RANGES: &[(&str, &[CodeInfo])] = &[
     ("NCR10xx: attestation", attest::ALL),
     ("NCR11xx: the history of manifests", history::ALL),
     ("NCR12xx: the Coordinator", coordinator::ALL),
+    ("NCR13xx: set, verify, recover", client::ALL),
 ];
 
 /// A stable number, written `NCR0301`.

@@ -1,0 +1,35 @@
+//! The `nacre` command as a library, so that a simulation program can be the same with other roots.
+//!
+//! ```no_run
+//! use nacre_client::Trust;
+//! use nacre_framing::environment::Environment;
+//!
+//! let code = nacre_cli::run(Environment::of_process(), Trust::amd());
+//! # let _ = code;
+//! ```
+//!
+//! What it does not do: decide anything that a library below could decide. It reads arguments and files, asks,
+//! and shows.
+
+mod app;
+mod check;
+mod completions;
+mod context;
+mod coordinator;
+mod diff;
+mod error;
+mod files;
+mod generate;
+mod init;
+mod install;
+mod keys;
+mod lock;
+mod manifest;
+mod passphrase;
+mod reference_values;
+mod resources;
+mod schema;
+mod verify_report;
+mod work_tree;
+
+pub use app::run;

@@ -1,0 +1,418 @@
+//! What earlier runs have seen: the keys of a deployment and how far its history had come.
+//!
+//! Storage is untrusted, and a Coordinator that has just started believes whatever valid history it is
+//! shown. Only somebody who has seen a newer one can tell: that is what is written down here.
+
+use nacre_history::Transition;
+use nacre_manifest::{ManifestHash, TransitionHash};
+use serde::{Deserialize, Serialize};
+
+/// Version of the file.
+const VERSION: u32 = 1;
+/// Longest pin that is read: a manifest and a few hashes.
+pub const MAX_PIN: usize = nacre_manifest::MAX_BYTES + 64 * 1024;
+
+/// A deployment as it was last seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pin {
+    version: u32,
+    /// First transition of the history: which deployment this is.
+    pub genesis: TransitionHash,
+    /// SHA-256 of the root CA's public key (DER `SubjectPublicKeyInfo`), in hex.
+    pub root_key: Fingerprint,
+    /// The same of the key that signs the head of the history.
+    pub history_key: Fingerprint,
+    /// What the seed is mixed with, 32 bytes in hex; no secret.
+    #[serde(with = "hex::serde")]
+    pub salt: [u8; 32],
+    /// The newest transition seen.
+    pub head: Seen,
+    /// The newest transition up to which somebody has accepted every entry; absent = none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<TransitionHash>,
+    /// The manifest of the newest transition, byte for byte.
+    pub manifest: String,
+    /// Start of the newest revocation list verified, seconds since 1970; an older one is refused.
+    #[serde(default)]
+    pub newest_crl: u64,
+}
+
+/// A transition that was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "SeenText", into = "SeenText")]
+pub struct Seen(Transition);
+
+impl Seen {
+    /// This one.
+    pub fn of(transition: &Transition) -> Self {
+        Self(*transition)
+    }
+
+    /// The transition.
+    pub fn transition(&self) -> &Transition {
+        &self.0
+    }
+
+    /// Its hash.
+    pub fn hash(&self) -> TransitionHash {
+        self.0.hash()
+    }
+}
+
+/// How it stands in the file: the encoding is what counts, the rest is for people.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SeenText {
+    generation: u64,
+    transition: TransitionHash,
+    manifest: ManifestHash,
+    encoding: String,
+}
+
+impl From<Seen> for SeenText {
+    fn from(Seen(transition): Seen) -> Self {
+        Self {
+            generation: transition.generation,
+            transition: transition.hash(),
+            manifest: transition.manifest,
+            encoding: hex::encode(transition.to_bytes()),
+        }
+    }
+}
+
+impl TryFrom<SeenText> for Seen {
+    type Error = String;
+
+    fn try_from(text: SeenText) -> Result<Self, String> {
+        let bytes = hex::decode(&text.encoding).map_err(|error| error.to_string())?;
+        let transition = Transition::parse(&bytes).map_err(|error| error.to_string())?;
+        let agrees = transition.hash() == text.transition
+            && transition.manifest == text.manifest
+            && transition.generation == text.generation;
+        match agrees {
+            true => Ok(Self(transition)),
+            false => Err("the encoding is that of another transition".to_owned()),
+        }
+    }
+}
+
+/// SHA-256 of a public key, in hex.
+pub type Fingerprint = nacre_manifest::KeyDigest;
+
+/// What a pin is compared with.
+#[derive(Clone, Debug)]
+pub struct Found<'a> {
+    /// SHA-256 of the root CA's public key.
+    pub root_key: Fingerprint,
+    /// SHA-256 of the history key.
+    pub history_key: Fingerprint,
+    /// What the seed is mixed with.
+    pub salt: [u8; 32],
+    /// Every transition, from the first to the head.
+    pub chain: &'a [TransitionHash],
+}
+
+/// How a history goes on from the one that was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// How many transitions are newer than the newest that was seen.
+    pub newer: usize,
+    /// How many transitions nobody has accepted, the newest ones.
+    pub unaccepted: usize,
+}
+
+/// Why a history is not the one that was seen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Contradiction {
+    /// Another deployment: the history begins with another transition.
+    #[error("the history begins with {found}, that of earlier runs with {seen}")]
+    Genesis {
+        /// Of earlier runs.
+        seen: TransitionHash,
+        /// Found now; the zero hash when there is none.
+        found: TransitionHash,
+    },
+    /// Another root CA.
+    #[error("the root CA's key is {found}, that of earlier runs was {seen}")]
+    RootKey {
+        /// Of earlier runs.
+        seen: Fingerprint,
+        /// Found now.
+        found: Fingerprint,
+    },
+    /// Another history key.
+    #[error("the history key is {found}, that of earlier runs was {seen}")]
+    HistoryKey {
+        /// Of earlier runs.
+        seen: Fingerprint,
+        /// Found now.
+        found: Fingerprint,
+    },
+    /// The history ends before what was seen.
+    #[error("the history ends at generation {found}, and generation {seen} was seen before")]
+    Rollback {
+        /// Generation of the newest transition seen.
+        seen: u64,
+        /// Generation of the head now.
+        found: u64,
+    },
+    /// Another transition stands where one was seen.
+    #[error(
+        "generation {generation} is {found}, and was {seen} before: the history has been split"
+    )]
+    Fork {
+        /// Where.
+        generation: u64,
+        /// Of earlier runs.
+        seen: TransitionHash,
+        /// Found now.
+        found: TransitionHash,
+    },
+}
+
+/// Why a file is no pin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PinError {
+    /// Not the JSON of a pin.
+    #[error("it is not readable")]
+    Syntax(#[source] serde_json::Error),
+    /// Written by a later version.
+    #[error("it has version {version}, and this program knows version {VERSION}")]
+    Version {
+        /// As written.
+        version: u32,
+    },
+    /// Its manifest is not the one its head names.
+    #[error("its manifest is not the one of its head")]
+    Manifest,
+}
+
+impl Pin {
+    /// A pin of a deployment at its head.
+    pub fn new(genesis: TransitionHash, found: &Found<'_>, head: Seen, manifest: String) -> Self {
+        Self {
+            version: VERSION,
+            genesis,
+            root_key: found.root_key,
+            history_key: found.history_key,
+            salt: found.salt,
+            head,
+            accepted: None,
+            manifest,
+            newest_crl: 0,
+        }
+    }
+
+    /// Reads what [`Pin::to_bytes`] wrote.
+    pub fn parse(bytes: &[u8]) -> Result<Self, PinError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let Versioned { version } = serde_json::from_slice(bytes).map_err(PinError::Syntax)?;
+        if version != VERSION {
+            return Err(PinError::Version { version });
+        }
+        let pin: Self = serde_json::from_slice(bytes).map_err(PinError::Syntax)?;
+        if ManifestHash::of(pin.manifest.as_bytes()) != pin.head.0.manifest {
+            return Err(PinError::Manifest);
+        }
+        Ok(pin)
+    }
+
+    /// The file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Strings and numbers always become JSON.
+        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Whether a history is the pinned one, gone on or not.
+    pub fn compare(&self, found: &Found<'_>) -> Result<Progress, Contradiction> {
+        let zero = TransitionHash::from_bytes([0; 32]);
+        let genesis = found.chain.first().copied().unwrap_or(zero);
+        if genesis != self.genesis {
+            return Err(Contradiction::Genesis {
+                seen: self.genesis,
+                found: genesis,
+            });
+        }
+        if found.root_key != self.root_key {
+            return Err(Contradiction::RootKey {
+                seen: self.root_key,
+                found: found.root_key,
+            });
+        }
+        if found.history_key != self.history_key {
+            return Err(Contradiction::HistoryKey {
+                seen: self.history_key,
+                found: found.history_key,
+            });
+        }
+        let length = found.chain.len();
+        let place = usize::try_from(self.head.0.generation).unwrap_or(usize::MAX);
+        match place.checked_sub(1).and_then(|at| found.chain.get(at)) {
+            None => Err(Contradiction::Rollback {
+                seen: self.head.0.generation,
+                found: u64::try_from(length).unwrap_or(u64::MAX),
+            }),
+            Some(there) if *there != self.head.hash() => Err(Contradiction::Fork {
+                generation: self.head.0.generation,
+                seen: self.head.hash(),
+                found: *there,
+            }),
+            Some(_) => {
+                let accepted = self.accepted.and_then(|accepted| {
+                    found
+                        .chain
+                        .iter()
+                        .position(|transition| *transition == accepted)
+                });
+                Ok(Progress {
+                    newer: length - place,
+                    unaccepted: length - accepted.map_or(0, |at| at + 1),
+                })
+            }
+        }
+    }
+
+    /// The same pin, no revocation list older than this one being good any more.
+    #[must_use]
+    pub fn advanced_crl(self, newest_crl: u64) -> Self {
+        Self {
+            newest_crl: self.newest_crl.max(newest_crl),
+            ..self
+        }
+    }
+
+    /// The pin after a run that saw this head. What was accepted stays so.
+    #[must_use]
+    pub fn advanced(&self, head: Seen, manifest: String, newest_crl: u64) -> Self {
+        Self {
+            head,
+            manifest,
+            newest_crl: self.newest_crl.max(newest_crl),
+            ..self.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> Fingerprint {
+        Fingerprint::from_bytes([byte; 32])
+    }
+
+    /// A chain of this many transitions; `at` makes one chain differ from another.
+    fn chain(length: u64, at: u64) -> Vec<Transition> {
+        let manifest = nacre_manifest::Manifest::default();
+        let mut all: Vec<Transition> = Vec::new();
+        for generation in 1..=length {
+            let hash = ManifestHash::of(b"{}");
+            all.push(match all.last() {
+                None => Transition::genesis(&manifest, hash, 1),
+                Some(last) => last.next(&manifest, hash, at + generation),
+            });
+        }
+        all
+    }
+
+    fn hashes(chain: &[Transition]) -> Vec<TransitionHash> {
+        chain.iter().map(Transition::hash).collect()
+    }
+
+    fn found(chain: &[TransitionHash]) -> Found<'_> {
+        Found {
+            root_key: key(1),
+            history_key: key(2),
+            salt: [3; 32],
+            chain,
+        }
+    }
+
+    fn pin(chain: &[Transition]) -> Pin {
+        let genesis = chain.first().unwrap().hash();
+        let head = Seen::of(chain.last().unwrap());
+        Pin::new(genesis, &found(&[]), head, "{}".into())
+    }
+
+    #[test]
+    fn a_pin_survives_its_file() {
+        let chain = chain(2, 5);
+        let pin = Pin {
+            accepted: Some(chain[0].hash()),
+            newest_crl: 9,
+            ..pin(&chain)
+        };
+        assert_eq!(Pin::parse(&pin.to_bytes()).unwrap(), pin);
+        let text = String::from_utf8(pin.to_bytes()).unwrap();
+        for (from, to) in [
+            ("\"version\": 1", "\"version\": 2"),
+            ("\"{}\"", "\"{ }\""),
+            ("\"head\"", "\"heads\""),
+            ("\"generation\": 2", "\"generation\": 3"),
+            ("\"encoding\": \"01", "\"encoding\": \"02"),
+        ] {
+            let changed = text.replacen(from, to, 1);
+            assert_ne!(changed, text, "{from}");
+            assert!(Pin::parse(changed.as_bytes()).is_err(), "{from}");
+        }
+    }
+
+    #[test]
+    fn the_same_history_and_a_longer_one_are_told_apart() {
+        let all = chain(3, 5);
+        let hashes = hashes(&all);
+        let seen = |length: usize, accepted: Option<usize>| Pin {
+            accepted: accepted.map(|at| hashes[at - 1]),
+            ..pin(&all[..length])
+        };
+        let compare = |pin: Pin| pin.compare(&found(&hashes)).unwrap();
+        let progress = |newer, unaccepted| Progress { newer, unaccepted };
+        assert_eq!(compare(seen(3, None)), progress(0, 3));
+        assert_eq!(compare(seen(3, Some(3))), progress(0, 0));
+        assert_eq!(compare(seen(1, Some(1))), progress(2, 2));
+        assert_eq!(compare(seen(2, Some(1))), progress(1, 2));
+    }
+
+    #[test]
+    fn every_contradiction_has_its_reason() {
+        let (three, other) = (chain(3, 5), chain(3, 6));
+        let (short, others) = (hashes(&three[..2]), hashes(&other));
+        let compare = |found: &Found<'_>| pin(&three).compare(found).unwrap_err();
+        let rollback = Contradiction::Rollback { seen: 3, found: 2 };
+        assert_eq!(compare(&found(&short)), rollback);
+        let fork = Contradiction::Fork {
+            generation: 3,
+            seen: three[2].hash(),
+            found: other[2].hash(),
+        };
+        assert_eq!(compare(&found(&others)), fork);
+        for chain in [&[][..], &others[1..]] {
+            assert!(matches!(
+                compare(&found(chain)),
+                Contradiction::Genesis { .. }
+            ));
+        }
+        let hashes = hashes(&three);
+        let other_key = Found {
+            root_key: key(7),
+            ..found(&hashes)
+        };
+        assert!(matches!(compare(&other_key), Contradiction::RootKey { .. }));
+        let other_key = Found {
+            history_key: key(7),
+            ..found(&hashes)
+        };
+        assert!(matches!(
+            compare(&other_key),
+            Contradiction::HistoryKey { .. }
+        ));
+    }
+}

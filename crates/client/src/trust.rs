@@ -1,0 +1,150 @@
+//! What is believed without proof, as values.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use nacre_atls::{AppraisalError, Appraise};
+use nacre_attest::{
+    Claims, Evidence, Expected, HostData, Policy, ReferenceError, ReportData, Timestamp, Verdict,
+    Verifier,
+};
+use nacre_history::ManifestReader;
+use nacre_manifest::{Manifest, PolicyHash};
+
+/// Roots of evidence, and the reader of manifests that goes with them.
+///
+/// Production programs use [`Trust::amd`]; simulation programs bring their own.
+#[derive(Clone)]
+pub struct Trust {
+    /// Verifies evidence.
+    pub verifier: Arc<Verifier>,
+    /// Reads manifests: [`Manifest::parse`] refuses those that name a test root.
+    pub reader: ManifestReader,
+}
+
+impl Trust {
+    /// AMD's roots, and manifests without a test root.
+    pub fn amd() -> Self {
+        Self {
+            verifier: Arc::new(Verifier::amd()),
+            reader: Manifest::parse,
+        }
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust").finish_non_exhaustive()
+    }
+}
+
+/// What a Coordinator has to be: one of a manifest's, on one of its platforms.
+#[derive(Clone, Debug)]
+pub struct Expectation {
+    policies: Vec<Policy>,
+    coordinators: BTreeSet<[u8; 32]>,
+    newest_crl: Option<Timestamp>,
+}
+
+/// Why a manifest cannot say what a Coordinator has to be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExpectationError {
+    /// A reference value is incomplete.
+    #[error("ReferenceValues.snp[{index}]: {source}")]
+    Reference {
+        /// Which, from 0.
+        index: usize,
+        /// What is missing.
+        source: ReferenceError,
+    },
+    /// No reference values.
+    #[error("the manifest has no reference values")]
+    NoReference,
+    /// No Coordinator.
+    #[error("the manifest lists no policy with role coordinator")]
+    NoCoordinator,
+}
+
+impl Expectation {
+    /// From a manifest. `newest_crl` is the start of the newest revocation list verified before, Unix
+    /// seconds; 0 = none.
+    pub fn of(manifest: &Manifest, newest_crl: u64) -> Result<Self, ExpectationError> {
+        let policies = manifest
+            .reference_values
+            .snp
+            .iter()
+            .enumerate()
+            .map(|(index, values)| {
+                Policy::try_from(values)
+                    .map_err(|source| ExpectationError::Reference { index, source })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        if policies.is_empty() {
+            return Err(ExpectationError::NoReference);
+        }
+        let coordinators: BTreeSet<_> = manifest
+            .coordinators()
+            .map(|(hash, _)| *hash.as_bytes())
+            .collect();
+        if coordinators.is_empty() {
+            return Err(ExpectationError::NoCoordinator);
+        }
+        Ok(Self {
+            policies,
+            coordinators,
+            newest_crl: (newest_crl > 0).then_some(Timestamp(newest_crl)),
+        })
+    }
+
+    /// Policies of the Coordinators, as HOST_DATA shows them.
+    pub fn coordinators(&self) -> impl Iterator<Item = PolicyHash> {
+        self.coordinators
+            .iter()
+            .copied()
+            .map(PolicyHash::from_bytes)
+    }
+
+    /// Every check on evidence that has to be bound to `report_data`, and which set of reference values it
+    /// was held against.
+    pub fn examine(
+        &self,
+        trust: &Trust,
+        evidence: &Evidence,
+        report_data: [u8; 64],
+        now: Timestamp,
+    ) -> Option<(usize, Verdict)> {
+        let expected = Expected {
+            report_data: ReportData::Exact(report_data),
+            host_data: HostData::OneOf(self.coordinators.clone()),
+            newest_crl: self.newest_crl,
+        };
+        trust
+            .verifier
+            .examine_any(evidence, &self.policies, &expected, now)
+    }
+}
+
+/// Decides on the evidence of a connection.
+#[derive(Debug)]
+pub(crate) struct Examiner<'a> {
+    pub(crate) trust: &'a Trust,
+    pub(crate) expectation: &'a Expectation,
+    pub(crate) now: Timestamp,
+}
+
+impl Appraise for Examiner<'_> {
+    fn appraise(
+        &self,
+        evidence: &Evidence,
+        report_data: [u8; 64],
+    ) -> Result<Claims, AppraisalError> {
+        self.expectation
+            .examine(self.trust, evidence, report_data, self.now)
+            .ok_or(AppraisalError::NoReference)?
+            .1
+            .into_result()
+            .map_err(AppraisalError::Rejected)
+    }
+}

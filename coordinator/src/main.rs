@@ -10,7 +10,7 @@ use nacre_attest::{
 };
 use nacre_coordinator::{Backend, Config, Deps, EvidenceSource, Log, run, system_clock};
 use nacre_manifest::Manifest;
-use nacre_store::{Directory, Store};
+use nacre_store::{ConfigMaps, Directory, Store};
 
 fn main() -> ExitCode {
     let config = match Config::read(&|name| std::env::var(name).ok()) {
@@ -78,8 +78,8 @@ fn reports(config: &Config) -> Result<Assembled, SourceError> {
 async fn store(backend: &Backend) -> Result<Arc<dyn Store>, Box<dyn std::error::Error>> {
     match backend {
         Backend::Directory(path) => Ok(Arc::new(Directory::open(path)?)),
-        Backend::ConfigMaps { .. } => {
-            Err("ConfigMaps: not in this build; NACRE_HISTORY=directory:<path>".into())
+        Backend::ConfigMaps { namespace } => {
+            Ok(Arc::new(ConfigMaps::connect(namespace.as_deref()).await?))
         }
     }
 }

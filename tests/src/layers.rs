@@ -47,6 +47,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "nacre-store",
         ],
     ),
+    ("nacre-gate", &[]),
+    (
+        "nacre-initializer",
+        &[
+            "nacre-api",
+            "nacre-atls",
+            "nacre-attest",
+            "nacre-manifest",
+            "nacre-pki",
+        ],
+    ),
     ("nacre-sim", &["nacre-attest", "nacre-manifest"]),
     ("nacre-client", CLIENT),
 ];
@@ -107,13 +118,22 @@ const TOOLING: &[&str] = &["nacre-tests", "nacre-xtask"];
 /// What stands in for hardware; a program that links it could be told to trust it.
 const SIMULATION: &str = "nacre-sim";
 
+/// Programs of the folder `simulation/`: those of production with the simulated root. Nothing else may link
+/// [`SIMULATION`], and nothing at all may link these.
+const SIMULATORS: &[&str] = &[
+    "nacre-sim-cli",
+    "nacre-sim-coordinator",
+    "nacre-sim-initializer",
+    "nacre-sim-platform",
+];
+
 #[test]
 fn every_package_uses_only_what_it_may() {
     let mut wrong = Vec::new();
     for package in GRAPH.members() {
         let name = package.name.as_str();
         let used = GRAPH.ours_linked_by(package);
-        if TOOLING.contains(&name) {
+        if TOOLING.contains(&name) || SIMULATORS.contains(&name) {
             continue;
         }
         if PROGRAMS.contains(&name) {
@@ -166,10 +186,31 @@ fn the_table_has_no_circle() {
 fn simulation_is_in_no_program() {
     for package in GRAPH.members().filter(|package| package.name != SIMULATION) {
         let name = package.name.as_str();
-        if !TOOLING.contains(&name) {
+        if TOOLING.contains(&name) {
+            continue;
+        }
+        let linked = GRAPH.ours_linked_by(package);
+        for simulator in SIMULATORS {
+            assert!(!linked.contains(simulator), "{name} links {simulator}");
+        }
+        if !SIMULATORS.contains(&name) {
+            assert!(!linked.contains(SIMULATION), "{name} links {SIMULATION}");
+        }
+    }
+}
+
+#[test]
+fn simulators_are_told_apart_by_name_and_place() {
+    for package in GRAPH.members() {
+        let name = package.name.as_str();
+        let there = package.manifest_path.contains("/simulation/");
+        assert_eq!(there, SIMULATORS.contains(&name), "{name}");
+        if there {
+            assert!(name.starts_with("nacre-sim-"), "{name}");
+            let description = package.description.as_deref().unwrap_or_default();
             assert!(
-                !GRAPH.ours_linked_by(package).contains(SIMULATION),
-                "{name} links {SIMULATION}"
+                description.starts_with("SIMULATION: "),
+                "{name}: {description}"
             );
         }
     }
@@ -188,6 +229,7 @@ fn tests_of_a_package_do_not_reach_upwards_without_a_reason() {
         ("nacre-client", "nacre-sim"),
         ("nacre-fnconfig", "nacre-krm"),
         ("nacre-history", "nacre-findings"),
+        ("nacre-initializer", "nacre-sim"),
     ];
     for package in GRAPH
         .members()
@@ -267,6 +309,8 @@ fn banned_packages_are_in_no_program() {
         "nacre-krm-fn",
         "nacre-post-renderer",
         "nacre-attest",
+        "nacre-initializer",
+        "nacre-store",
     ] {
         let linked = built_for(program, "normal");
         for (name, reason) in banned {

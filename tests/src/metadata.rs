@@ -22,6 +22,9 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) license: Option<String>,
+    pub(crate) description: Option<String>,
+    /// Path of its `Cargo.toml`.
+    pub(crate) manifest_path: String,
     /// What is linked into it: neither build scripts' nor tests' dependencies.
     normal: BTreeSet<String>,
     /// What is needed to build it.
@@ -163,6 +166,8 @@ impl Package {
             name: text(&description["name"]),
             version: text(&description["version"]),
             license: description["license"].as_str().map(str::to_owned),
+            description: description["description"].as_str().map(str::to_owned),
+            manifest_path: text(&description["manifest_path"]),
             normal: edges(&Value::Null),
             build: edges(&"build".into()),
             dev: edges(&"dev".into()),

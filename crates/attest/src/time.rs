@@ -13,6 +13,10 @@ use serde::Serialize;
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
+    /// A moment that certainly lies before this build ran: the clock of a guest is its host's, and is not
+    /// believed when it says less.
+    pub const BUILT_AFTER: Self = Self(1_795_737_600);
+
     /// The system's clock; the epoch when it stands before that.
     pub fn now() -> Self {
         SystemTime::now().into()

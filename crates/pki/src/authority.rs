@@ -12,11 +12,14 @@
 use std::fmt;
 
 use aws_lc_rs::rand;
+use aws_lc_rs::signature::{ECDSA_P384_SHA384_ASN1, UnparsedPublicKey};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyIdMethod, KeyUsagePurpose, SerialNumber,
+    Issuer, KeyIdMethod, KeyUsagePurpose, PublicKeyData as _, SerialNumber,
 };
 use time::OffsetDateTime;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
 
 use crate::error::PkiError;
 use crate::key::P384Key;
@@ -66,6 +69,38 @@ impl Authority {
             mesh,
             not_after,
             issuer: Issuer::new(mesh_params, mesh_key),
+        })
+    }
+
+    /// The CA of another Coordinator, with its very certificates: what workloads were given stays what
+    /// this one shows. The certificates have to be for these keys.
+    pub fn restore(
+        root_key: &P384Key,
+        mesh_key: P384Key,
+        certificates: CaCertificates,
+    ) -> Result<Self, PkiError> {
+        let CaCertificates {
+            root,
+            intermediate,
+            mesh,
+        } = certificates;
+        let mut not_after = u64::MAX;
+        for (der, subject, key, issuer) in [
+            (&root, ROOT, root_key, root_key),
+            (&intermediate, INTERMEDIATE, &mesh_key, root_key),
+            (&mesh, INTERMEDIATE, &mesh_key, &mesh_key),
+        ] {
+            let end = check_ca(der, subject, key, issuer).ok_or(PkiError::Foreign)?;
+            not_after = not_after.min(end);
+        }
+        let params = ca_params(INTERMEDIATE, 0, &mesh_key, 0, 0)?;
+        Ok(Self {
+            root,
+            root_spki: root_key.spki().to_vec(),
+            intermediate,
+            mesh,
+            not_after,
+            issuer: Issuer::new(params, mesh_key),
         })
     }
 
@@ -138,6 +173,33 @@ impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Authority(..)")
     }
+}
+
+/// Certificates of one manifest's CA, DER.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaCertificates {
+    /// The root CA's.
+    pub root: Vec<u8>,
+    /// The intermediate's.
+    pub intermediate: Vec<u8>,
+    /// The mesh CA's.
+    pub mesh: Vec<u8>,
+}
+
+/// Whether a certificate is that of a CA of ours, and until when.
+fn check_ca(der: &[u8], subject: &str, key: &P384Key, issuer: &P384Key) -> Option<u64> {
+    let (rest, certificate) = X509Certificate::from_der(der).ok()?;
+    let name = certificate.subject().iter_common_name().next()?;
+    let signed = certificate.tbs_certificate.as_ref();
+    UnparsedPublicKey::new(&ECDSA_P384_SHA384_ASN1, issuer.der_bytes())
+        .verify(signed, certificate.signature_value.data.as_ref())
+        .ok()?;
+    let fits = rest.is_empty()
+        && name.as_str().ok()? == subject
+        && certificate.is_ca()
+        && certificate.public_key().raw == key.spki();
+    let end = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+    fits.then_some(end)
 }
 
 fn ca_params(

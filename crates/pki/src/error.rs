@@ -13,6 +13,9 @@ pub enum PkiError {
     /// A certificate could not be written.
     #[error("a certificate could not be written")]
     Certificate(#[from] rcgen::Error),
+    /// Certificates of a CA with other keys.
+    #[error("the certificates are not those of these keys")]
+    Foreign,
     /// A time that certificates cannot hold.
     #[error("{seconds} is no time that a certificate can hold")]
     Time {

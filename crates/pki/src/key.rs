@@ -45,12 +45,7 @@ impl P384Key {
         der.iter_mut().zip(parts).for_each(|(to, from)| *to = *from);
         let pair =
             EcdsaKeyPair::from_private_key_der(&ECDSA_P384_SHA384_ASN1_SIGNING, der.as_ref())?;
-        let mut key = Self {
-            pair,
-            spki: Vec::new(),
-        };
-        key.spki = key.subject_public_key_info();
-        Ok(key)
+        Ok(Self::of(pair))
     }
 
     /// The private key, big-endian: for another Coordinator over attested TLS, and for nobody else.
@@ -64,9 +59,32 @@ impl P384Key {
         Ok(out)
     }
 
+    /// PKCS#8 DER of the private key: as [`P384Key::to_scalar`], in the form that travels.
+    pub fn to_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, PkiError> {
+        let document = self.pair.to_pkcs8v1()?;
+        Ok(Zeroizing::new(document.as_ref().to_vec()))
+    }
+
+    /// Reads what [`P384Key::to_pkcs8`] wrote.
+    pub fn from_pkcs8(der: &[u8]) -> Result<Self, PkiError> {
+        Ok(Self::of(EcdsaKeyPair::from_pkcs8(
+            &ECDSA_P384_SHA384_ASN1_SIGNING,
+            der,
+        )?))
+    }
+
     /// DER of the public key.
     pub fn spki(&self) -> &[u8] {
         &self.spki
+    }
+
+    fn of(pair: EcdsaKeyPair) -> Self {
+        let mut key = Self {
+            pair,
+            spki: Vec::new(),
+        };
+        key.spki = key.subject_public_key_info();
+        key
     }
 
     /// ECDSA with SHA-384, ASN.1.
@@ -166,6 +184,9 @@ mod tests {
         let key = P384Key::generate().unwrap();
         let again = P384Key::from_scalar(&key.to_scalar().unwrap()).unwrap();
         assert_eq!(key.spki(), again.spki());
+        let again = P384Key::from_pkcs8(&key.to_pkcs8().unwrap()).unwrap();
+        assert_eq!(key.spki(), again.spki());
+        assert!(P384Key::from_pkcs8(&LeafKey::generate().unwrap().pkcs8).is_err());
         assert_ne!(key.spki(), P384Key::generate().unwrap().spki());
     }
 

@@ -32,7 +32,7 @@ mod secret;
 mod shamir;
 mod shares;
 
-pub use authority::{Authority, LEAF_LIFETIME};
+pub use authority::{Authority, CaCertificates, LEAF_LIFETIME};
 pub use error::PkiError;
 pub use key::{LeafKey, P384Key};
 pub use pem::pem;

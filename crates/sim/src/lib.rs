@@ -22,13 +22,16 @@ pub mod der;
 
 mod certificate;
 mod crl;
+mod folder;
 mod machine;
 mod pki;
+pub mod program;
 mod report;
 mod source;
 
 pub use certificate::{CertificateSpec, ExtensionSpec, amd_extension};
 pub use crl::CrlSpec;
+pub use folder::FolderError;
 pub use machine::{Machine, MachineSpec};
 pub use pki::{Authority, AuthoritySpec, Pki, RsaKey};
 pub use report::ReportSpec;

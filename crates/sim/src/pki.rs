@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{KeyPair as _, RSA_PSS_SHA384, RsaKeyPair};
@@ -39,6 +39,16 @@ impl RsaKey {
             &mut signature,
         )?;
         Ok(signature)
+    }
+
+    /// PKCS#8 DER of the private key.
+    pub(crate) fn to_pkcs8(&self) -> Result<Vec<u8>, SimError> {
+        let der: Pkcs8V1Der<'_> = self.0.as_der()?;
+        Ok(der.as_ref().to_vec())
+    }
+
+    pub(crate) fn from_pkcs8(der: &[u8]) -> Option<Self> {
+        Some(Self(Arc::new(RsaKeyPair::from_pkcs8(der).ok()?)))
     }
 
     /// DER of the public key.
@@ -173,7 +183,20 @@ impl Pki {
             let key = || RsaKey::generate().ok();
             Some([key()?, key()?, key()?])
         });
-        let [ark_key, ask_key, asvk_key] = KEYS.as_ref().ok_or(SimError::Crypto)?;
+        Self::with_keys(product, KEYS.as_ref().ok_or(SimError::Crypto)?)
+    }
+
+    pub(crate) fn with_new_keys(product: Product) -> Result<Self, SimError> {
+        let keys = [
+            RsaKey::generate()?,
+            RsaKey::generate()?,
+            RsaKey::generate()?,
+        ];
+        Self::with_keys(product, &keys)
+    }
+
+    pub(crate) fn with_keys(product: Product, keys: &[RsaKey; 3]) -> Result<Self, SimError> {
+        let [ark_key, ask_key, asvk_key] = keys;
         let line = match product {
             Product::Milan => 1,
             Product::Genoa => 2,

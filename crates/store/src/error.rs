@@ -41,6 +41,15 @@ pub enum StoreError {
         /// What is wrong.
         what: &'static str,
     },
+    /// The API server could not be reached, or refused.
+    #[error("ConfigMap {object}")]
+    Cluster {
+        /// Which one, or the namespace.
+        object: String,
+        /// What it said.
+        #[source]
+        source: Box<kube::Error>,
+    },
     /// The work was given up because the program ends.
     #[error("the work was given up")]
     GivenUp,

@@ -20,6 +20,7 @@
 //! checked by whoever reads. Its compare-and-swap keeps honest writers from losing each other's updates
 //! and is no boundary against anybody.
 
+mod config_maps;
 mod directory;
 mod error;
 mod key;
@@ -27,6 +28,7 @@ mod key;
 use std::fmt;
 use std::pin::Pin;
 
+pub use config_maps::ConfigMaps;
 pub use directory::Directory;
 pub use error::StoreError;
 pub use key::{BadKey, StoreKey};

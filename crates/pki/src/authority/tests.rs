@@ -107,6 +107,48 @@ fn the_same_mesh_key_keeps_old_leaves_good() {
 }
 
 #[test]
+fn a_restored_authority_is_the_same_one() {
+    let one = authority();
+    let certificates = || CaCertificates {
+        root: one.root().to_vec(),
+        intermediate: one.intermediate().to_vec(),
+        mesh: one.mesh_ca().to_vec(),
+    };
+    let mesh = || P384Key::from_pkcs8(&one.mesh_key().to_pkcs8().unwrap()).unwrap();
+    let (seed, salt) = (Seed::from_bytes([1; 32]), Salt::from_bytes([2; 32]));
+    let root = seed.root_ca_key(&salt).unwrap();
+    let again = Authority::restore(&root, mesh(), certificates()).unwrap();
+    assert_eq!(
+        (again.root_pem(), again.mesh_ca_pem()),
+        (one.root_pem(), one.mesh_ca_pem())
+    );
+    let (_, leaf) = issue(&again, &entry(&["web"]));
+    let between = [one.intermediate()];
+    assert_eq!(verify(&leaf, &between, one.root(), NOW), Ok(()));
+    assert_eq!(verify(&leaf, &[], one.mesh_ca(), NOW), Ok(()));
+    assert!(verify(&leaf, &[], one.mesh_ca(), NOW + 365 * DAY).is_err());
+
+    let other = authority();
+    let foreign = P384Key::generate().unwrap();
+    let swapped = |change: fn(&mut CaCertificates, &Authority)| {
+        let mut certificates = certificates();
+        change(&mut certificates, &other);
+        Authority::restore(&root, mesh(), certificates).unwrap_err()
+    };
+    for error in [
+        Authority::restore(&foreign, mesh(), certificates()).unwrap_err(),
+        Authority::restore(&root, P384Key::generate().unwrap(), certificates()).unwrap_err(),
+        swapped(|certificates, other| certificates.mesh = other.mesh_ca().to_vec()),
+        swapped(|certificates, other| certificates.intermediate = other.intermediate().to_vec()),
+        swapped(|certificates, _| certificates.mesh = certificates.intermediate.clone()),
+        swapped(|certificates, _| certificates.root = certificates.mesh.clone()),
+        swapped(|certificates, _| certificates.root.push(0)),
+    ] {
+        assert!(matches!(error, PkiError::Foreign), "{error}");
+    }
+}
+
+#[test]
 fn a_leaf_lives_no_longer_than_a_year_and_its_ca() {
     let authority = authority();
     let (_, leaf) = issue(&authority, &entry(&["web"]));

@@ -1,0 +1,347 @@
+//! ConfigMaps of a Kubernetes namespace: what a Coordinator in a cluster uses.
+//!
+//! ```text
+//! nacre-store-latest                 binaryData: data
+//! nacre-store-<kind>-<hash>          binaryData: data; annotations: parts, bytes
+//! nacre-store-<kind>-<hash>.<n>      the n-th further part of a large object
+//! ```
+//! A ConfigMap holds 1 MiB, so large objects are split. Further parts are written first: an object is
+//! there when its first ConfigMap is. `latest` moves by the API server's `resourceVersion`. The service
+//! account needs `get, create, update, delete, list, watch` on ConfigMaps of its namespace.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, WatchEvent, WatchParams};
+use kube::{Api, Client};
+use tokio_stream::StreamExt as _;
+
+use crate::error::StoreError;
+use crate::key::StoreKey;
+use crate::{Later, Latest, MAX_OBJECT, Put, Store, Swap, Version};
+
+/// Bytes in one ConfigMap. The API server allows 1 MiB for all values; the rest is for what stands around.
+const PART: usize = 900 << 10;
+const PREFIX: &str = "nacre-store";
+const DATA: &str = "data";
+const PARTS: &str = "nacre.dev/parts";
+const BYTES: &str = "nacre.dev/bytes";
+const LABELS: [(&str, &str); 2] = [
+    ("app.kubernetes.io/name", "nacre-store"),
+    ("app.kubernetes.io/managed-by", "nacre"),
+];
+/// How long one watch goes on, in seconds; then `latest` is read again, in case an event was lost.
+const WATCH_SECONDS: u32 = 60;
+const CONFLICT: u16 = 409;
+const NOT_FOUND: u16 = 404;
+
+/// A history in ConfigMaps.
+#[derive(Clone)]
+pub struct ConfigMaps {
+    api: Api<ConfigMap>,
+    namespace: String,
+}
+
+impl ConfigMaps {
+    /// The cluster of the user's kubeconfig, else that of the pod's service account; without a namespace
+    /// the one that stands there.
+    pub async fn connect(namespace: Option<&str>) -> Result<Self, StoreError> {
+        let client = Client::try_default().await;
+        let client = client.map_err(failed(namespace.unwrap_or("namespace")))?;
+        let namespace = namespace.unwrap_or(client.default_namespace()).to_owned();
+        Ok(Self::new(client, &namespace))
+    }
+
+    /// The namespace, through a client that is there.
+    pub fn new(client: Client, namespace: &str) -> Self {
+        Self {
+            api: Api::namespaced(client, namespace),
+            namespace: namespace.to_owned(),
+        }
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<ConfigMap>, StoreError> {
+        self.api.get_opt(name).await.map_err(failed(name))
+    }
+
+    /// `None` if there is one of that name.
+    async fn create(&self, map: &ConfigMap) -> Result<Option<ConfigMap>, StoreError> {
+        match self.api.create(&PostParams::default(), map).await {
+            Ok(made) => Ok(Some(made)),
+            Err(kube::Error::Api(status)) if status.code == CONFLICT => Ok(None),
+            Err(error) => Err(failed(name_of(map))(error)),
+        }
+    }
+
+    /// Writes over whatever has that name.
+    async fn write(&self, mut map: ConfigMap) -> Result<(), StoreError> {
+        loop {
+            map.metadata.resource_version = None;
+            if self.create(&map).await?.is_some() {
+                return Ok(());
+            }
+            let Some(found) = self.get(name_of(&map)).await? else {
+                continue;
+            };
+            map.metadata.resource_version = found.metadata.resource_version;
+            let name = name_of(&map).to_owned();
+            match self.api.replace(&name, &PostParams::default(), &map).await {
+                Ok(_) => return Ok(()),
+                Err(kube::Error::Api(status)) if [CONFLICT, NOT_FOUND].contains(&status.code) => {}
+                Err(error) => return Err(failed(&name)(error)),
+            }
+        }
+    }
+
+    async fn read_object(&self, key: &StoreKey) -> Result<Option<Vec<u8>>, StoreError> {
+        let name = object_name(key);
+        let Some(first) = self.get(&name).await? else {
+            return Ok(None);
+        };
+        let damaged = |what| StoreError::Damaged {
+            object: key.to_string(),
+            what,
+        };
+        let number = |annotation: &str| {
+            let text = first.metadata.annotations.as_ref()?.get(annotation)?;
+            text.parse::<usize>().ok()
+        };
+        let (parts, size) = number(PARTS)
+            .zip(number(BYTES))
+            .ok_or_else(|| damaged("its annotations do not say how much there is"))?;
+        if size > MAX_OBJECT || parts > MAX_OBJECT / PART + 1 {
+            return Err(StoreError::TooLarge {
+                bytes: size,
+                limit: MAX_OBJECT,
+            });
+        }
+        let mut bytes = data(first).ok_or_else(|| damaged("it has no data"))?;
+        for part in 1..parts {
+            let map = self.get(&part_name(&name, part)).await?;
+            let more = map
+                .and_then(data)
+                .ok_or_else(|| damaged("a part is missing"))?;
+            bytes.extend_from_slice(&more);
+        }
+        if bytes.len() != size {
+            return Err(damaged("it has another length than it says"));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// The ConfigMaps of an object, further parts first. What is left of a longer one that was there
+    /// before is removed.
+    async fn write_parts(&self, name: &str, bytes: &[u8]) -> Result<ConfigMap, StoreError> {
+        if bytes.len() > MAX_OBJECT {
+            return Err(StoreError::TooLarge {
+                bytes: bytes.len(),
+                limit: MAX_OBJECT,
+            });
+        }
+        let (head, rest) = bytes.split_at(bytes.len().min(PART));
+        let mut parts = 1;
+        for chunk in rest.chunks(PART) {
+            self.write(map(part_name(name, parts), chunk)).await?;
+            parts += 1;
+        }
+        let mut first = map(name.to_owned(), head);
+        first.metadata.annotations = Some(BTreeMap::from([
+            (PARTS.to_owned(), parts.to_string()),
+            (BYTES.to_owned(), bytes.len().to_string()),
+        ]));
+        Ok(first)
+    }
+
+    async fn put_object(&self, key: &StoreKey, bytes: &[u8]) -> Result<Put, StoreError> {
+        let same = |found: &[u8]| {
+            if found == bytes {
+                Put::Same
+            } else {
+                Put::Different
+            }
+        };
+        // Before anything is written: parts of an object that is there must not be touched.
+        if let Some(found) = self.read_object(key).await? {
+            return Ok(same(&found));
+        }
+        let first = self.write_parts(&object_name(key), bytes).await?;
+        match self.create(&first).await? {
+            Some(_) => Ok(Put::Stored),
+            None => match self.read_object(key).await? {
+                Some(found) => Ok(same(&found)),
+                None => Err(StoreError::Damaged {
+                    object: key.to_string(),
+                    what: "it was removed while it was written",
+                }),
+            },
+        }
+    }
+
+    async fn replace_object(&self, key: &StoreKey, bytes: &[u8]) -> Result<(), StoreError> {
+        let name = object_name(key);
+        // The object is away while its parts change: never a mixture of two.
+        match self.api.delete(&name, &DeleteParams::default()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == NOT_FOUND => {}
+            Err(error) => return Err(failed(&name)(error)),
+        }
+        let first = self.write_parts(&name, bytes).await?;
+        self.write(first).await
+    }
+
+    async fn swap_latest(
+        &self,
+        expected: Option<&Version>,
+        bytes: &[u8],
+    ) -> Result<Swap, StoreError> {
+        let mut wanted = map(latest_name(), bytes);
+        let Some(Version(version)) = expected else {
+            return match self.create(&wanted).await? {
+                Some(made) => moved(made),
+                None => Ok(Swap::Lost),
+            };
+        };
+        wanted.metadata.resource_version = Some(String::from_utf8_lossy(version).into_owned());
+        let name = latest_name();
+        match self
+            .api
+            .replace(&name, &PostParams::default(), &wanted)
+            .await
+        {
+            Ok(made) => moved(made),
+            Err(kube::Error::Api(status)) if [CONFLICT, NOT_FOUND].contains(&status.code) => {
+                Ok(Swap::Lost)
+            }
+            Err(error) => Err(failed(&name)(error)),
+        }
+    }
+
+    async fn wait(&self, seen: Option<&Version>) -> Result<Option<Latest>, StoreError> {
+        let name = latest_name();
+        let fields = format!("metadata.name={name}");
+        loop {
+            // A list says as of when nothing was there, which a get of nothing does not.
+            let list = ListParams::default().fields(&fields);
+            let list = self.api.list(&list).await.map_err(failed(&name))?;
+            let as_of = list.metadata.resource_version.unwrap_or_default();
+            let latest = list.items.into_iter().next().map(latest).transpose()?;
+            if latest.as_ref().map(|latest| &latest.version) != seen {
+                return Ok(latest);
+            }
+            let params = WatchParams::default()
+                .fields(&fields)
+                .timeout(WATCH_SECONDS);
+            let events = self
+                .api
+                .watch(&params, &as_of)
+                .await
+                .map_err(failed(&name))?;
+            let mut events = pin!(events);
+            // Whatever happens is a reason to look again; the end of a watch is one too.
+            match events.next().await {
+                Some(Ok(WatchEvent::Error(status))) => {
+                    tracing::debug!(%name, reason = status.message, "the watch begins anew");
+                }
+                Some(Err(error)) => return Err(failed(&name)(error)),
+                Some(Ok(_)) | None => {}
+            }
+        }
+    }
+}
+
+impl Store for ConfigMaps {
+    fn read<'a>(&'a self, key: &'a StoreKey) -> Later<'a, Option<Vec<u8>>> {
+        Box::pin(self.read_object(key))
+    }
+
+    fn put<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, Put> {
+        Box::pin(self.put_object(key, bytes))
+    }
+
+    fn replace<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, ()> {
+        Box::pin(self.replace_object(key, bytes))
+    }
+
+    fn latest(&self) -> Later<'_, Option<Latest>> {
+        Box::pin(async { self.get(&latest_name()).await?.map(latest).transpose() })
+    }
+
+    fn swap<'a>(&'a self, expected: Option<&'a Version>, bytes: &'a [u8]) -> Later<'a, Swap> {
+        Box::pin(self.swap_latest(expected, bytes))
+    }
+
+    fn changed<'a>(&'a self, seen: Option<&'a Version>) -> Later<'a, Option<Latest>> {
+        Box::pin(self.wait(seen))
+    }
+}
+
+impl std::fmt::Debug for ConfigMaps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ConfigMaps({})", self.namespace)
+    }
+}
+
+fn latest_name() -> String {
+    format!("{PREFIX}-latest")
+}
+
+fn object_name(key: &StoreKey) -> String {
+    format!("{PREFIX}-{}-{}", key.kind(), key.hash())
+}
+
+fn part_name(name: &str, part: usize) -> String {
+    format!("{name}.{part}")
+}
+
+fn map(name: String, bytes: &[u8]) -> ConfigMap {
+    let labels = LABELS.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    ConfigMap {
+        binary_data: Some(BTreeMap::from([(
+            DATA.to_owned(),
+            ByteString(bytes.to_vec()),
+        )])),
+        metadata: ObjectMeta {
+            name: Some(name),
+            labels: Some(labels.into()),
+            ..ObjectMeta::default()
+        },
+        ..ConfigMap::default()
+    }
+}
+
+/// The bytes; an empty value may be left away on the way.
+fn data(map: ConfigMap) -> Option<Vec<u8>> {
+    let mut values = map.binary_data?;
+    values.remove(DATA).map(|ByteString(bytes)| bytes)
+}
+
+fn latest(map: ConfigMap) -> Result<Latest, StoreError> {
+    let damaged = |what| StoreError::Damaged {
+        object: latest_name(),
+        what,
+    };
+    let version = map.metadata.resource_version.clone();
+    let version = version.ok_or_else(|| damaged("it has no resourceVersion"))?;
+    Ok(Latest {
+        bytes: data(map).ok_or_else(|| damaged("it has no data"))?,
+        version: Version(version.into_bytes()),
+    })
+}
+
+fn moved(map: ConfigMap) -> Result<Swap, StoreError> {
+    Ok(Swap::Moved(latest(map)?.version))
+}
+
+fn name_of(map: &ConfigMap) -> &str {
+    map.metadata.name.as_deref().unwrap_or_default()
+}
+
+fn failed(name: &str) -> impl FnOnce(kube::Error) -> StoreError {
+    let object = name.to_owned();
+    move |source| StoreError::Cluster {
+        object,
+        source: Box::new(source),
+    }
+}

@@ -160,6 +160,8 @@ impl Mesh for MeshApi {
         request: Request<v1::ConfirmRequest>,
     ) -> Result<Response<v1::AttestedState>, Status> {
         let caller = Caller::of(&request)?;
+        // It makes this Coordinator look at its store: not for everybody.
+        caller.attested(ClientKind::Coordinator)?;
         let work = self.attested_state(&request.get_ref().nonce);
         self.answer("Confirm", caller.remote(), work).await
     }

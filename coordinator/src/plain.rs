@@ -1,7 +1,9 @@
 //! Plain HTTP/1.1 with limits, for routes that protect themselves or need no protection.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -10,8 +12,8 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// How long the head of a request may take.
@@ -20,6 +22,8 @@ const HEAD: Duration = Duration::from_secs(5);
 const WHOLE: Duration = Duration::from_secs(30);
 /// Pause after the system refused to accept.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Connections at a time with one address; a proxy in front is one.
+const PER_SOURCE: usize = 32;
 /// Longest body, in bytes.
 pub(crate) const MAX_BODY: usize = 1024;
 
@@ -76,6 +80,7 @@ pub(crate) async fn serve<R: Routes>(
     mut stop: watch::Receiver<bool>,
 ) {
     let turns = Arc::new(Semaphore::new(at_once));
+    let sources = Arc::new(Sources::default());
     let mut open = JoinSet::new();
     loop {
         while open.try_join_next().is_some() {}
@@ -83,13 +88,16 @@ pub(crate) async fn serve<R: Routes>(
             accepted = accept(&listener, &turns) => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        let Some((stream, turn)) = accepted else {
+        let Some((stream, address, turn)) = accepted else {
             tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let Some(place) = Place::take(&sources, address) else {
             continue;
         };
         let routes = Arc::clone(&routes);
         open.spawn(async move {
-            let _turn = turn;
+            let (_turn, _place) = (turn, place);
             let service = service_fn(move |request| one(Arc::clone(&routes), request));
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -107,13 +115,50 @@ pub(crate) async fn serve<R: Routes>(
 async fn accept(
     listener: &TcpListener,
     turns: &Arc<Semaphore>,
-) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     let turn = Arc::clone(turns).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, turn)),
+        Ok((stream, remote)) => Some((stream, remote.ip().to_canonical(), turn)),
         Err(error) => {
             tracing::warn!(%error, "cannot accept a connection");
             None
+        }
+    }
+}
+
+/// Connections that are open, by address.
+#[derive(Default)]
+struct Sources(Mutex<BTreeMap<IpAddr, usize>>);
+
+/// One of an address's connections, given back when dropped.
+struct Place {
+    sources: Arc<Sources>,
+    address: IpAddr,
+}
+
+impl Place {
+    fn take(sources: &Arc<Sources>, address: IpAddr) -> Option<Self> {
+        let mut open = sources.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(address).or_insert(0);
+        (*count < PER_SOURCE).then(|| {
+            *count = count.saturating_add(1);
+            Self {
+                sources: Arc::clone(sources),
+                address,
+            }
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let open = &self.sources.0;
+        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                open.remove(&self.address);
+            }
         }
     }
 }

@@ -3,11 +3,15 @@
 use nacre_api::v1::set_manifest_request::Step as Ask;
 use nacre_api::v1::set_manifest_response::Step as Tell;
 use nacre_api::v1::{self, Phase};
+use nacre_atls::Appraise as _;
+use nacre_atls::binding::HttpState;
+use nacre_attest::Evidence;
 use nacre_history::{GenesisAuthority, OwnerKeyPair, Transition};
 use tonic::Code;
 
 use crate::support::{
-    Deployment, Dialog, WEB, confirmation, guest, manifests, measured, now, refused, signed,
+    COORDINATOR, Deployment, Dialog, WEB, confirmation, guest, manifests, measured, now,
+    references, refused, signed,
 };
 
 fn proposal(
@@ -44,6 +48,20 @@ async fn two_signatures_bring_it_into_force() {
     assert!(history.is_bound());
     assert_eq!(history.confirmation().root_spki, head.root_spki);
     assert!(objects.values().any(|bytes| *bytes == result.seed_shares));
+
+    // The head is proven for the nonce and for this state, and for nothing else.
+    let mut state = HttpState {
+        nonce: &[7; 32],
+        transition: head.transition.as_slice().try_into().unwrap(),
+        manifest: head.manifest.as_slice().try_into().unwrap(),
+        root_spki: &head.root_spki,
+        mesh_ca: &head.mesh_ca,
+    };
+    let evidence = Evidence::decode(&head.evidence).unwrap();
+    let references = references(&[COORDINATOR]);
+    references.appraise(&evidence, state.report_data()).unwrap();
+    state.nonce = &[8; 32];
+    assert!(references.appraise(&evidence, state.report_data()).is_err());
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 )]
 
 mod certificates;
+mod corpus;
 mod crash;
 mod doors;
 mod first;

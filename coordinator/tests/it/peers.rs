@@ -183,3 +183,64 @@ async fn a_store_that_shows_something_else_does_not_change_what_is_in_force() {
     assert_eq!(running.certificate(WEB).await.generation, 2);
     assert_eq!(running.phase().await, Phase::Ready);
 }
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    for (path, bytes) in crate::support::files_below(from) {
+        let target = to.join(path.strip_prefix(from).unwrap());
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::write(target, bytes).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn frozen_views_and_double_success_are_seen() {
+    let deployment = Deployment::new();
+    let ports = ports::<2>();
+    let first = start(&deployment, &ports, 0).await;
+    deployment
+        .set(&first, &deployment.manifest(&[]))
+        .await
+        .unwrap();
+    let head = deployment.history().await.head().hash;
+    // The host shows the second Coordinator a copy of the store, which it can develop on its own.
+    let mut forked = Deployment::of(
+        vec![
+            nacre_history::OwnerKeyPair::from_der(&deployment.owners[0].to_pkcs8().unwrap())
+                .unwrap(),
+        ],
+        vec![crate::support::ShareOwner::from_pkcs8(
+            &deployment.shares[0].pkcs8,
+        )],
+    );
+    forked.genesis = deployment.genesis.clone();
+    copy(deployment.folder.path(), forked.folder.path());
+    let second = start(&forked, &ports, 1).await;
+    forked
+        .recover(&second, &forked.shares[0], head)
+        .await
+        .unwrap();
+
+    // Both accept an update, and both stores say that it worked.
+    let one = deployment
+        .set(&first, &deployment.manifest(&["one"]))
+        .await
+        .unwrap();
+    let other = |result: &nacre_api::v1::SetManifestResult| {
+        let other = result
+            .replicas
+            .iter()
+            .find(|replica| !replica.address.is_empty());
+        other.unwrap().transition.clone()
+    };
+    assert!(one.applied);
+    assert_eq!(other(&one), head.as_bytes(), "a frozen view");
+    let two = forked
+        .set(&second, &forked.manifest(&["two"]))
+        .await
+        .unwrap();
+    assert!(two.applied);
+    // Neither gets the other's confirmation, so no client takes either for settled.
+    assert_eq!(other(&two), one.transition, "double success");
+    let relation = deployment.history().await.relation(&forked.history().await);
+    assert_eq!(relation, nacre_history::Relation::Fork { common: 1 });
+}

@@ -2,7 +2,8 @@
 // through the same functions.
 
 use nacre_attest::{
-    CrlMode, Evidence, Expected, HostData, Policy, Product, Report, ReportData, Timestamp, VekFacts,
+    CrlMode, Evidence, Expected, HostData, Policy, Product, REPORT_LEN, Report, ReportData,
+    Timestamp, VekFacts, read_agent_answer,
 };
 
 const REPORT: &[u8] = include_bytes!("../crates/attest/tests/data/ms-genoa/report.bin");
@@ -45,6 +46,14 @@ pub(crate) fn evidence(bytes: &[u8]) {
     if let Ok(evidence) = Evidence::decode(bytes) {
         assert_eq!(evidence.encode(), bytes);
         judge(evidence);
+    }
+}
+
+/// An answer of CoCo's attestation agent of any bytes.
+pub(crate) fn agent(bytes: &[u8]) {
+    if let Ok(read) = read_agent_answer(bytes) {
+        assert_eq!(read.report.len(), REPORT_LEN);
+        report(&read.report);
     }
 }
 

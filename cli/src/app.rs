@@ -13,8 +13,8 @@ use crate::coordinator::seed_shares::SeedSharesCommand;
 use crate::coordinator::{recover, seed_shares, set, sign, verify};
 use crate::error::{CommandError, Kind};
 use crate::{
-    check, completions, diff, generate, init, install, lock, manifest, reference_values, schema,
-    verify_report,
+    check, collateral, completions, diff, generate, init, install, lock, manifest,
+    reference_values, schema, verify_report,
 };
 
 /// Makes Kubernetes deployments confidential at build time: policies, annotations, manifest.
@@ -84,6 +84,8 @@ enum Command {
     Schema(schema::Args),
     VerifyReport(Box<verify_report::Args>),
     #[command(subcommand)]
+    Collateral(collateral::Collateral),
+    #[command(subcommand)]
     ReferenceValues(Box<reference_values::ReferenceValues>),
 }
 
@@ -105,6 +107,7 @@ impl Command {
             Self::Completions(args) => completions::run(args, context),
             Self::Schema(args) => schema::run(args, context),
             Self::VerifyReport(args) => verify_report::run(args, context),
+            Self::Collateral(what) => collateral::run(what, context),
             Self::ReferenceValues(what) => reference_values::run(what, context),
         }
     }

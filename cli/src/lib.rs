@@ -13,6 +13,7 @@
 
 mod app;
 mod check;
+mod collateral;
 mod completions;
 mod context;
 mod coordinator;

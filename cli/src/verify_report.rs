@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use nacre_attest::{
-    Baseline, Check, CrlMode, Evidence, Expected, HostData, Outcome, Policy, Product, Report,
-    ReportData, Timestamp, Verdict, Verifier,
+    Baseline, Check, CollateralDirectory, CollateralError, CollateralSource as _, CrlMode,
+    Evidence, Expected, HostData, Outcome, Policy, Product, Report, ReportData, Timestamp,
+    VekRequest, Verdict, Verifier,
 };
 use nacre_findings::{Code, Finding, codes};
 use nacre_manifest::Manifest;
@@ -22,8 +23,11 @@ pub(crate) struct Args {
     /// The report, 1184 bytes
     report_file: PathBuf,
     /// Certificate of the key that signed it (DER): VCEK or VLEK
-    #[arg(long, value_name = "FILE", visible_aliases = ["vcek", "vlek"])]
-    vek: PathBuf,
+    #[arg(long, value_name = "FILE", visible_aliases = ["vcek", "vlek"], required_unless_present = "collateral")]
+    vek: Option<PathBuf>,
+    /// Directory filled by `nacre collateral fetch`, for what is not given by --vek and --crl
+    #[arg(long, value_name = "DIR")]
+    collateral: Option<PathBuf>,
     /// Revocation list of the product's root (DER)
     #[arg(long, value_name = "FILE")]
     crl: Option<PathBuf>,
@@ -63,15 +67,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError> {
-    let evidence = Evidence {
-        report: read(context, &args.report_file)?,
-        vek: read(context, &args.vek)?,
-        crl: args
-            .crl
-            .as_deref()
-            .map(|path| read(context, path))
-            .transpose()?,
-    };
+    let evidence = evidence(args, context)?;
     let (policies, host_data) = match &args.manifest {
         Some(path) => from_manifest(args, &read(context, path)?)?,
         None => (vec![from_options(args, &evidence)?], host_data(args)),
@@ -96,6 +92,39 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
         }))?,
     }
     outcome(args, &verdict)
+}
+
+fn evidence(args: &Args, context: &Context) -> Result<Evidence, CommandError> {
+    let given =
+        |path: &Option<PathBuf>| path.as_deref().map(|path| read(context, path)).transpose();
+    let report = read(context, &args.report_file)?;
+    let (mut vek, mut crl) = (given(&args.vek)?, given(&args.crl)?);
+    if let Some(path) = &args.collateral {
+        let directory = CollateralDirectory::new(context.environment.path(path));
+        let parsed = Report::parse(&report).ok();
+        let product = parsed
+            .as_ref()
+            .and_then(|report| Product::from_cpu(report.cpu?));
+        if let (None, Some(request)) = (&vek, parsed.as_ref().and_then(VekRequest::of)) {
+            vek = directory.vek(&request).map_err(unreadable)?;
+        }
+        if let (None, false, Some(product)) = (&crl, args.without_crl, product) {
+            crl = directory.crl(product).map_err(unreadable)?;
+        }
+    }
+    let vek = vek.ok_or_else(|| {
+        CommandError::from(Finding::error(
+            codes::cli::COLLATERAL_REPORT,
+            "the collateral has no certificate for the chip and firmware of this report",
+        ))
+    })?;
+    Ok(Evidence { report, vek, crl })
+}
+
+fn unreadable(error: CollateralError) -> CommandError {
+    let cause =
+        std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
+    Finding::error(codes::cli::FILE_UNREADABLE, format!("{error}{cause}")).into()
 }
 
 fn outcome(args: &Args, verdict: &Verdict) -> Result<(), CommandError> {
@@ -202,7 +231,7 @@ fn crl_mode(args: &Args) -> CrlMode {
 }
 
 /// No file of this command is longer than a manifest.
-fn read(context: &Context, path: &Path) -> Result<Vec<u8>, CommandError> {
+pub(crate) fn read(context: &Context, path: &Path) -> Result<Vec<u8>, CommandError> {
     use std::io::Read as _;
     let limit = u64::try_from(nacre_manifest::MAX_BYTES).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();

@@ -58,6 +58,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "nacre-pki",
         ],
     ),
+    ("nacre-collateral", &["nacre-attest", "nacre-manifest"]),
     ("nacre-sim", &["nacre-attest", "nacre-manifest"]),
     ("nacre-client", CLIENT),
 ];
@@ -227,6 +228,7 @@ fn tests_of_a_package_do_not_reach_upwards_without_a_reason() {
         ("nacre-coordinator", "nacre-sim"),
         ("nacre-attest", "nacre-sim"),
         ("nacre-client", "nacre-sim"),
+        ("nacre-collateral", "nacre-sim"),
         ("nacre-fnconfig", "nacre-krm"),
         ("nacre-history", "nacre-findings"),
         ("nacre-initializer", "nacre-sim"),

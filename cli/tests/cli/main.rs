@@ -10,6 +10,7 @@
 
 mod attest;
 mod bad_input;
+mod collateral;
 mod common;
 mod coordinator;
 mod generate;

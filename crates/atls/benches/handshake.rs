@@ -1,7 +1,8 @@
 //! An attested connection beside plain mutual TLS 1.3 with the same curve; ratio of one run.
 //!
-//! `cargo bench -p nacre-atls`. Both ends run on one thread, so the time is the CPU time of both; what the
-//! simulated firmware takes to sign is measured and taken off. Asks for at most 1.7.
+//! `cargo bench -p nacre-atls`. CPU time of the whole process, both ends; what the simulated firmware takes to
+//! sign is measured on its thread and taken off. What is inherent is measured too: two P-384 signatures to verify
+//! (one report of each end) and two P-256 keys to make.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -13,11 +14,12 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nacre_atls::{Acceptor, ClientKind, Connector, References, ReportQueue, Timeouts};
 use nacre_attest::{Evidence, Policy, Product, ReportSource, SourceError, Timestamp};
 use nacre_sim::{Machine, MachineSpec, Pki, ReportSpec, SimulatedGuest};
+use rustix::time::{ClockId, clock_gettime};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs as provider, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{
@@ -45,12 +47,30 @@ impl ReportSource for Timed {
 
     fn evidence(&self, report_data: &[u8; 64]) -> Result<Evidence, SourceError> {
         let _one = self.one.lock().unwrap();
-        let start = Instant::now();
+        let start = thread_time();
         let evidence = self.guest.evidence(report_data);
-        let spent = u64::try_from(start.elapsed().as_nanos()).unwrap();
+        let spent = u64::try_from((thread_time() - start).as_nanos()).unwrap();
         self.spent.fetch_add(spent, Ordering::Relaxed);
         evidence
     }
+}
+
+fn clock(id: ClockId) -> Duration {
+    let now = clock_gettime(id);
+    Duration::new(
+        now.tv_sec.try_into().unwrap(),
+        now.tv_nsec.try_into().unwrap(),
+    )
+}
+
+/// CPU time of this thread.
+fn thread_time() -> Duration {
+    clock(ClockId::ThreadCPUTime)
+}
+
+/// CPU time of all threads.
+fn process_time() -> Duration {
+    clock(ClockId::ProcessCPUTime)
 }
 
 fn guest() -> Arc<Timed> {
@@ -140,7 +160,11 @@ fn key() -> Arc<CertifiedKey> {
 }
 
 fn plain() -> (TlsAcceptor, TlsConnector) {
-    let crypto = Arc::new(provider::default_provider());
+    // The same group and curve as ours.
+    let crypto = Arc::new(CryptoProvider {
+        kx_groups: vec![provider::kx_group::X25519MLKEM768],
+        ..provider::default_provider()
+    });
     let any = Arc::new(Any(crypto.clone()));
     let mut server = rustls::ServerConfig::builder_with_provider(crypto.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -196,24 +220,22 @@ async fn main() {
             Duration::from_nanos(sum)
         };
         let (near, far) = tokio::io::duplex(1 << 18);
-        let (start, before) = (Instant::now(), signed());
+        let (start, before) = (process_time(), signed());
         let (server, client) = tokio::join!(
             acceptor.accept_attested(far, ClientKind::Workload, &workloads),
             connector.connect_attested(near, ClientKind::Workload, &queue, &coordinators),
         );
-        let spent = start
-            .elapsed()
-            .saturating_sub(signed().saturating_sub(before));
+        let spent = (process_time() - start).saturating_sub(signed().saturating_sub(before));
         drop((server.unwrap(), client.unwrap()));
 
         let (near, far) = tokio::io::duplex(1 << 18);
         let name = ServerName::try_from("plain.example").unwrap();
-        let start = Instant::now();
+        let start = process_time();
         let (server, client) = tokio::join!(
             plain_acceptor.accept(far),
             plain_connector.connect(name, near)
         );
-        let plain = start.elapsed();
+        let plain = process_time() - start;
         drop((server.unwrap(), client.unwrap()));
         if round >= 10 {
             attested.push(spent);
@@ -221,8 +243,36 @@ async fn main() {
         }
     }
     let (attested, both_plain) = (median(attested), median(both_plain));
+    let ratio = |what: Duration| what.as_secs_f64() / both_plain.as_secs_f64();
+    let inherent = inherent();
     println!(
-        "attested {attested:?}, plain {both_plain:?}: ratio {:.2}",
-        attested.as_secs_f64() / both_plain.as_secs_f64()
+        "attested {attested:?}, plain {both_plain:?}: ratio {:.2} (asked for: 1.7)",
+        ratio(attested)
     );
+    println!(
+        "inherent beside plain: {inherent:?} for two P-384 verifications and two new P-256 keys: ratio at least {:.2}",
+        1.0 + ratio(inherent)
+    );
+}
+
+/// What evidence of both ends and a new key on each side cannot do without.
+fn inherent() -> Duration {
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_FIXED, ECDSA_P384_SHA384_FIXED_SIGNING,
+        EcdsaKeyPair, KeyPair as _, ParsedPublicKey,
+    };
+    let random = aws_lc_rs::rand::SystemRandom::new();
+    let signer = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap();
+    let message = [7; 0x2a0];
+    let signature = signer.sign(&random, &message).unwrap();
+    let key = ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, signer.public_key().as_ref()).unwrap();
+    let times = (0..ROUNDS).map(|_| {
+        let start = thread_time();
+        for _ in 0..2 {
+            key.verify_sig(&message, signature.as_ref()).unwrap();
+            EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+        }
+        thread_time() - start
+    });
+    median(times.collect())
 }

@@ -15,9 +15,10 @@ use crate::admission::{Admission, Served};
 use crate::appraise::Appraise;
 use crate::binding::{Connection, EXPORTER_LABEL, EXPORTER_LEN, OWNER_EXPORTER_LABEL, Role};
 use crate::error::AtlsError;
+use crate::key::OneKey;
 use crate::queue::ReportQueue;
 use crate::stream::{Accepted, Attested, AttestedPeer, Proof, Unattested};
-use crate::tls::{ALPN, OneKey, client_config, server_config, server_name};
+use crate::tls::{ALPN, client_config, server_config, server_name};
 use crate::wire::{self, ClientKind, Message, NONCE_LEN};
 
 /// How long each step may take.

@@ -22,6 +22,7 @@ mod admission;
 mod appraise;
 mod error;
 mod exchange;
+mod key;
 mod queue;
 mod stream;
 mod tls;

@@ -14,7 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use crate::binding::{Connection, EXPORTER_LABEL, Role};
-use crate::tls::{OneKey, client_config, server_config, server_name};
+use crate::key::OneKey;
+use crate::tls::{client_config, server_config, server_name};
 use crate::wire::ClientKind;
 use crate::{Acceptor, AtlsError, Connector, References, ReportQueue, Timeouts};
 

@@ -5,61 +5,20 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use crate::key::OneKey;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
 use rustls::crypto::{CryptoProvider, aws_lc_rs as provider, verify_tls13_signature_with_raw_key};
-use rustls::pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer,
-    UnixTime,
-};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
-use rustls::sign::CertifiedKey;
 use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
 };
-use zeroize::Zeroizing;
 
 /// The only protocol that is spoken.
 pub(crate) const ALPN: &[u8] = b"nacre-atls/1";
 const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
-
-/// A key for one connection.
-#[derive(Debug)]
-pub(crate) struct OneKey {
-    certified: Arc<CertifiedKey>,
-    /// DER of the public key.
-    pub(crate) spki: Vec<u8>,
-}
-
-impl OneKey {
-    /// P-256, never written anywhere; the library clears it when the connection is dropped.
-    pub(crate) fn generate() -> Result<Self, Error> {
-        let failed = |_| Error::General("no key".into());
-        let document =
-            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new())
-                .map_err(failed)?;
-        let bytes = Zeroizing::new(document.as_ref().to_vec());
-        Self::from_pkcs8(&bytes)
-    }
-
-    pub(crate) fn from_pkcs8(bytes: &[u8]) -> Result<Self, Error> {
-        let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(bytes));
-        let key = provider::sign::any_ecdsa_type(&der)?;
-        let spki = key
-            .public_key()
-            .ok_or(Error::NoCertificatesPresented)?
-            .as_ref()
-            .to_vec();
-        let certified = CertifiedKey::new(vec![CertificateDer::from(spki.clone())], key);
-        Ok(Self {
-            certified: Arc::new(certified),
-            spki,
-        })
-    }
-}
 
 /// Configuration of one server connection.
 pub(crate) fn server_config(key: &OneKey) -> Result<Arc<ServerConfig>, Error> {
@@ -100,8 +59,14 @@ pub(crate) fn server_name() -> ServerName<'static> {
 }
 
 fn crypto() -> Arc<CryptoProvider> {
-    static PROVIDER: std::sync::LazyLock<Arc<CryptoProvider>> =
-        std::sync::LazyLock::new(|| Arc::new(provider::default_provider()));
+    static PROVIDER: std::sync::LazyLock<Arc<CryptoProvider>> = std::sync::LazyLock::new(|| {
+        Arc::new(CryptoProvider {
+            // Both ends are ours, so there is one group and nothing to be talked down to. It holds against
+            // somebody who records now and has a quantum computer later.
+            kx_groups: vec![provider::kx_group::X25519MLKEM768],
+            ..provider::default_provider()
+        })
+    });
     PROVIDER.clone()
 }
 

@@ -20,7 +20,7 @@ const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34")
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
 /// The longest certificate that is looked at, in bytes. AMD's are below 1 800.
-pub(crate) const MAX_CERTIFICATE: usize = 4096;
+pub const MAX_CERTIFICATE: usize = 4096;
 /// More extensions than any of AMD's certificates has.
 const MAX_EXTENSIONS: usize = 32;
 

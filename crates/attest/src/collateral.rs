@@ -11,6 +11,7 @@ use crate::certificate::MAX_CERTIFICATE;
 use crate::crl::{Crl, MAX_CRL};
 use crate::product::{Product, Tcb};
 use crate::report::{Report, SigningKey};
+use crate::time::Timestamp;
 
 /// Gives certificates and revocation lists. Calls may block.
 pub trait CollateralSource: Send + Sync {
@@ -109,6 +110,11 @@ impl CollateralDirectory {
         Self { path: path.into() }
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Keeps a certificate.
     pub fn put_vek(&self, request: &VekRequest, der: &[u8]) -> Result<PathBuf, CollateralError> {
         self.put(request.file_name(), der)
@@ -132,9 +138,16 @@ impl CollateralDirectory {
         self.put(crl_name(product), der).map(Some)
     }
 
+    /// When the revocation list that is there was kept, or confirmed to be the newest.
+    pub fn crl_kept_at(&self, product: Product) -> Option<Timestamp> {
+        let metadata = std::fs::metadata(self.path.join(crl_name(product))).ok()?;
+        Some(metadata.modified().ok()?.into())
+    }
+
     fn put(&self, name: String, der: &[u8]) -> Result<PathBuf, CollateralError> {
         let path = self.path.join(name);
-        let partial = path.with_extension("partial");
+        // Another process may be keeping the same thing.
+        let partial = path.with_extension(format!("{}.partial", std::process::id()));
         let write = || {
             std::fs::create_dir_all(&self.path)?;
             std::fs::write(&partial, der)?;
@@ -210,6 +223,12 @@ pub enum CollateralError {
         /// Why it is not.
         #[source]
         source: der::Error,
+    },
+    /// What came is not signed by the keys it should be signed by, or is for another chip or firmware.
+    #[error("what came is no genuine {what}")]
+    NotGenuine {
+        /// What was asked for.
+        what: &'static str,
     },
     /// The server asks to wait.
     #[error("the server asks to wait {seconds} seconds")]

@@ -7,7 +7,7 @@ use crate::certificate::{explicit, extensions, is_pss_sha384, next_tag, octets, 
 use crate::time::Timestamp;
 
 /// The longest list that is looked at, in bytes. AMD's hold a handful of entries.
-pub(crate) const MAX_CRL: usize = 32 * 1024;
+pub const MAX_CRL: usize = 32 * 1024;
 
 /// A revocation list in parts.
 #[derive(Clone, Debug)]

@@ -21,6 +21,7 @@ mod crl;
 #[cfg(feature = "danger-other-roots")]
 pub mod danger;
 mod evidence;
+mod form;
 pub mod measure;
 mod policy;
 mod product;
@@ -35,11 +36,14 @@ mod verdict;
 mod verify;
 
 pub use baselines::{Advisory, Baseline, as_of};
+pub use certificate::MAX_CERTIFICATE;
 pub use check::CheckId;
 pub use collateral::{
     CollateralDirectory, CollateralError, CollateralSource, VekRequest, kds_crl_path,
 };
+pub use crl::MAX_CRL;
 pub use evidence::{Evidence, EvidenceError, MAX_EVIDENCE};
+pub use form::ReportDataForm;
 pub use policy::{
     Bit, CpuMatch, CrlMode, Expected, GuestPolicyRules, HostData, MinimumTcb, PLATFORM_INFO_BITS,
     PlatformInfoRules, Policy, ReportData,
@@ -51,10 +55,10 @@ pub use roots::Roots;
 #[cfg(feature = "sev-guest")]
 pub use source::SevGuest;
 pub use source::{
-    Assembled, CertificateTable, ConfigfsTsm, RawReport, RawReportSource, ReportSource,
-    SourceError, TSM_ROOT, TsmFiles,
+    AgentError, AskAgent, Assembled, CertificateTable, CocoAgent, ConfigfsTsm, MAX_AGENT_ANSWER,
+    RawReport, RawReportSource, ReportSource, SourceError, TSM_ROOT, TsmFiles, read_agent_answer,
 };
 pub use time::Timestamp;
 pub use vek::VekFacts;
 pub use verdict::{Check, Claims, Outcome, Rejection, Verdict};
-pub use verify::{Verifier, examine, verify};
+pub use verify::{CrlDates, Verifier, examine, verify};

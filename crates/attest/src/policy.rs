@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::form::ReportDataForm;
 use crate::product::{CpuId, Product, Tcb};
 use crate::time::Timestamp;
 
@@ -22,6 +23,8 @@ pub struct Policy {
     pub guest_policy: GuestPolicyRules,
     /// Platform information bits.
     pub platform_info: PlatformInfoRules,
+    /// How the report carries what it is bound to.
+    pub report_data_form: ReportDataForm,
     /// Privilege level of the report.
     pub vmpl: u32,
     /// Whether a chip's own key may sign.
@@ -65,6 +68,7 @@ impl Policy {
             minimum_tcb: crate::baselines::Baseline::newest().minimum(product),
             guest_policy: GuestPolicyRules::default(),
             platform_info: PlatformInfoRules::default(),
+            report_data_form: ReportDataForm::Exact,
             vmpl: 0,
             allow_vcek: true,
             allow_vlek: false,
@@ -235,7 +239,7 @@ pub struct Expected {
 /// What REPORT_DATA has to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReportData {
-    /// Exactly this.
+    /// Exactly this, in the form of the policy.
     Exact([u8; 64]),
     /// Anything. Nothing then says that the report is fresh or whose it is: the verdict keeps the check
     /// open, and verification does not succeed.

@@ -3,6 +3,7 @@
 use nacre_manifest as manifest;
 use nacre_manifest::{SigningKey, SnpReference};
 
+use crate::form::ReportDataForm;
 use crate::policy::{
     Bit, CpuMatch, CrlMode, GuestPolicyRules, MinimumTcb, PlatformInfoRules, Policy,
 };
@@ -63,6 +64,10 @@ impl TryFrom<&SnpReference> for Policy {
                 page_swap_disabled: demand_if(guest.page_swap_disable),
             },
             platform_info: platform_info(values),
+            report_data_form: match values.report_data_form {
+                manifest::ReportDataForm::Exact => ReportDataForm::Exact,
+                manifest::ReportDataForm::Text => ReportDataForm::Text,
+            },
             vmpl: values.vmpl.into(),
             allow_vcek: !vlek,
             allow_vlek: vlek,

@@ -7,6 +7,7 @@ use der::Decode;
 use der::asn1::{AnyRef, Ia5StringRef, ObjectIdentifier, OctetStringRef};
 
 use crate::certificate::Certificate;
+use crate::collateral::VekRequest;
 use crate::product::{Product, Tcb};
 use crate::time::Timestamp;
 
@@ -143,6 +144,13 @@ impl VekFacts {
             not_before: vek.not_before,
             not_after: vek.not_after,
         })
+    }
+
+    /// Whether this is what was asked for. Nothing of it is verified.
+    pub fn is_of(&self, request: &VekRequest) -> bool {
+        self.product() == Some(request.product)
+            && self.tcb == request.tcb
+            && self.hwid.as_deref() == Some(request.hwid.as_slice())
     }
 
     /// The product line the name belongs to.

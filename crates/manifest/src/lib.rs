@@ -49,7 +49,7 @@ pub use policy::{PolicyEntry, Profile, Role};
 pub use read::MAX_BYTES;
 pub use reference::{
     Cpuid, GuestPolicy, HostDataBinding, ModelTcb, PlatformInfo, Product, ReferenceValues,
-    SigningKey, SnpReference, Tcb, UnknownProduct,
+    ReportDataForm, SigningKey, SnpReference, Tcb, UnknownProduct,
 };
 pub use schema::schema;
 pub use validate::{MAX_THRESHOLD, Problem, ProblemKind, Severity, Strictness, is_san};

@@ -34,6 +34,9 @@ pub struct SnpReference {
     pub trusted_measurement: Option<LaunchMeasurement>,
     /// What the guest does about a policy other than the one in `HOST_DATA`.
     pub host_data_binding: HostDataBinding,
+    /// How reports of the guest carry what they are bound to.
+    #[serde(default, skip_serializing_if = "ReportDataForm::is_default")]
+    pub report_data_form: ReportDataForm,
     /// Least TCB of reported and launch TCB.
     #[serde(rename = "MinimumTCB")]
     pub minimum_tcb: Tcb,
@@ -98,6 +101,7 @@ impl SnpReference {
             cpus,
             trusted_measurement: None,
             host_data_binding: HostDataBinding::None,
+            report_data_form: ReportDataForm::Exact,
             minimum_tcb: Tcb::default(),
             minimum_tcb_by_model: Vec::new(),
             guest_policy: GuestPolicy::default(),
@@ -225,6 +229,35 @@ pub struct Cpuid {
     /// Stepping; absent = every stepping of the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stepping: Option<u8>,
+}
+
+/// How a report carries the 64 bytes it is bound to. One form for each set of reference values: a verifier
+/// never accepts both.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReportDataForm {
+    /// As they are.
+    #[default]
+    Exact,
+    /// As the 64 characters of the unpadded base64url of their SHA-384, because the guest's agent takes text only.
+    Text,
+}
+
+impl ReportDataForm {
+    /// Both, in the order of the schema.
+    pub const ALL: [Self; 2] = [Self::Exact, Self::Text];
+
+    /// The word in a manifest.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Text => "text",
+        }
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a guest does when its policy is not the one whose hash stands in `HOST_DATA`.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::manifest::{API_VERSION, KIND};
 use crate::policy::Profile;
-use crate::reference::Product;
+use crate::reference::{Product, ReportDataForm};
 
 /// The JSON Schema (draft 2020-12) of a manifest, plain or wrapped as an object.
 pub fn schema() -> Value {
@@ -114,6 +114,7 @@ fn snp() -> Value {
                       "description": "vCPUs of the guest that has the measurement." },
             "TrustedMeasurement": nullable(hex(48, "Launch digest; null = to be filled in.")),
             "HostDataBinding": { "enum": ["enforced", "none"] },
+            "ReportDataForm": { "enum": ReportDataForm::ALL.map(ReportDataForm::as_str), "default": "exact" },
             "MinimumTCB": tcb(),
             "MinimumTCBByModel": list(model, "Least TCB of single processor models."),
             "GuestPolicy": guest_policy(),

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use nacre_manifest::{Product, ReferenceOverride, SnpReference};
+use nacre_manifest::{Product, ReferenceOverride, ReportDataForm, SnpReference};
 
-use crate::types::Platform;
+use crate::types::{EvidenceSource, Platform};
 
 impl Platform {
     /// The reference values that workloads with these numbers of vCPUs need: one set for each product
@@ -48,6 +48,10 @@ impl Platform {
         SnpReference {
             trusted_measurement: known.map(|known| known.measurement),
             host_data_binding: self.data.host_data_binding,
+            report_data_form: match self.data.evidence.source {
+                EvidenceSource::Configfs | EvidenceSource::SevGuest => ReportDataForm::Exact,
+                EvidenceSource::CocoAa => ReportDataForm::Text,
+            },
             minimum_tcb: self
                 .data
                 .minimum_tcb
@@ -93,6 +97,12 @@ mod tests {
             stock
                 .iter()
                 .all(|set| set.host_data_binding == HostDataBinding::None)
+        );
+        // Its agent takes text only.
+        assert!(
+            stock
+                .iter()
+                .all(|set| set.report_data_form == ReportDataForm::Text)
         );
     }
 

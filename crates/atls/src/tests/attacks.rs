@@ -16,7 +16,8 @@ use super::{
     impatient, pipe, pki, queue, raw_client, raw_server, references, refused_by,
 };
 use crate::binding::{Connection, Role};
-use crate::tls::{OneKey, client_config, server_config, server_name};
+use crate::key::OneKey;
+use crate::tls::{client_config, server_config, server_name};
 use crate::wire::{self, ClientKind, Message, Refusal, WireError};
 use crate::{Acceptor, AtlsError};
 

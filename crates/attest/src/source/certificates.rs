@@ -51,6 +51,15 @@ impl CertificateTable {
         }
     }
 
+    /// Adds a certificate, unless there are too many; kinds without one are left out.
+    pub fn add(&mut self, key: SigningKey, certificate: Vec<u8>) {
+        if let Some(guid) = guid_of(key)
+            && self.entries.len() < MAX_ENTRIES
+        {
+            self.entries.push((guid, certificate));
+        }
+    }
+
     /// The certificate of the key that signed.
     pub fn vek(&self, key: SigningKey) -> Option<&[u8]> {
         let wanted = guid_of(key)?;

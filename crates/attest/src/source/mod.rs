@@ -2,6 +2,7 @@
 //!
 //! Every source is hardware or fails: none falls back to anything simulated.
 
+mod agent;
 mod certificates;
 mod configfs;
 #[cfg(feature = "sev-guest")]
@@ -9,9 +10,11 @@ mod sev_guest;
 
 use crate::collateral::{CollateralError, CollateralSource, VekRequest};
 use crate::evidence::Evidence;
+use crate::form::ReportDataForm;
 use crate::product::Product;
 use crate::report::{Report, ReportError};
 
+pub use agent::{AgentError, AskAgent, CocoAgent, MAX_AGENT_ANSWER, read_agent_answer};
 pub use certificates::CertificateTable;
 pub use configfs::{ConfigfsTsm, TSM_ROOT, TsmFiles};
 #[cfg(feature = "sev-guest")]
@@ -22,7 +25,7 @@ pub trait ReportSource: Send + Sync {
     /// A name for logs.
     fn name(&self) -> &'static str;
 
-    /// A new report with this REPORT_DATA, and what is needed to verify it.
+    /// A new report bound to these bytes, and what is needed to verify it.
     fn evidence(&self, report_data: &[u8; 64]) -> Result<Evidence, SourceError>;
 }
 
@@ -31,7 +34,12 @@ pub trait RawReportSource: Send + Sync {
     /// A name for logs.
     fn name(&self) -> &'static str;
 
-    /// A new report with this REPORT_DATA.
+    /// How its reports carry what they are bound to.
+    fn form(&self) -> ReportDataForm {
+        ReportDataForm::Exact
+    }
+
+    /// A new report bound to these bytes, in the form of this source.
     fn report(&self, report_data: &[u8; 64]) -> Result<RawReport, SourceError>;
 }
 
@@ -93,7 +101,7 @@ impl ReportSource for Assembled {
             certificates,
         } = self.reports.report(report_data)?;
         let parsed = Report::parse(&report)?;
-        if parsed.report_data != *report_data {
+        if parsed.report_data != self.reports.form().apply(report_data) {
             return Err(SourceError::OtherReport);
         }
         let request = VekRequest::of(&parsed);
@@ -153,6 +161,13 @@ pub enum SourceError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// What the agent answered is no report.
+    #[error("the attestation agent's answer is no report")]
+    Agent {
+        /// Why not.
+        #[source]
+        source: AgentError,
     },
     /// What came back is no report.
     #[error("what came back is no report")]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::cache::{Authority as Under, Cache};
-use super::{Book, Case, Subject};
+use super::{Book, Case, Subject, lazily};
 use crate::check::CheckId;
 use crate::product::Product;
 use crate::report::{Report, SigningKey};
@@ -81,11 +81,13 @@ impl Case<'_> {
                 id,
                 holds,
                 "the pinned certificate",
-                format_args!(
-                    "{} {}",
-                    authority.common_name,
-                    hex::encode(authority.sha256)
-                ),
+                lazily(|| {
+                    format!(
+                        "{} {}",
+                        authority.common_name,
+                        hex::encode(authority.sha256)
+                    )
+                }),
             );
         }
         book.check(
@@ -161,15 +163,19 @@ impl Case<'_> {
             CheckId::VekExtensionsUnique,
             vek.repeated_extension.is_none(),
             "none twice",
-            vek.repeated_extension
-                .map_or("none twice".into(), |oid| format!("{oid} twice")),
+            lazily(|| {
+                vek.repeated_extension
+                    .map_or("none twice".into(), |oid| format!("{oid} twice"))
+            }),
         );
         book.check(
             CheckId::VekExtensionsKnown,
             vek.unknown_critical.is_none(),
             "none unknown",
-            vek.unknown_critical
-                .map_or("none unknown".into(), |oid| format!("{oid} is critical")),
+            lazily(|| {
+                vek.unknown_critical
+                    .map_or("none unknown".into(), |oid| format!("{oid} is critical"))
+            }),
         );
     }
 }
@@ -181,7 +187,7 @@ fn contents(book: &mut Book, case: &Case<'_>, subject: Subject<'_>, vek: &Vek, r
         CheckId::VekStructVersion,
         vek.struct_version == Some(version),
         version,
-        or_absent(vek.struct_version),
+        lazily(|| or_absent(vek.struct_version)),
     );
     book.check(
         CheckId::VekProduct,
@@ -190,20 +196,33 @@ fn contents(book: &mut Book, case: &Case<'_>, subject: Subject<'_>, vek: &Vek, r
         vek.product_name.as_deref().unwrap_or("absent"),
     );
     let reported = subject.tcb(subject.report.reported_tcb);
-    let (holds, actual) = match (vek.fmc, reported.fmc) {
-        (Spl::Absent, None) => (true, String::from("absent")),
-        (Spl::Absent, Some(_)) => (false, String::from("absent")),
-        (Spl::Malformed, _) => (false, String::from("not a number")),
-        (Spl::Is(value), wanted) => (Some(value) == wanted, value.to_string()),
+    let holds = match (vek.fmc, reported.fmc) {
+        (Spl::Absent, wanted) => wanted.is_none(),
+        (Spl::Malformed, _) => false,
+        (Spl::Is(value), wanted) => Some(value) == wanted,
     };
-    book.check(CheckId::VekFmc, holds, or_absent(reported.fmc), actual);
+    book.check(
+        CheckId::VekFmc,
+        holds,
+        lazily(|| or_absent(reported.fmc)),
+        lazily(|| match vek.fmc {
+            Spl::Absent => "absent".into(),
+            Spl::Malformed => "not a number".into(),
+            Spl::Is(value) => value.to_string(),
+        }),
+    );
     for (id, certified, wanted) in [
         (CheckId::VekBootloader, vek.bootloader, reported.bootloader),
         (CheckId::VekTee, vek.tee, reported.tee),
         (CheckId::VekSnp, vek.snp, reported.snp),
         (CheckId::VekMicrocode, vek.microcode, reported.microcode),
     ] {
-        book.check(id, certified == Some(wanted), wanted, or_absent(certified));
+        book.check(
+            id,
+            certified == Some(wanted),
+            wanted,
+            lazily(|| or_absent(certified)),
+        );
     }
     chip(book, case, subject, vek, role);
 }
@@ -230,16 +249,16 @@ fn chip(book: &mut Book, case: &Case<'_>, subject: Subject<'_>, vek: &Vek, role:
             hwid.len() == subject.product.hwid_len() && (masked || is_prefix(hwid, chip_id))
         }
     };
-    let wanted = match (role, masked) {
+    let wanted = lazily(|| match (role, masked) {
         (Role::Vlek, _) => String::from("absent"),
         (Role::Vcek, true) => format!("{} bytes", subject.product.hwid_len()),
         (Role::Vcek, false) => short_chip(subject.product, chip_id),
-    };
+    });
     book.check(
         CheckId::VekHwid,
         holds,
         wanted,
-        hwid.map_or("absent".into(), hex::encode),
+        lazily(|| hwid.map_or("absent".into(), hex::encode)),
     );
     let provider = vek.csp_id.as_deref();
     book.check(

@@ -1,6 +1,6 @@
 //! Firmware versions: their order among themselves, and the minimum.
 
-use super::{Book, Case, Subject};
+use super::{Book, Case, Subject, lazily};
 use crate::baselines::Advisory;
 use crate::check::CheckId;
 use crate::product::{Shortfall, Tcb};
@@ -41,10 +41,12 @@ impl Case<'_> {
         if self.policy.allow_provisional_firmware {
             book.not_required(CheckId::ProvisionalFirmware, state);
             if provisional {
-                book.note(format!(
-                    "firmware is provisional: {committed} is committed, {current} runs; the host can go \
-                     back to the former without a reset of the chip's keys"
-                ));
+                book.note(|| {
+                    format!(
+                        "firmware is provisional: {committed} is committed, {current} runs; the host can \
+                         go back to the former without a reset of the chip's keys"
+                    )
+                });
             }
         } else {
             book.check(
@@ -68,27 +70,22 @@ impl Case<'_> {
             .collect();
         if !missed.is_empty() {
             let as_of = crate::baselines::as_of();
-            book.note(format!(
-                "advisories not met (as of {as_of}): {}",
-                missed.join("; ")
-            ));
+            book.note(|| format!("advisories not met (as of {as_of}): {}", missed.join("; ")));
         }
     }
 
     fn minimum(&self, book: &mut Book, subject: Subject<'_>, tcbs: [Tcb; 3]) {
         let [reported, launch, committed] = tcbs;
         let minimum = self.policy.minimum_tcb.for_cpu(subject.cpu());
-        let cpu = subject
-            .cpu()
-            .map_or_else(|| subject.product.to_string(), |cpu| cpu.to_string());
         book.check(
             CheckId::MinimumKnown,
             minimum.is_some(),
             "a minimum",
-            match minimum {
-                Some(minimum) => minimum.to_string(),
-                None => format!("none for {cpu}"),
-            },
+            lazily(|| match (minimum, subject.cpu()) {
+                (Some(minimum), _) => minimum.to_string(),
+                (None, Some(cpu)) => format!("none for {cpu}"),
+                (None, None) => format!("none for {}", subject.product),
+            }),
         );
         let Some(minimum) = minimum else { return };
         for (id, tcb, required) in [
@@ -128,8 +125,10 @@ impl Case<'_> {
                 subject.report.current_mitigations,
             ),
         ] {
-            let actual = vector.map_or("not in this report version".into(), |bits| {
-                format!("{bits:#x}")
+            let actual = lazily(|| {
+                vector.map_or("not in this report version".into(), |bits| {
+                    format!("{bits:#x}")
+                })
             });
             if wanted == 0 {
                 book.not_required(id, actual);

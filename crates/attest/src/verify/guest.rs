@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use subtle::ConstantTimeEq;
 
-use super::{Book, Case, Subject, lazy_hex};
+use super::{Book, Case, Subject, lazily, lazy_hex};
 use crate::check::CheckId;
 use crate::policy::{Bit, HostData, PLATFORM_INFO_BITS, ReportData};
 use crate::product::Product;
@@ -54,8 +54,9 @@ impl Case<'_> {
         let actual = lazy_hex(report.report_data);
         match &self.expected.report_data {
             ReportData::Exact(wanted) => {
+                let wanted = self.policy.report_data_form.apply(wanted);
                 let holds = wanted.ct_eq(&report.report_data).into();
-                book.check(CheckId::ReportData, holds, lazy_hex(*wanted), actual);
+                book.check(CheckId::ReportData, holds, lazy_hex(wanted), actual);
             }
             ReportData::Open => {
                 book.write(CheckId::ReportData, Outcome::Open, "not asked for", actual);
@@ -86,11 +87,13 @@ impl Case<'_> {
             CheckId::MigrationAgent,
             none,
             "none",
-            if none {
-                "none".into()
-            } else {
-                hex::encode(agent)
-            },
+            lazily(|| {
+                if none {
+                    "none".into()
+                } else {
+                    hex::encode(agent)
+                }
+            }),
         );
         let [minor, major, ..] = policy.to_le_bytes();
         let (least_major, least_minor) = rules.abi_minimum;
@@ -116,7 +119,7 @@ impl Case<'_> {
     fn platform(&self, book: &mut Book, subject: Subject<'_>) {
         let info = subject.report.platform_info;
         let rules = &self.policy.platform_info;
-        let present = bits(info);
+        let present = lazily(|| bits(info));
         let missing = rules.must_set & !info;
         if rules.must_set == 0 {
             book.not_required(CheckId::PlatformMustSet, &present);
@@ -124,7 +127,7 @@ impl Case<'_> {
             book.check(
                 CheckId::PlatformMustSet,
                 missing == 0,
-                bits(rules.must_set),
+                lazily(|| bits(rules.must_set)),
                 &present,
             );
         }
@@ -132,25 +135,25 @@ impl Case<'_> {
         if rules.must_clear == 0 {
             book.not_required(CheckId::PlatformMustClear, &present);
         } else {
-            let wanted = format!("none of {}", bits(rules.must_clear));
+            let wanted = lazily(|| format!("none of {}", bits(rules.must_clear)));
             book.check(CheckId::PlatformMustClear, refused == 0, wanted, &present);
         }
         let known = PLATFORM_INFO_BITS
             .iter()
             .fold(0u64, |known, (bit, _)| known | 1 << bit);
         let unknown = info & !known;
-        let actual = if unknown == 0 {
-            "none".into()
-        } else {
-            bits(unknown)
-        };
+        let actual = lazily(|| {
+            if unknown == 0 {
+                "none".into()
+            } else {
+                bits(unknown)
+            }
+        });
         if rules.reject_unknown {
             book.check(CheckId::PlatformUnknown, unknown == 0, "none", actual);
         } else {
             if unknown != 0 {
-                book.note(format!(
-                    "PLATFORM_INFO has bits without a known meaning: {actual}"
-                ));
+                book.note(|| format!("PLATFORM_INFO has bits without a known meaning: {actual}"));
             }
             book.not_required(CheckId::PlatformUnknown, actual);
         }
@@ -214,12 +217,14 @@ impl Case<'_> {
                 book.check(
                     CheckId::ChipAllowed,
                     holds,
-                    choice(allowed),
-                    if masked {
-                        "masked".into()
-                    } else {
-                        hex::encode(chip)
-                    },
+                    lazily(|| choice(allowed)),
+                    lazily(|| {
+                        if masked {
+                            "masked".into()
+                        } else {
+                            hex::encode(chip)
+                        }
+                    }),
                 );
             }
             None if self.policy.require_chips => {
@@ -233,20 +238,20 @@ impl Case<'_> {
             None => {
                 book.not_required(CheckId::ChipAllowed, lazy_hex(*chip));
                 if subject.product == Product::Milan {
-                    book.note(
+                    book.note(|| {
                         "Milan: the keys of a chip can be taken out by its owner in software \
                          (arXiv 2605.12990), who can then sign any report for it; only a list of \
                          allowed chips in trusted hands helps"
-                            .into(),
-                    );
+                            .into()
+                    });
                 }
             }
         }
         if subject.report.signing_key() == SigningKey::Vlek {
-            book.note(
+            book.note(|| {
                 "VLEK: the cloud provider vouches for the machine, the report does not name the chip"
-                    .into(),
-            );
+                    .into()
+            });
         }
     }
 }
@@ -263,7 +268,12 @@ fn one_of<const N: usize>(
         .fold(subtle::Choice::from(0), |found, allowed| {
             found | allowed.as_slice().ct_eq(actual)
         });
-    book.check(id, found.into(), choice(allowed), lazy_hex(*actual))
+    book.check(
+        id,
+        found.into(),
+        lazily(|| choice(allowed)),
+        lazy_hex(*actual),
+    )
 }
 
 /// The allowed values, shortened when there are many.

@@ -3,6 +3,7 @@
 mod cache;
 mod chain;
 mod firmware;
+mod genuine;
 mod guest;
 mod report;
 mod revocation;
@@ -17,6 +18,8 @@ use crate::report::Report;
 use crate::roots::Roots;
 use crate::time::Timestamp;
 use crate::verdict::{Check, Claims, Outcome, Rejection, Verdict};
+
+pub use genuine::CrlDates;
 
 /// Verifies evidence against AMD's roots. Pure: no clock, no network, no state.
 ///
@@ -151,8 +154,14 @@ impl Verifier {
         expected: &Expected,
         now: Timestamp,
     ) -> Option<Result<(usize, Claims), Rejection>> {
-        let (index, verdict) = self.examine_any(evidence, policies, expected, now)?;
-        Some(verdict.into_result().map(|claims| (index, claims)))
+        let mut nearest = None;
+        for (index, policy) in closest_first(evidence, policies) {
+            match self.verify(evidence, policy, expected, now) {
+                Ok(claims) => return Some(Ok((index, claims))),
+                Err(rejection) => nearest.get_or_insert(rejection),
+            };
+        }
+        nearest.map(Err)
     }
 
     /// What [`Verifier::verify_any`] decides on: the first verdict that holds, else the closest.
@@ -163,19 +172,8 @@ impl Verifier {
         expected: &Expected,
         now: Timestamp,
     ) -> Option<(usize, Verdict)> {
-        let report = Report::parse(&evidence.report).ok();
-        let closeness = |policy: &Policy| {
-            report.as_ref().map_or(0, |report| {
-                let product = report.cpu.and_then(Product::from_cpu) == Some(policy.product);
-                let digests = policy.measurements.as_ref();
-                let digest = digests.is_none_or(|digests| digests.contains(&report.measurement));
-                u8::from(product) + 2 * u8::from(digest)
-            })
-        };
-        let mut order: Vec<_> = policies.iter().enumerate().collect();
-        order.sort_by_key(|(_, policy)| std::cmp::Reverse(closeness(policy)));
         let mut nearest = None;
-        for (index, policy) in order {
+        for (index, policy) in closest_first(evidence, policies) {
             let verdict = self.examine(evidence, policy, expected, now);
             if verdict.holds() {
                 return Some((index, verdict));
@@ -184,6 +182,24 @@ impl Verifier {
         }
         nearest
     }
+}
+
+/// The policies with their index, those of the same product and launch digest first.
+fn closest_first<'p>(evidence: &Evidence, policies: &'p [Policy]) -> Vec<(usize, &'p Policy)> {
+    let mut order: Vec<_> = policies.iter().enumerate().collect();
+    if order.len() < 2 {
+        return order;
+    }
+    let report = Report::parse(&evidence.report).ok();
+    order.sort_by_cached_key(|(_, policy)| {
+        std::cmp::Reverse(report.as_ref().map_or(0, |report| {
+            let product = report.cpu.and_then(Product::from_cpu) == Some(policy.product);
+            let digests = policy.measurements.as_ref();
+            let digest = digests.is_none_or(|digests| digests.contains(&report.measurement));
+            u8::from(product) + 2 * u8::from(digest)
+        }))
+    });
+    order
 }
 
 /// Everything the steps need.
@@ -212,7 +228,7 @@ fn examine_with(
         expected,
         now,
     };
-    case.verdict(Detail::Everything)
+    case.verdict()
 }
 
 /// How much is written down about checks that hold.
@@ -220,7 +236,7 @@ fn examine_with(
 enum Detail {
     /// What was expected and found.
     Everything,
-    /// That they hold.
+    /// Whether they hold.
     Outcomes,
 }
 
@@ -228,14 +244,15 @@ impl Case<'_> {
     /// Most evidence is good, and then nobody reads the values of the checks: they are written down in a
     /// second run, when it is not.
     fn verify(&self) -> Result<Claims, Rejection> {
-        match self.verdict(Detail::Outcomes).into_result() {
-            Ok(claims) => Ok(claims),
-            Err(_) => self.verdict(Detail::Everything).into_result(),
+        let mut book = Book::new(Detail::Outcomes);
+        match self.run(&mut book) {
+            Some(claims) if book.sound() => Ok(claims),
+            _ => self.verdict().into_result(),
         }
     }
 
-    fn verdict(&self, detail: Detail) -> Verdict {
-        let mut book = Book::new(detail);
+    fn verdict(&self) -> Verdict {
+        let mut book = Book::new(Detail::Everything);
         let claims = self.run(&mut book);
         book.into_verdict(claims)
     }
@@ -300,6 +317,10 @@ impl Subject<'_> {
 /// Where checks are written down. One that nobody writes down counts as failed.
 struct Book {
     detail: Detail,
+    /// Checks that were made, by their place in [`CheckId::ALL`].
+    made: u128,
+    /// Whether one of them failed or was left open.
+    unsound: bool,
     checks: Vec<Check>,
     notes: Vec<String>,
 }
@@ -308,9 +329,21 @@ impl Book {
     fn new(detail: Detail) -> Self {
         Self {
             detail,
-            checks: Vec::with_capacity(CheckId::ALL.len()),
+            made: 0,
+            unsound: false,
+            checks: match detail {
+                Detail::Everything => Vec::with_capacity(CheckId::ALL.len()),
+                Detail::Outcomes => Vec::new(),
+            },
             notes: Vec::new(),
         }
+    }
+
+    /// Whether every check was made and holds.
+    fn sound(&self) -> bool {
+        const { assert!(CheckId::ALL.len() < 128) }
+        let all = (1u128 << CheckId::ALL.len()) - 1;
+        !self.unsound && self.made == all
     }
 
     /// Writes down a check and says whether it holds.
@@ -338,18 +371,17 @@ impl Book {
         expected: impl Display,
         actual: impl Display,
     ) {
-        let holds = matches!(outcome, Outcome::Pass | Outcome::NotRequired);
-        let (expected, actual) = match self.detail {
-            Detail::Outcomes if holds => (String::new(), String::new()),
-            _ => (expected.to_string(), actual.to_string()),
-        };
-        self.checks.push(Check {
-            id,
-            outcome,
-            expected,
-            actual,
-            advice: None,
-        });
+        self.made |= 1 << (id as u8);
+        self.unsound |= !matches!(outcome, Outcome::Pass | Outcome::NotRequired);
+        if self.detail == Detail::Everything {
+            self.checks.push(Check {
+                id,
+                outcome,
+                expected: expected.to_string(),
+                actual: actual.to_string(),
+                advice: None,
+            });
+        }
     }
 
     /// Adds to the check written down last.
@@ -363,8 +395,10 @@ impl Book {
         self.detail == Detail::Outcomes
     }
 
-    fn note(&mut self, note: String) {
-        self.notes.push(note);
+    fn note(&mut self, note: impl FnOnce() -> String) {
+        if self.detail == Detail::Everything {
+            self.notes.push(note());
+        }
     }
 
     fn into_verdict(mut self, claims: Option<Claims>) -> Verdict {
@@ -395,15 +429,20 @@ impl Book {
     }
 }
 
-/// Bytes as hex, when somebody reads them.
-fn lazy_hex<const N: usize>(bytes: [u8; N]) -> impl Display {
-    struct Hex<const N: usize>([u8; N]);
-    impl<const N: usize> Display for Hex<N> {
+/// A text that is made when somebody reads it.
+fn lazily(text: impl Fn() -> String) -> impl Display {
+    struct Lazy<F>(F);
+    impl<F: Fn() -> String> Display for Lazy<F> {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str(&hex::encode(self.0))
+            f.write_str(&(self.0)())
         }
     }
-    Hex(bytes)
+    Lazy(text)
+}
+
+/// Bytes as hex, when somebody reads them.
+fn lazy_hex<const N: usize>(bytes: [u8; N]) -> impl Display {
+    lazily(move || hex::encode(bytes))
 }
 
 #[cfg(test)]
@@ -420,6 +459,36 @@ mod tests {
         assert_eq!(verdict.checks.len(), CheckId::ALL.len());
         assert_eq!(verdict.first_failure().unwrap().id, CheckId::Vmpl);
         assert!(verdict.into_result().is_err());
+    }
+
+    #[test]
+    fn the_short_run_needs_every_check_and_all_of_them_sound() {
+        let run = |skip: Option<CheckId>, outcome: Outcome| {
+            let mut book = Book::new(Detail::Outcomes);
+            for &id in CheckId::ALL.iter().filter(|&&id| Some(id) != skip) {
+                let this = if id == CheckId::Vmpl {
+                    outcome
+                } else {
+                    Outcome::Pass
+                };
+                book.write(id, this, "", "");
+            }
+            book.sound()
+        };
+        assert!(run(None, Outcome::Pass) && run(None, Outcome::NotRequired));
+        for outcome in [Outcome::Fail, Outcome::Open, Outcome::NotRun] {
+            assert!(!run(None, outcome), "{outcome:?}");
+        }
+        for &id in CheckId::ALL {
+            assert!(!run(Some(id), Outcome::Pass), "{id}");
+        }
+        // A failure is not made good by the same check holding elsewhere.
+        let mut book = Book::new(Detail::Outcomes);
+        book.check(CheckId::Vmpl, false, "", "");
+        CheckId::ALL.iter().for_each(|&id| {
+            book.check(id, true, "", "");
+        });
+        assert!(!book.sound());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The bytes of the report and the processor they name.
 
-use super::{Book, Case};
+use super::{Book, Case, lazily};
 use crate::check::CheckId;
 use crate::product::Product;
 use crate::report::{REPORT_LEN, Report, ReportError, SigningKey};
@@ -73,16 +73,12 @@ impl Case<'_> {
             (false, false) => "no key (the policy allows none)",
         };
         book.check(CheckId::SigningKey, allowed, wanted, key);
-        let areas = report.reserved_nonzero.join(", ");
+        let areas = &report.reserved_nonzero;
         book.check(
             CheckId::ReservedBytes,
             areas.is_empty(),
             "zero",
-            if areas.is_empty() {
-                "zero".into()
-            } else {
-                format!("not zero at {areas}")
-            },
+            lazily(|| zero_or("at", areas)),
         );
         let padding = report.signature_padding_zero;
         book.check(
@@ -120,10 +116,10 @@ impl Case<'_> {
                     CheckId::ProcessorKnown,
                     product.is_some(),
                     "Milan, Genoa or Turin",
-                    match product {
+                    lazily(|| match product {
                         Some(product) => format!("{product} ({cpu})"),
                         None => format!("unknown ({cpu})"),
-                    },
+                    }),
                 );
                 let product = product?;
                 book.check(CheckId::ProductExpected, product == wanted, wanted, product);
@@ -151,12 +147,16 @@ impl Case<'_> {
             CheckId::TcbReserved,
             dirty.is_empty(),
             "zero",
-            if dirty.is_empty() {
-                "zero".into()
-            } else {
-                format!("not zero in {}", dirty.join(", "))
-            },
+            lazily(|| zero_or("in", &dirty)),
         );
         Some(product)
+    }
+}
+
+fn zero_or(where_: &str, dirty: &[&str]) -> String {
+    if dirty.is_empty() {
+        "zero".into()
+    } else {
+        format!("not zero {where_} {}", dirty.join(", "))
     }
 }

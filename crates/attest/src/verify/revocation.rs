@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::cache::{Authority, Cache};
-use super::{Book, Case, Subject};
+use super::{Book, Case, Subject, lazily};
 use crate::check::CheckId;
 use crate::crl::Crl;
 use crate::policy::CrlMode;
@@ -33,9 +33,9 @@ impl Case<'_> {
                 CrlMode::IfPresent => {
                     ALL.into_iter()
                         .for_each(|id| book.not_required(id, "no revocation list"));
-                    book.note(
-                        "no revocation list: that the keys are not revoked is unknown".into(),
-                    );
+                    book.note(|| {
+                        "no revocation list: that the keys are not revoked is unknown".into()
+                    });
                 }
             }
             return None;
@@ -101,11 +101,13 @@ impl Case<'_> {
             CheckId::NotRevoked,
             revoked.is_empty(),
             "not revoked",
-            if revoked.is_empty() {
-                "not revoked".into()
-            } else {
-                format!("{} revoked", revoked.join(" and "))
-            },
+            lazily(|| {
+                if revoked.is_empty() {
+                    "not revoked".into()
+                } else {
+                    format!("{} revoked", revoked.join(" and "))
+                }
+            }),
         );
         (signed && named && crl.pss_sha384).then_some(crl.this_update)
     }
@@ -122,8 +124,10 @@ impl Case<'_> {
             CheckId::CrlCurrent,
             crl.next_update.is_some_and(|next| self.now < next),
             format_args!("due after {}", self.now),
-            crl.next_update
-                .map_or("no date".into(), |next| next.to_string()),
+            lazily(|| {
+                crl.next_update
+                    .map_or("no date".into(), |next| next.to_string())
+            }),
         );
         match self.expected.newest_crl {
             Some(newest) => {

@@ -23,4 +23,5 @@ fn the_corpora_of_the_fuzz_targets() {
     replay("vek", exercise::vek);
     replay("crl", exercise::crl);
     replay("evidence", exercise::evidence);
+    replay("agent", exercise::agent);
 }

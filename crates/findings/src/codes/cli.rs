@@ -44,6 +44,12 @@ codes! {
     MANIFEST_EDITS_LOST = 914, "Hand edits of the manifest are not carried over",
         "The manifest that is replaced holds edits made by hand, and no previous manifest was named, so the new one does not have them.",
         "Name the old manifest with `--previous`.";
+    COLLATERAL_REPORT = 930, "Nothing to look collateral up by",
+        "The file is no SNP report, or its certificate cannot be looked up: the chip is masked, the report is of version 2, or a cloud provider's key signed it.",
+        "Take the certificate from where the report came from: the host hands it to its guests.";
+    COLLATERAL_UNAVAILABLE = 931, "Collateral cannot be had",
+        "AMD's key distribution service, or the mirror named, could not be reached, asks to wait, does not know the chip and firmware, or gave something that AMD's keys have not signed.",
+        "Wait as long as it asks and run the command again: what is in the directory already is not asked for again. Behind a proxy of your own, name its certificate with `--ca-file`.";
     INTERNAL = 970, "Internal error",
         "Something that cannot happen has happened. Nothing was written.",
         "Please report it with the message.";

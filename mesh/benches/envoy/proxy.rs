@@ -21,7 +21,9 @@ pub enum Kind {
 impl Kind {
     pub fn program(self) -> PathBuf {
         match self {
-            Self::Nacre => env!("CARGO_BIN_EXE_nacre-mesh").into(),
+            Self::Nacre => std::env::var_os("NACRE_BENCH_PROGRAM")
+                .unwrap_or_else(|| env!("CARGO_BIN_EXE_nacre-mesh").into())
+                .into(),
             Self::Envoy => tool("NACRE_TEST_ENVOY", "envoy"),
         }
     }

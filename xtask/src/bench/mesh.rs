@@ -14,10 +14,15 @@ pub(crate) fn run() -> Result<()> {
     }
     let mut environment = tools::install_only(&[tools::ENVOY, "NACRE_TEST_IP", "NACRE_TEST_NFT"])?;
     let envoy = environment.remove(tools::ENVOY).context("no Envoy")?;
-    let mut cargo = images::static_cargo("bench")?;
+    // As it is in the image: without what the benchmark itself needs of the same crates.
+    process::run(images::static_cargo("build")?.args(["--quiet", "--package=nacre-mesh"]))?;
+    let program = images::folder_of_programs()?.join("nacre-mesh");
+    let mut cargo = workspace::cargo();
+    cargo.arg("bench");
     cargo.args(["--package=nacre-mesh", "--bench=envoy"]);
     cargo
         .env(tools::ENVOY, envoy)
+        .env("NACRE_BENCH_PROGRAM", program)
         .env("NACRE_BENCH_OUT", workspace::root().join("docs"));
     process::run(&mut cargo)
 }

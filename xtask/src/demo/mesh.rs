@@ -80,7 +80,7 @@ fn scenes() -> Result<()> {
     heading("web asks backend: plain HTTP to its own loopback, mutual TLS between the pods");
     stage.shows("web", &["http://127.0.0.2:4001/"], "hello from backend")?;
 
-    heading("a stranger in plain text: the port is not there for it");
+    heading("a stranger in plain text: a TLS alert, and nothing of the application");
     stage.fails("stranger", &["http://192.0.2.2:4001/"])?;
 
     heading(
@@ -103,7 +103,7 @@ fn scenes() -> Result<()> {
             println!("{}", line.get(28..).unwrap_or(line));
         }
     }
-    let counted = stage.curl("backend", &["http://127.0.0.1:15090/metrics"])?;
+    let counted = stage.curl("backend", 20, &["http://127.0.0.1:15090/metrics"])?;
     for line in counted
         .lines()
         .filter(|line| line.contains("direction=\"ingress\""))
@@ -199,7 +199,14 @@ impl Stage {
         if !ca.exists() {
             let mut openssl = Command::new("openssl");
             openssl
-                .args(["req", "-x509", "-days", "1", "-subj", "/CN=mesh ca"])
+                .args([
+                    "req",
+                    "-x509",
+                    "-days",
+                    "1",
+                    "-subj",
+                    &format!("/CN={authority} ca"),
+                ])
                 .args(curve);
             process::output(openssl.arg("-keyout").arg(&ca_key).arg("-out").arg(&ca))?;
         }
@@ -281,8 +288,8 @@ impl Stage {
 
     fn wait(&self, pod: &str, url: &str) -> Result<()> {
         let begin = Instant::now();
-        while self.curl(pod, &[url]).is_err() {
-            if begin.elapsed() > Duration::from_secs(10) {
+        while self.curl(pod, 3, &[url]).is_err() {
+            if begin.elapsed() > Duration::from_secs(30) {
                 bail!(
                     "{pod} does not answer: {}",
                     fs::read_to_string(self.log(pod))?
@@ -293,17 +300,17 @@ impl Stage {
         Ok(())
     }
 
-    fn curl(&self, pod: &str, arguments: &[&str]) -> Result<String> {
+    fn curl(&self, pod: &str, seconds: u8, arguments: &[&str]) -> Result<String> {
         let mut curl = within(pod, Path::new("curl"));
         process::output(
-            curl.args(["-sS", "--fail", "--max-time", "3"])
+            curl.args(["-sS", "--fail", "--max-time", &seconds.to_string()])
                 .args(arguments),
         )
     }
 
     fn shows(&self, pod: &str, arguments: &[&str], expected: &str) -> Result<()> {
         println!("{pod}$ curl {}", arguments.join(" "));
-        let answer = self.curl(pod, arguments)?;
+        let answer = self.curl(pod, 20, arguments)?;
         print!("{answer}");
         ensure!(answer.contains(expected), "that is not the application");
         Ok(())
@@ -311,7 +318,7 @@ impl Stage {
 
     fn fails(&self, pod: &str, arguments: &[&str]) -> Result<()> {
         println!("{pod}$ curl {}", arguments.join(" "));
-        match self.curl(pod, arguments) {
+        match self.curl(pod, 3, arguments) {
             Ok(answer) => bail!("it got an answer: {answer}"),
             Err(error) => println!("{}", error.to_string().lines().last().unwrap_or_default()),
         }
@@ -322,7 +329,7 @@ impl Stage {
     fn refused(&self, pod: &str, certificate: Option<&str>, alert: &str) -> Result<()> {
         let mut client = within(pod, Path::new("timeout"));
         client.args([
-            "5",
+            "20",
             "openssl",
             "s_client",
             "-connect",

@@ -8,7 +8,8 @@ use nacre_api::{method, recover_digest, v1};
 use nacre_atls::tonic::Caller;
 use nacre_atls::{AppraisalError, Appraise, AttestedPeer};
 use nacre_attest::{
-    Claims, Evidence, Expected, HostData, Policy, Report, ReportData, Timestamp, Verifier,
+    CheckId, Claims, Evidence, Expected, HostData, Policy, Product, Rejection, Report, ReportData,
+    Timestamp, Verifier,
 };
 use nacre_history::Rules;
 use nacre_manifest::{Manifest, PolicyEntry, PolicyHash, SeedshareOwnerKey, TransitionHash};
@@ -77,7 +78,8 @@ impl Core {
         report_data: [u8; 64],
         wanted: Wanted,
     ) -> Result<Claims, AppraisalError> {
-        let stated = Report::parse(&evidence.report).ok();
+        let report = Report::parse(&evidence.report).ok();
+        let stated = report.as_ref();
         let stated = stated.map(|report| PolicyHash::from_bytes(report.host_data));
         let entry = stated.and_then(|hash| Some((hash, manifest.policies.get(&hash)?)));
         let entry = entry.filter(|(_, entry)| wanted.fits(entry));
@@ -91,25 +93,45 @@ impl Core {
                 policy.require_chips = true;
             }
         }
+        let product = report.and_then(|report| Product::from_cpu(report.cpu?));
+        let newest = product.and_then(|product| self.time.newest_crl(product));
         let expected = Expected {
             report_data: ReportData::Exact(report_data),
             host_data: HostData::OneOf(host_data),
-            newest_crl: self.time.newest_crl(),
+            newest_crl: newest.as_ref().map(|(this_update, _)| *this_update),
         };
-        let now = Timestamp(self.time.now());
-        let verified = self
-            .verifier
-            .verify_any(evidence, &policies, &expected, now);
-        let verified = verified.ok_or(AppraisalError::NoReference)?;
-        let (_, claims) = verified.map_err(|rejection| {
+        let mut verified = self.verify(evidence, &policies, &expected)?;
+        if let (Err(rejection), Some((_, newest))) = (&verified, newest)
+            && is_about_an_older_list(rejection)
+        {
+            // Guests get their lists at different times. What counts is the newest one that is known.
+            let evidence = Evidence {
+                crl: Some(newest),
+                ..evidence.clone()
+            };
+            verified = self.verify(&evidence, &policies, &expected)?;
+        }
+        let claims = verified.map_err(|rejection| {
             let reason = rejection.reason().map_or("none", |check| check.id.name());
             self.metrics.denied(wanted.name(), reason);
             AppraisalError::Rejected(rejection)
         })?;
-        if let Some(this_update) = claims.crl_this_update {
-            self.time.saw_crl(this_update);
+        if let (Some(this_update), Some(crl)) = (claims.crl_this_update, &evidence.crl) {
+            self.time.saw_crl(claims.product, this_update, crl);
         }
         Ok(claims)
+    }
+
+    fn verify(
+        &self,
+        evidence: &Evidence,
+        policies: &[Policy],
+        expected: &Expected,
+    ) -> Result<Result<Claims, Rejection>, AppraisalError> {
+        let now = Timestamp(self.time.now());
+        let verified = self.verifier.verify_any(evidence, policies, expected, now);
+        let verified = verified.ok_or(AppraisalError::NoReference)?;
+        Ok(verified.map(|(_, claims)| claims))
     }
 
     fn appraise_now(
@@ -152,6 +174,12 @@ impl Core {
         }
         Ok((ready, policy))
     }
+}
+
+/// Whether the only thing wrong is a revocation list that is older than one already seen.
+fn is_about_an_older_list(rejection: &Rejection) -> bool {
+    let reason = rejection.reason();
+    reason.is_some_and(|check| check.id == CheckId::CrlNotRolledBack)
 }
 
 fn hashes(manifest: &Manifest, wanted: Wanted) -> BTreeSet<[u8; 32]> {

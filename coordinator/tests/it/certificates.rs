@@ -207,3 +207,35 @@ async fn the_ca_before_goes_along_only_when_asked_for() {
         .unwrap();
     assert!(running.certificate(WEB).await.previous.is_none());
 }
+
+#[tokio::test]
+async fn guests_get_their_revocation_lists_at_different_times() {
+    let deployment = Deployment::new();
+    let running = deployment.start().await;
+    deployment
+        .set(&running, &deployment.manifest(&[]))
+        .await
+        .unwrap();
+    let with = |crl: Vec<u8>| -> std::sync::Arc<dyn nacre_attest::ReportSource> {
+        let machine = nacre_sim::Machine::new(crate::support::pki()).unwrap();
+        let report = nacre_sim::ReportSpec {
+            host_data: *PolicyHash::of(WEB).as_bytes(),
+            ..machine.report()
+        };
+        let behaviour = nacre_sim::Behaviour::default();
+        let guest = nacre_sim::SimulatedGuest::with(machine, report, crl, behaviour);
+        std::sync::Arc::new(guest)
+    };
+    let older = crate::support::crl();
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let newer = crate::support::pki().crl().unwrap();
+    assert_ne!(older, newer);
+    let key = LeafKey::generate().unwrap();
+    for crl in [newer, older] {
+        let link = running.workload(with(crl)).await.unwrap();
+        assert_eq!(new_cert(&link, &key).await.unwrap().generation, 1);
+    }
+    // Something that is no list at all is not replaced by one that is.
+    let error = running.workload(with(b"no list".to_vec())).await;
+    assert!(matches!(error, Err(AtlsError::Refused(Refusal::Evidence))));
+}

@@ -13,6 +13,8 @@ use crate::support::{Deployment, ShareOwner, measured, read_history};
 const FOLDER: &str = "NACRE_CRASH_FOLDER";
 /// Updates and kills of an ordinary run; `NACRE_CRASH_UPDATES=500` is the full one.
 const UPDATES: usize = 40;
+/// How long the other process may take to start: it makes three RSA keys of 4096 bits for its platform.
+const START: Duration = Duration::from_secs(600);
 
 fn owner(folder: &Path) -> OwnerKeyPair {
     let path = folder.join("owner.der");
@@ -102,7 +104,7 @@ fn a_history_is_never_torn() {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64 ^ u64::from(std::process::id());
     while done < updates {
         let (mut child, lines) = start(folder.path());
-        let ready = lines.recv_timeout(Duration::from_secs(120)).unwrap();
+        let ready = lines.recv_timeout(START).unwrap();
         assert_eq!(ready, "ready");
         random = random
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -138,6 +140,7 @@ fn a_history_is_never_torn() {
         );
         done += usize::try_from(generation - last).unwrap();
         last = generation;
+        println!("{done} updates, {kills} kills so far");
     }
     println!("{done} updates, {kills} kills");
     assert!(kills >= 3, "{kills}");

@@ -296,14 +296,24 @@ async fn serve(mut stream: TcpStream) {
     }
 }
 
+/// A connection; on a machine that is busy with other things a proxy may give up a handshake, so it
+/// is tried again for a while.
 async fn connect(config: &Arc<ClientConfig>) -> TlsStream<TcpStream> {
-    let stream = TcpStream::connect((POD[0], PORT)).await.unwrap();
-    stream.set_nodelay(true).unwrap();
-    let name = ServerName::try_from("web").unwrap();
-    TlsConnector::from(Arc::clone(config))
-        .connect(name, stream)
-        .await
-        .unwrap()
+    let begin = Instant::now();
+    loop {
+        let attempt = async {
+            let stream = TcpStream::connect((POD[0], PORT)).await?;
+            stream.set_nodelay(true)?;
+            let name = ServerName::try_from("web").unwrap();
+            TlsConnector::from(Arc::clone(config))
+                .connect(name, stream)
+                .await
+        };
+        match attempt.await {
+            Ok(stream) => return stream,
+            Err(error) => assert!(begin.elapsed() < 2 * LONGEST, "{error}"),
+        }
+    }
 }
 
 async fn request(stream: &mut TlsStream<TcpStream>) {

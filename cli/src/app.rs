@@ -13,8 +13,8 @@ use crate::coordinator::seed_shares::SeedSharesCommand;
 use crate::coordinator::{recover, seed_shares, set, sign, verify};
 use crate::error::{CommandError, Kind};
 use crate::{
-    check, collateral, completions, diff, generate, init, install, lock, manifest,
-    reference_values, schema, verify_report,
+    check, collateral, completions, diff, explain, generate, init, install, lock, manifest, policy,
+    reference_values, report, schema, simulate, verify_report,
 };
 
 /// Makes Kubernetes deployments confidential at build time: policies, annotations, manifest.
@@ -70,6 +70,11 @@ enum Command {
     Diff(Box<diff::Args>),
     #[command(subcommand)]
     Manifest(Box<manifest::Manifest>),
+    Explain(Box<explain::Args>),
+    Simulate(Box<simulate::Args>),
+    Report(Box<report::Args>),
+    #[command(subcommand)]
+    Policy(Box<policy::Policy>),
     Lock(Box<lock::Args>),
     Init(init::Args),
     Set(Box<set::Args>),
@@ -96,6 +101,10 @@ impl Command {
             Self::Check(args) => check::run(args, context),
             Self::Diff(args) => diff::run(args, context),
             Self::Manifest(command) => manifest::run(command, context),
+            Self::Explain(args) => explain::run(args, context),
+            Self::Simulate(args) => simulate::run(args, context),
+            Self::Report(args) => report::run(args, context),
+            Self::Policy(command) => policy::run(command, context),
             Self::Lock(args) => lock::run(args, context),
             Self::Init(args) => init::run(args, context),
             Self::Set(args) => set::run(args, context),

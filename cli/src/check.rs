@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
     let sources = resources::sources(&args.paths, context)?;
     let settings = resources::settings(&args.flags, &sources, context)?;
     let options = resources::options(&settings, &args.paths);
-    let manifest = manifest(args, &sources, context)?;
+    let manifest = manifest(args.manifest.as_deref(), &sources, context)?;
     let mut report = nacre_review::check::check(&sources, &options, manifest.as_ref());
     transform::name_files(&sources, &mut report.findings);
     let passed = !has_errors(&report.findings);
@@ -55,8 +55,10 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
     }
 }
 
-fn manifest(
-    args: &Args,
+/// The manifest of rendered resources: the one that is named, `None` for one among them, else the
+/// workspace's if there is one.
+pub(crate) fn manifest(
+    given: Option<&std::path::Path>,
     sources: &[nacre_generate::Source],
     context: &Context,
 ) -> Result<Option<Manifest>, CommandError> {
@@ -64,14 +66,25 @@ fn manifest(
         let set = nacre_review::set::RenderedSet::of(source);
         set.objects.iter().any(nacre_review::manifest::is_carrier)
     });
-    if args.manifest.is_none() && among {
+    if given.is_none() && among {
         return Ok(None);
     }
-    let path = context.path_or_default(args.manifest.as_deref(), MANIFEST_FILE);
-    if args.manifest.is_none() && !path.exists() {
+    let path = context.path_or_default(given, MANIFEST_FILE);
+    if given.is_none() && !path.exists() {
         return Ok(None);
     }
     read_manifest(&path, context).map(Some)
+}
+
+/// The manifest among rendered resources.
+pub(crate) fn among(sources: &[nacre_generate::Source]) -> Result<Option<Manifest>, CommandError> {
+    let texts = sources.iter().map(|s| (s.file.as_deref(), &s.stream));
+    let set = nacre_review::set::RenderedSet::read(
+        texts,
+        &Default::default(),
+        nacre_review::set::DEFAULT_NAMESPACE,
+    );
+    Ok(nacre_review::manifest::extract(&set)?.map(|found| found.manifest))
 }
 
 /// Reads a manifest file, with findings that name it.

@@ -16,6 +16,10 @@ fn the_commands() {
         "install",
         "completions",
         "schema",
+        "simulate",
+        "explain",
+        "report",
+        "policy",
     ] {
         assert!(
             done.stdout.contains(&format!("\n  {command} ")),

@@ -109,7 +109,10 @@ impl Policies {
             },
         };
         let policy = self.known(&hash);
-        let open = policy.map(report::open).unwrap_or_default();
+        let ours =
+            |container: &str| nacre_review::policies::is_ours(container, entry.is_coordinator());
+        let open = policy.map(|policy| report::open(policy, &ours));
+        let open = open.unwrap_or_default();
         Workload {
             policy: hash,
             name: name(&hash, entry.identity.as_ref()),
@@ -117,7 +120,7 @@ impl Policies {
             reason,
             rules_digest,
             profile: policy.map(|policy| policy.profile.as_str()),
-            risk: policy.map(|policy| report::risk(policy).as_str()),
+            risk: policy.map(|_| report::risk(&open).as_str()),
             open: open
                 .iter()
                 .filter(|open| open.risk > Risk::Low)

@@ -6,6 +6,7 @@ use nacre_imagelock::ImageLock;
 use nacre_krm::{ObjectRef, Stream};
 use nacre_manifest::{Identity, Manifest, PolicyHash, Profile};
 use nacre_platform::Platform;
+use nacre_policy::Facts;
 use serde_json::Value;
 
 /// One text of resources: a file, or standard input.
@@ -52,6 +53,8 @@ pub struct Options<'a> {
     pub manifest_item: bool,
     /// Whether the policies' texts are wanted in the outcome; the annotations hold them anyway.
     pub policy_texts: bool,
+    /// Whether the outcome holds what each policy was made from, for replaying its pod's requests.
+    pub policy_facts: bool,
     /// Threads to use; 0 = as many as the machine has. The result does not depend on it.
     pub threads: usize,
 }
@@ -68,6 +71,7 @@ impl<'a> Options<'a> {
             workspace_coordinator: None,
             manifest_item: false,
             policy_texts: false,
+            policy_facts: false,
             threads: 0,
         }
     }
@@ -104,6 +108,8 @@ pub struct GeneratedPolicy {
     pub hash: PolicyHash,
     /// The policy itself, where [`Options::policy_texts`] asks for it.
     pub text: Option<String>,
+    /// What it was made from, where [`Options::policy_facts`] asks for it.
+    pub facts: Option<Box<Facts>>,
     /// How much it lets the host see.
     pub profile: Profile,
     /// The platform it is for.

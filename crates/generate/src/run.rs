@@ -126,6 +126,7 @@ fn collect(
                 identity: workload.identity,
                 hash: made.hash,
                 text: made.text,
+                facts: made.facts,
                 profile: made.profile,
                 platform: made.platform,
                 vcpus: made.vcpus,

@@ -7,7 +7,7 @@ use nacre_findings::{Code, Finding, Severity, codes::generate as codes, codes::w
 use nacre_imagelock::{Entry, ImageLock, ImageReference, LookupError};
 use nacre_manifest::{Identity, PolicyHash};
 use nacre_platform::{EvidenceReach, ImageDelivery, Platform};
-use nacre_policy::{Carried, Carrier, Injected, Profile, Target, WorkloadInput};
+use nacre_policy::{Carried, Carrier, Facts, Injected, Profile, Target, WorkloadInput};
 use nacre_workload::inject::{Argv, CoordinatorLink, Injection, MeshSettings};
 use nacre_workload::mesh::{Peer, PeerRule};
 use nacre_workload::names::{CERTS_VOLUME, INITIALIZER, KATA_DEFAULT_VCPUS, SERVICE_MESH};
@@ -47,6 +47,7 @@ pub(crate) struct Made {
     pub(crate) hash: PolicyHash,
     /// Where the options ask for it: beside the annotation it is most of what a workload takes.
     pub(crate) text: Option<String>,
+    pub(crate) facts: Option<Box<Facts>>,
     pub(crate) profile: Profile,
     pub(crate) platform: &'static Platform,
     pub(crate) vcpus: u32,
@@ -369,7 +370,15 @@ impl Context<'_, '_> {
             report_sources: &sources,
             guest_memory_volumes: &[CERTS_VOLUME],
         };
-        let policy = match nacre_policy::generate(&input) {
+        let mut facts = None;
+        let policy = if self.options.policy_facts {
+            let (policy, kept) = Facts::record(&input, nacre_policy::generate);
+            facts = Some(Box::new(kept));
+            policy
+        } else {
+            nacre_policy::generate(&input)
+        };
+        let policy = match policy {
             Ok(policy) => policy,
             Err(errors) => {
                 findings.extend(errors);
@@ -400,6 +409,7 @@ impl Context<'_, '_> {
         Some(Made {
             hash: carried.hash,
             text: self.options.policy_texts.then_some(policy.text),
+            facts,
             profile,
             platform,
             vcpus,

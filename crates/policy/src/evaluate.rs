@@ -141,6 +141,13 @@ impl Session {
         })
     }
 
+    /// The same guest in another state.
+    pub(crate) fn with_state(mut self, state: Value) -> Result<Self, EvaluateError> {
+        self.state = state;
+        self.publish()?;
+        Ok(self)
+    }
+
     /// The state, the agent's `data.pstate`.
     pub fn state(&self) -> &Value {
         &self.state

@@ -61,14 +61,7 @@ pub fn generate(input: &WorkloadInput<'_>) -> Result<Policy, Vec<Finding>> {
     if notes.has_errors() {
         return Err(notes.into_findings());
     }
-    let mut text = String::with_capacity(RULES.len() + 16 * 1024);
-    text.push_str(RULES);
-    text.push('\n');
-    text.push_str(&format!("policy_data := {}\n", layout::term(&data)));
-    debug_assert!(
-        text.contains(DATA_HEAD),
-        "the data part begins with its head line"
-    );
+    let text = assemble(&data);
     if text.len() > MAX_ANNOTATIONS / 4 * 3 {
         notes.error(
             codes::TOO_LARGE,
@@ -86,6 +79,19 @@ pub fn generate(input: &WorkloadInput<'_>) -> Result<Policy, Vec<Finding>> {
         profile: input.profile,
         data,
     })
+}
+
+/// The one text of these data.
+pub(crate) fn assemble(data: &Value) -> String {
+    let mut text = String::with_capacity(RULES.len() + 16 * 1024);
+    text.push_str(RULES);
+    text.push('\n');
+    text.push_str(&format!("policy_data := {}\n", layout::term(data)));
+    debug_assert!(
+        text.contains(DATA_HEAD),
+        "the data part begins with its head line"
+    );
+    text
 }
 
 /// Evaluates the requests that the pod itself will cause; each must pass.

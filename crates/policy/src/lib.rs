@@ -24,17 +24,20 @@
 pub mod carrier;
 pub mod evaluate;
 pub mod explain;
+pub mod fixtures;
 pub mod mutate;
 pub mod read;
 pub mod report;
 pub mod request;
 pub mod rules;
+pub mod schema;
 pub mod simulate;
 pub mod support;
 pub mod target;
 
 mod container;
 mod env;
+mod facts;
 mod generate;
 mod gzip;
 mod input;
@@ -45,8 +48,10 @@ mod pod;
 mod process;
 mod text;
 mod value;
+mod view;
 
 pub use carrier::{Carried, Carrier};
+pub use facts::Facts;
 pub use generate::{Policy, generate, self_check};
 pub use input::{Injected, ServicePort, ServiceRef, WorkloadInput};
 pub use nacre_manifest::Profile;

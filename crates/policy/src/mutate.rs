@@ -221,6 +221,11 @@ pub const HARMLESS: &[(&str, &str, &[Kind], &str)] = &[
     ("GetOOMEventRequest", "", ANY, "reads events"),
     ("WaitProcessRequest", "", ANY, "waits"),
     ("StatsContainerRequest", "", ANY, "reads numbers"),
+    ("ReadStreamRequest", "exec_id", ANY, STREAM),
+    ("ReadStreamRequest", "len", ANY, STREAM),
+    ("WriteStreamRequest", "exec_id", ANY, STREAM),
+    ("WriteStreamRequest", "data", ANY, STREAM),
+    ("CloseStdinRequest", "exec_id", ANY, STREAM),
     ("SignalProcessRequest", "", ANY, "can only end what runs"),
     ("DestroySandboxRequest", "", ANY, "can only end what runs"),
     (
@@ -238,6 +243,7 @@ const LIMITS: &str = "resource limits are the host's in any case";
 const ORDER: &str = "order and repetition: it is a set";
 const FILES: &str = "content, size and owner of copied files are the host's";
 const NETWORK: &str = "the network is the host's, but for the loopback";
+const STREAM: &str = "of a container whose streams the profile gives to the host";
 const ANY: &[Kind] = &[
     Kind::Fill,
     Kind::Change,
@@ -382,6 +388,9 @@ fn walk(root: &Value, here: &Value, at: &mut Vec<Step>, out: &mut Vec<Mutation>)
             let mut more = members.clone();
             more.insert("evil".to_owned(), "evil".into());
             push(Kind::AddMember, "add to", at, more.into());
+            if !at.is_empty() {
+                push(Kind::Empty, "take away", at, Value::Null);
+            }
             for key in members.keys() {
                 let mut fewer = members.clone();
                 fewer.shift_remove(key);

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
+use nacre_manifest::Profile;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -150,6 +151,7 @@ pub fn life(input: &WorkloadInput<'_>) -> Vec<Request> {
             "StatsContainerRequest",
             json!({"container_id": cid}),
         ));
+        streams(input, container, &name, &cid, &mut out);
         if role == Role::Init {
             out.push(remove(&name, &cid));
         } else {
@@ -172,6 +174,48 @@ pub fn life(input: &WorkloadInput<'_>) -> Vec<Request> {
         json!({}),
     ));
     out
+}
+
+/// Output where the host may read it, input where the pod asks for it.
+fn streams(
+    input: &WorkloadInput<'_>,
+    container: &Value,
+    name: &str,
+    cid: &str,
+    out: &mut Vec<Request>,
+) {
+    let of = |member: &str, value: Value| {
+        let mut message = json!({"container_id": cid, "exec_id": cid});
+        if let (Some(message), false) = (message.as_object_mut(), member.is_empty()) {
+            message.insert(member.to_owned(), value);
+        }
+        message
+    };
+    if input.profile != Profile::Strict || input.injected.contains(name) {
+        let read = of("len", 4096.into());
+        out.push(simple(
+            "read the output",
+            Some(name),
+            "ReadStreamRequest",
+            read,
+        ));
+    }
+    if flag(container, "stdin") == Some(true) {
+        let write = of("data", json!([10]));
+        out.push(simple(
+            "write to the input",
+            Some(name),
+            "WriteStreamRequest",
+            write,
+        ));
+        let close = of("", Value::Null);
+        out.push(simple(
+            "close the input",
+            Some(name),
+            "CloseStdinRequest",
+            close,
+        ));
+    }
 }
 
 fn simple(title: &str, container: Option<&str>, message: &'static str, input: Value) -> Request {

@@ -16,6 +16,7 @@
 pub mod check;
 pub mod diff;
 pub mod manifest;
+pub mod policies;
 pub mod set;
 
 #[cfg(test)]

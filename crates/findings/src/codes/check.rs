@@ -41,4 +41,37 @@ codes! {
     NOTHING_TO_CHECK = 813, "No confidential workload",
         "No pod names a confidential runtime class and no selector of the configuration takes one, so there was nothing to check.",
         "Check the rendered resources, all of them, with the configuration they were rendered with.";
+    POLICY_ADDITIONS = 814, "Policy with something beside rules and data",
+        "The policy begins with known rules, but it is not exactly those rules and the data of one workload: what stands beside them could allow anything.",
+        "Do not deploy it. Render again, and find out who wrote that annotation.";
+    TWO_POLICIES = 815, "Two policies on one pod",
+        "The pod carries a policy in both annotations. Which one a guest takes depends on its version.",
+        "Render again: the function leaves only the one that the platform reads.";
+    REPLAY_DENIED = 816, "Policy denies a request of its own pod",
+        "The requests that the pod will cause were evaluated against the policy it carries, and one was denied: the pod would not start.",
+        "Run the function as the last stage of the pipeline, then deploy its output unchanged; if it was, report the line.";
+    MUTATION_ALLOWED = 817, "Policy allows a hostile request",
+        "A request that differs from what the pod says passes, and the difference is not on the list of harmless ones (docs/request-fields.md).",
+        "Please report this: it is a mistake of the rules.";
+    RISK_EXCEEDED = 818, "More left to the host than accepted",
+        "The policy of a workload leaves open more than `--max-risk` allows.",
+        "Run nacre report: it names each open point, why it matters, and the risk.";
+    FIXTURE_UNREADABLE = 819, "Not a fixture of requests",
+        "A file of `nacre policy test` is not JSON with description, allowed and request, or names no message of the agent.",
+        "Write {\"description\": …, \"allowed\": true, \"request\": {\"kind\": \"CreateContainerRequest\", \"request\": …}}, one or a list; nacre simulate --fixtures writes a pod's own.";
+    FIXTURE_FAILED = 820, "A request was answered otherwise than its fixture says",
+        "A request of `nacre policy test` was allowed and should have been denied, or the other way round.",
+        "Correct the fixture, or the pod specification and render again; nacre explain says why a request is denied.";
+    NOT_EXPLAINED = 821, "Nothing to explain",
+        "The text holds no denial that one of the policies could have given.",
+        "Paste the whole event (`kubectl get events -o yaml`), or the line of the agent's or containerd's log, together with the YAML that was deployed.";
+    NO_SUCH_WORKLOAD = 822, "No such workload",
+        "No confidential workload among the resources has the name given, or several have and one is needed.",
+        "Name it as NAMESPACE/KIND/NAME; nacre policy show lists them.";
+    CHANGE_INVALID = 823, "Change of a request cannot be made",
+        "A change given with `--set` is not of the form CONTAINER:FIELD=VALUE, or no create request has the container and field.",
+        "Fields are args, env, image, cwd, user, or a JSON pointer into the create request such as /OCI/Root/Readonly.";
+    HASH_UNEXPECTED = 824, "Policy has another hash than expected",
+        "The policy that a pod carries is not one of those given with `--hash`.",
+        "Render again, or compare what changed with nacre diff.";
 }

@@ -175,3 +175,34 @@ pub(crate) fn mesh() -> Case {
     );
     case
 }
+
+/// Every kind of field that a message can have: devices, storages, block volumes, probes, output
+/// that may be read.
+pub(crate) fn rich(target: &str) -> Case {
+    let mut case = small();
+    case.target = Target::find(target).unwrap();
+    case.configure = |input| input.profile = nacre_policy::Profile::Logs;
+    case.spec["volumes"] = json!([
+        {"name": "memory", "emptyDir": {"medium": "Memory"}},
+        {"name": "disk", "emptyDir": {}},
+        {"name": "claim", "persistentVolumeClaim": {"claimName": "x"}},
+        {"name": "files", "configMap": {"name": "x"}},
+    ]);
+    let container = &mut case.spec["containers"][0];
+    container["volumeMounts"] = json!([
+        {"name": "memory", "mountPath": "/memory"},
+        {"name": "disk", "mountPath": "/disk"},
+        {"name": "files", "mountPath": "/files"},
+    ]);
+    container["volumeDevices"] = json!([{"name": "claim", "devicePath": "/dev/xvda"}]);
+    container["livenessProbe"] = json!({"exec": {"command": ["/app", "--healthy"]}});
+    case
+}
+
+/// A container that the host may attach to.
+pub(crate) fn attached() -> Case {
+    let mut case = small();
+    case.configure = |input| input.profile = nacre_policy::Profile::Debug;
+    case.spec["containers"][0]["stdin"] = json!(true);
+    case
+}

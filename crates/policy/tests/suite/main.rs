@@ -17,5 +17,8 @@ mod fields;
 mod golden;
 mod hostile;
 mod life;
+mod messages;
+mod pairs;
 mod products;
+mod reading;
 mod state;

@@ -3,6 +3,9 @@
 #   cargo xtask images
 #   docker build --target krm-fn --tag krm-fn target/images/context --file Dockerfile
 #
+# The programs of confidential pods (coordinator, initializer, mesh) run as root of the guest, because reports
+# and the packet filter are root's; the pods drop every capability but NET_ADMIN of the mesh.
+#
 # An image holds its program and one line for each account: container runtimes look up `nobody` by name
 # before they start a function. There is no shell and nothing to write to.
 
@@ -41,3 +44,37 @@ COPY passwd /etc/passwd
 COPY nacre /nacre
 USER 65534:65534
 ENTRYPOINT ["/nacre"]
+
+FROM scratch AS coordinator
+LABEL org.opencontainers.image.title="nacre coordinator" \
+      org.opencontainers.image.description="Holds the manifest, verifies workloads and issues their certificates" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY passwd /etc/passwd
+COPY nacre-coordinator /nacre-coordinator
+USER 0:0
+ENTRYPOINT ["/nacre-coordinator"]
+
+FROM scratch AS initializer
+LABEL org.opencontainers.image.title="nacre initializer" \
+      org.opencontainers.image.description="Fetches the certificate of a confidential workload" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY passwd /etc/passwd
+COPY nacre-initializer /nacre-initializer
+COPY nacre-gate /nacre-gate
+USER 0:0
+ENTRYPOINT ["/nacre-initializer"]
+
+# The sidecar of Argo CD's repo-server, from target/packages/argocd/context (`cargo xtask packages`). Its
+# server comes from Argo CD itself, in a volume.
+FROM scratch AS argocd
+LABEL org.opencontainers.image.title="nacre argocd" \
+      org.opencontainers.image.description="Config management plugin of Argo CD" \
+      org.opencontainers.image.licenses="Apache-2.0"
+ENV PATH=/
+COPY argocd-passwd /etc/passwd
+COPY plugin.yaml /home/argocd/cmp-server/config/plugin.yaml
+COPY kustomize /kustomize
+COPY nacre /nacre
+COPY nacre-krm-fn /nacre-krm-fn
+USER 999:999
+ENTRYPOINT ["/var/run/argocd/argocd-cmp-server"]

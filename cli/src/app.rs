@@ -13,8 +13,9 @@ use crate::coordinator::seed_shares::SeedSharesCommand;
 use crate::coordinator::{recover, seed_shares, set, sign, verify};
 use crate::error::{CommandError, Kind};
 use crate::{
-    check, collateral, completions, diff, explain, generate, init, install, lock, manifest, policy,
-    reference_values, report, schema, simulate, verify_report,
+    check, collateral, completions, coordinator_resources, diff, doctor, explain, generate, init,
+    install, lock, man, manifest, policy, reference_values, relay, report, runtime, schema,
+    simulate, verify_report,
 };
 
 /// Makes Kubernetes deployments confidential at build time: policies, annotations, manifest.
@@ -22,6 +23,7 @@ use crate::{
 #[command(
     name = "nacre",
     version,
+    long_version = crate::version::long(),
     propagate_version = true,
     arg_required_else_help = true
 )]
@@ -83,9 +85,14 @@ enum Command {
     Sign(Box<sign::Args>),
     #[command(subcommand)]
     SeedShares(Box<SeedSharesCommand>),
+    CoordinatorResources(Box<coordinator_resources::Args>),
+    Runtime(runtime::Args),
+    Relay(relay::Args),
+    Doctor(Box<doctor::Args>),
     #[command(subcommand)]
     Install(install::Install),
     Completions(completions::Args),
+    Man(man::Args),
     Schema(schema::Args),
     VerifyReport(Box<verify_report::Args>),
     #[command(subcommand)]
@@ -112,8 +119,13 @@ impl Command {
             Self::Recover(args) => recover::run(args, context),
             Self::Sign(args) => sign::run(args, context),
             Self::SeedShares(command) => seed_shares::run(command, context),
+            Self::CoordinatorResources(args) => coordinator_resources::run(args, context),
+            Self::Runtime(args) => runtime::run(args, context),
+            Self::Doctor(args) => doctor::run(args, context),
+            Self::Relay(args) => relay::run(args, context),
             Self::Install(what) => install::run(what, context),
             Self::Completions(args) => completions::run(args, context),
+            Self::Man(args) => man::run(args, context),
             Self::Schema(args) => schema::run(args, context),
             Self::VerifyReport(args) => verify_report::run(args, context),
             Self::Collateral(what) => collateral::run(what, context),

@@ -1,14 +1,18 @@
 //! `nacre check`: whether final YAML is complete and unchanged.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use nacre_findings::{Location, has_errors};
 use nacre_framing::arguments::Flags;
+use nacre_framing::settings::Settings;
 use nacre_framing::transform;
 use nacre_manifest::Manifest;
 use nacre_review::manifest::unreadable;
 use serde_json::json;
 
+use crate::cluster::connect::{Cluster, ClusterArgs, block_on};
+use crate::cluster::live::{self, Drift};
 use crate::context::{Context, Output};
 use crate::error::{CommandError, Kind};
 use crate::resources;
@@ -30,6 +34,12 @@ pub(crate) struct Args {
     /// The manifest they belong to [default: one among them, else manifest.json in the workspace]
     #[arg(short, long, value_name = "FILE")]
     manifest: Option<PathBuf>,
+    /// Compare with the pods that run now as well: whose policy the manifest does not list, and what was
+    /// changed after rendering
+    #[arg(long)]
+    live: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError> {
@@ -39,20 +49,65 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
     let manifest = manifest(args.manifest.as_deref(), &sources, context)?;
     let mut report = nacre_review::check::check(&sources, &options, manifest.as_ref());
     transform::name_files(&sources, &mut report.findings);
+    let mut pods = None;
+    if args.live {
+        let drift = drift(args, &sources, &settings, manifest.as_ref())?;
+        pods = Some(drift.pods);
+        report.findings.extend(drift.findings);
+    }
     let passed = !has_errors(&report.findings);
     context.report(report.findings);
     context.publish()?;
     if context.output == Output::Json {
-        context.print_json(json!({ "passed": passed, "workloads": report.workloads }))?;
+        let mut result = json!({ "passed": passed, "workloads": report.workloads });
+        if let (Some(pods), Some(object)) = (pods, result.as_object_mut()) {
+            object.insert("pods".to_owned(), pods.into());
+        }
+        context.print_json(result)?;
     } else if passed {
         let count = report.workloads;
         let s = if count == 1 { "" } else { "s" };
-        context.print(&format!("{count} confidential workload{s} checked\n"))?;
+        let pods = pods.map_or_else(String::new, |pods| format!(", {pods} running pods"));
+        context.print(&format!("{count} confidential workload{s}{pods} checked\n"))?;
     }
     match passed {
         true => Ok(()),
         false => Err(CommandError::new(Kind::Refused, Vec::new())),
     }
+}
+
+/// Pods of the rendered workloads' namespaces against the manifest.
+fn drift(
+    args: &Args,
+    sources: &[nacre_generate::Source],
+    settings: &Settings,
+    manifest: Option<&Manifest>,
+) -> Result<Drift, CommandError> {
+    let among;
+    let manifest = match manifest {
+        Some(manifest) => manifest,
+        None => {
+            among = nacre_review::check::manifest_among(sources, &settings.config)?;
+            &among
+        }
+    };
+    let templates = nacre_review::check::pod_specs(sources, &settings.config);
+    let mut namespaces: BTreeSet<String> = manifest
+        .policies
+        .values()
+        .filter_map(|entry| Some(entry.identity.as_ref()?.namespace.clone()))
+        .collect();
+    namespaces.extend(templates.keys().map(|identity| identity.namespace.clone()));
+    let pods = block_on(async {
+        let cluster = Cluster::connect(&args.cluster).await?;
+        let mut pods = Vec::new();
+        for namespace in &namespaces {
+            let path = format!("/api/v1/namespaces/{namespace}/pods");
+            pods.extend(cluster.list(&path).await?);
+        }
+        Ok(pods)
+    })?;
+    Ok(live::compare(&pods, manifest, &templates))
 }
 
 /// The manifest of rendered resources: the one that is named, `None` for one among them, else the

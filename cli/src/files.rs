@@ -4,9 +4,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use nacre_findings::{Finding, Location, codes};
-use nacre_framing::replace::{Change, Expected, ReplaceError, Staged, finding};
+use nacre_framing::replace::{Change, Expected, ReplaceError, Staged, finding, replace_one};
 use nacre_framing::signals::Stop;
 
+use crate::context::Context;
 use crate::error::{CommandError, Kind};
 
 /// Reads a file of at most `limit` bytes.
@@ -89,4 +90,21 @@ pub(crate) fn write_error(error: &ReplaceError) -> CommandError {
         }
         _ => finding.into(),
     }
+}
+
+/// Writes a command's text to a file of the user's, or to standard output. Findings come first, so that
+/// a report that cannot be written stops the command before anything is put in place.
+pub(crate) fn write_result(
+    out: Option<&Path>,
+    text: &str,
+    context: &mut Context,
+) -> Result<(), CommandError> {
+    context.publish()?;
+    let Some(out) = out.filter(|path| *path != Path::new("-")) else {
+        return context.print(text);
+    };
+    let path = context.environment.path(out);
+    replace_one(&path, text.as_bytes()).map_err(|error| write_error(&error))?;
+    context.note(&format!("wrote {}", path.display()));
+    Ok(())
 }

@@ -17,11 +17,17 @@ use crate::work_tree::{Tracked, tracked};
 
 /// Name of git's file of ignore rules.
 const GITIGNORE: &str = ".gitignore";
+/// Name of kpt's file of ignore rules, and of the file that makes a folder a package.
+const KRMIGNORE: &str = ".krmignore";
+const KPTFILE: &str = "Kptfile";
+/// What commands leave in the workspace that is JSON but no object: kpt would refuse the package.
+const NOT_FOR_KPT: [&str; 3] = ["manifest.json", "seed-shares.json", "verify/"];
 
 /// Create the configuration nacre.yaml and the owner keys
 ///
-/// Keys are made once and never replaced. Inside a git work tree they get ignore rules; a key that
-/// git would still take is refused.
+/// Keys are made once and never replaced. Keep them out of the repository with --keys; inside a git work
+/// tree they get ignore rules, and a key that git would still take is refused. In a kpt package, files of
+/// later commands that are no objects get a rule in .krmignore.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Platform the workloads run on
@@ -30,6 +36,9 @@ pub(crate) struct Args {
     /// Namespace of objects that name none
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
+    /// Folder of the private keys, outside of the repository; it is created [default: the workspace]
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
     /// Do not touch .gitignore; keys must then be covered by rules that exist
     #[arg(long)]
     no_gitignore: bool,
@@ -65,7 +74,8 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
         (Owner::Workload, WORKLOAD_OWNER_FILE),
         (Owner::Seedshare, SEEDSHARE_OWNER_FILE),
     ] {
-        let path = context.path_or_default(None, name);
+        let given = args.keys.as_ref().map(|folder| folder.join(name));
+        let path = context.path_or_default(given.as_deref(), name);
         let text = if path.exists() {
             keys::read(&path)?
         } else {
@@ -89,8 +99,12 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
         content: Zeroizing::new(text.into_bytes()),
         mode: 0o644,
     });
+    files.extend(krm_rules(context)?);
     // The rules are in place before the first key is.
     files.splice(0..0, ignore);
+    if let Some(folder) = args.keys.as_ref().filter(|_| !new_keys.is_empty()) {
+        private_folder(&context.environment.path(folder))?;
+    }
     write(&files)?;
 
     context.publish()?;
@@ -188,6 +202,60 @@ fn ignore_rules(
     }))
 }
 
+/// The `.krmignore` with rules for what kpt cannot read, where the workspace is a kpt package.
+fn krm_rules(context: &Context) -> Result<Option<NewFile>, CommandError> {
+    if !context.path_or_default(None, KPTFILE).exists() {
+        return Ok(None);
+    }
+    let path = context.path_or_default(None, KRMIGNORE);
+    let before = match std::fs::read(&path) {
+        Ok(bytes) => Some(bytes),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => {
+            let name = path.display().to_string();
+            let message = format!("{name} cannot be read: {error}");
+            return Err(Finding::error(codes::cli::FILE_UNREADABLE, message)
+                .at(Location::file(name))
+                .into());
+        }
+    };
+    let text = String::from_utf8_lossy(before.as_deref().unwrap_or_default()).into_owned();
+    let missing: Vec<&str> = NOT_FOR_KPT
+        .into_iter()
+        .filter(|rule| !text.lines().any(|line| line.trim() == *rule))
+        .collect();
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    let mut content = before.clone().unwrap_or_default();
+    if !content.is_empty() && !content.ends_with(b"\n") {
+        content.push(b'\n');
+    }
+    for rule in missing {
+        content.extend_from_slice(format!("{rule}\n").as_bytes());
+    }
+    Ok(Some(NewFile {
+        path,
+        content: Zeroizing::new(content),
+        expected_before: before,
+        mode: 0o644,
+    }))
+}
+
+/// Makes the folder of the keys, for its owner only.
+fn private_folder(folder: &Path) -> Result<(), CommandError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(folder).map_err(|error| {
+        let name = folder.display().to_string();
+        let message = format!("{name} cannot be made: {error}");
+        Finding::error(codes::cli::FILE_UNWRITABLE, message)
+            .at(Location::file(name))
+            .into()
+    })
+}
+
 fn write(files: &[NewFile]) -> Result<(), CommandError> {
     let changes: Vec<Change<'_>> = files
         .iter()
@@ -221,6 +289,10 @@ fn configuration_text(
         .iter()
         .map(|p| p.name.as_str())
         .collect();
+    let targets: Vec<&str> = nacre_policy::target::TARGETS
+        .iter()
+        .map(|target| target.name)
+        .collect();
     let platform_line = match platform {
         Some(name) => format!("  platform: {name}\n"),
         None => "  # platform: metal-qemu-snp\n".to_owned(),
@@ -251,6 +323,13 @@ fn configuration_text(
          {platform_line}  \
            # namespace of objects that name none; Helm needs it here or as --namespace\n\
          {namespace_line}  \
+           # versions of Kata on the nodes; `nacre doctor` proposes it: {targets}\n  \
+           # policy:\n  \
+           #   target: kata-3/1\n  \
+           # open points (missing reference values, absent namespaces) are errors\n  \
+           # strict: true\n  \
+           # least firmware and the measurement of your guest, as `nacre reference-values` gives them\n  \
+           # referenceValues: []\n  \
            # workloads in addition to those with `runtimeClassName: contrast-cc`\n  \
            # selectors:\n  \
            #   - kind: Deployment\n  \
@@ -262,5 +341,6 @@ fn configuration_text(
            seedshareOwners:\n    \
              - pem: |\n{seedshare}",
         names = names.join(", "),
+        targets = targets.join(", "),
     )
 }

@@ -13,11 +13,14 @@
 
 mod app;
 mod check;
+mod cluster;
 mod collateral;
 mod completions;
 mod context;
 mod coordinator;
+mod coordinator_resources;
 mod diff;
+mod doctor;
 mod error;
 mod explain;
 mod files;
@@ -26,16 +29,20 @@ mod init;
 mod install;
 mod keys;
 mod lock;
+mod man;
 mod manifest;
 mod passphrase;
 mod policies;
 mod policy;
 mod reference_values;
+mod relay;
 mod report;
 mod resources;
+mod runtime;
 mod schema;
 mod simulate;
 mod verify_report;
+mod version;
 mod work_tree;
 
 pub use app::run;

@@ -48,6 +48,33 @@ fn every_licence_is_on_the_list() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Packages of which a program links several versions, until those above them agree.
+const SEVERAL_VERSIONS: &[&str] = &[];
+
+#[test]
+fn programs_link_one_version_of_each_package() {
+    let mut wrong = Vec::new();
+    let mut needed = std::collections::BTreeSet::new();
+    for program in crate::layers::programs() {
+        let mut versions: std::collections::BTreeMap<String, Vec<String>> = Default::default();
+        for (name, version) in crate::metadata::versions_built_for(program, "normal") {
+            versions.entry(name).or_default().push(version);
+        }
+        for (name, versions) in versions.iter().filter(|(_, versions)| versions.len() > 1) {
+            match SEVERAL_VERSIONS.iter().find(|known| *known == name) {
+                Some(known) => drop(needed.insert(*known)),
+                None => wrong.push(format!("{program} links {name} {versions:?}")),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let stale: Vec<_> = SEVERAL_VERSIONS
+        .iter()
+        .filter(|name| !needed.contains(*name))
+        .collect();
+    assert!(stale.is_empty(), "take off the list: {stale:?}");
+}
+
 /// Whether an SPDX expression can be met with allowed licences only. Old manifests write `/` for `OR`.
 fn satisfied(expression: &str) -> bool {
     let text = expression.replace('/', " OR ");

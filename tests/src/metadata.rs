@@ -36,6 +36,12 @@ pub(crate) struct Package {
 /// What cargo would build for a package of ours, by name; with the features it would enable. (The
 /// metadata also follow features of packages that are not enabled.)
 pub(crate) fn built_for(package: &str, edges: &str) -> BTreeSet<String> {
+    let versions = versions_built_for(package, edges);
+    versions.into_iter().map(|(name, _)| name).collect()
+}
+
+/// The same with the versions.
+pub(crate) fn versions_built_for(package: &str, edges: &str) -> BTreeSet<(String, String)> {
     let output = Command::new(env!("CARGO"))
         .args([
             "tree",
@@ -56,8 +62,10 @@ pub(crate) fn built_for(package: &str, edges: &str) -> BTreeSet<String> {
     );
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines()
-        .filter_map(|line| line.split(' ').next())
-        .map(str::to_owned)
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            Some((words.next()?.to_owned(), words.next()?.to_owned()))
+        })
         .collect()
 }
 

@@ -3,16 +3,21 @@
 //! Everything an image holds is decided here: files in name order, no times, numeric owners. The same
 //! programs give the same digests on every machine. `docker build` with the Dockerfile in the root makes
 //! images with the same contents from `target/images/context`.
+//!
+//! The programs that Nacre puts into pods are built first. Their digests go into the lock of this release,
+//! which is compiled into the programs that render: `NACRE_RELEASE_LOCK` carries it there.
 
 mod examples;
 mod oci;
+mod release;
+mod sbom;
 mod stand_in;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::{process, workspace};
 use oci::{File, Image, Layout};
@@ -23,66 +28,259 @@ const NOBODY: &str = "65534:65534";
 const ROOT: &str = "0:0";
 const REGISTRY: &str = "ghcr.io/nacre-dev/nacre";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// All images together.
+const MOST_BYTES: u64 = 60_000_000;
+/// Label of images built with test roots; the function refuses them in a lock.
+const TEST_ROOT_LABEL: &str = "nacre.dev/test-root";
 
-/// Image name, package, program, user.
-const PROGRAMS: &[(&str, &str, &str, &str)] = &[
-    ("krm-fn", "nacre-krm-fn", "nacre-krm-fn", NOBODY),
-    (
-        "post-renderer",
-        "nacre-post-renderer",
-        "nacre-post-renderer",
-        NOBODY,
-    ),
-    ("cli", "nacre-cli", "nacre", NOBODY),
-    // Its capability works for root only, as the injected securityContext says as well.
-    ("mesh", "nacre-mesh", "nacre-mesh", ROOT),
+/// One image and the programs in it.
+struct Recipe {
+    /// Name of the image and of the Dockerfile's target.
+    name: &'static str,
+    /// One line for people.
+    description: &'static str,
+    user: &'static str,
+    /// Folder in the work tree, package, program; the first is the entrypoint.
+    programs: &'static [(&'static str, &'static str, &'static str)],
+}
+
+/// What people and pipelines run.
+const TOOLS: &[Recipe] = &[
+    Recipe {
+        name: "krm-fn",
+        description: "KRM function: makes the workloads of a ResourceList confidential",
+        user: NOBODY,
+        programs: &[("krm-fn", "nacre-krm-fn", "nacre-krm-fn")],
+    },
+    Recipe {
+        name: "post-renderer",
+        description: "Makes the workloads of a YAML stream confidential",
+        user: NOBODY,
+        programs: &[(
+            "post-renderer",
+            "nacre-post-renderer",
+            "nacre-post-renderer",
+        )],
+    },
+    Recipe {
+        name: "cli",
+        description: "The nacre command",
+        user: NOBODY,
+        programs: &[("cli", "nacre-cli", "nacre")],
+    },
 ];
 
-/// Images that Nacre injects and whose programs are not part of this workspace yet.
-const STAND_INS: &[&str] = &["coordinator", "initializer"];
+/// What runs in confidential pods. Root in the guest, without capabilities but the mesh's NET_ADMIN: the
+/// report source and the packet filter are root's.
+const INJECTED: &[Recipe] = &[
+    Recipe {
+        name: "coordinator",
+        description: "Holds the manifest, verifies workloads and issues their certificates",
+        user: ROOT,
+        programs: &[("coordinator", "nacre-coordinator", "nacre-coordinator")],
+    },
+    Recipe {
+        name: "initializer",
+        description: "Fetches the certificate of a confidential workload",
+        user: ROOT,
+        programs: &[
+            ("initializer", "nacre-initializer", "nacre-initializer"),
+            ("gate", "nacre-gate", "nacre-gate"),
+        ],
+    },
+    Recipe {
+        name: "mesh",
+        description: "The mesh sidecar: transparent mutual TLS for a pod",
+        user: ROOT,
+        programs: &[("mesh", "nacre-mesh", "nacre-mesh")],
+    },
+];
 
-/// Images that the examples name: the digests in their locks must not depend on a compiler.
-const STAND_INS_OF_EXAMPLES: &[&str] = &["coordinator", "initializer", "mesh"];
+/// The same against a simulated platform. Never a default: another tag, and a label that is refused.
+const SIMULATED: &[Recipe] = &[
+    Recipe {
+        name: "coordinator",
+        description: "Coordinator for tests: trusts simulated hardware, protects nothing",
+        user: ROOT,
+        programs: &[(
+            "simulation/coordinator",
+            "nacre-sim-coordinator",
+            "nacre-sim-coordinator",
+        )],
+    },
+    Recipe {
+        name: "initializer",
+        description: "Initializer for tests: simulated hardware, protects nothing",
+        user: ROOT,
+        programs: &[
+            (
+                "simulation/initializer",
+                "nacre-sim-initializer",
+                "nacre-sim-initializer",
+            ),
+            ("gate", "nacre-gate", "nacre-gate"),
+        ],
+    },
+    Recipe {
+        name: "cli",
+        description: "The nacre command for tests: trusts simulated hardware",
+        user: NOBODY,
+        programs: &[("simulation/cli", "nacre-sim-cli", "nacre-sim")],
+    },
+];
 
 /// Where everything of this module goes.
 pub(crate) fn folder() -> Result<PathBuf> {
     Ok(workspace::target()?.join("images"))
 }
 
-/// Builds the programs and their images: `context` for Docker, `layout` in the OCI form.
+/// Where the static programs are.
+pub(crate) fn folder_of_programs() -> Result<PathBuf> {
+    Ok(workspace::target()?.join(TARGET).join("dist"))
+}
+
+/// Builds the programs and their images: `context` for Docker, `layout` in the OCI form, `lock` and
+/// `sbom` about them.
 pub(crate) fn build() -> Result<()> {
-    programs()?;
     let folder = folder()?;
-    let programs = folder_of_programs()?;
     let context = folder.join("context");
     fs::create_dir_all(&context)?;
     fs::write(context.join("passwd"), PASSWD)?;
     let mut layout = Layout::create(&folder.join("layout"))?;
-    for (name, _, program, user) in PROGRAMS {
-        let binary = programs.join(program);
-        fs::copy(&binary, context.join(program))
-            .with_context(|| format!("no {}", binary.display()))?;
-        layout.add(&program_image(name, program, fs::read(&binary)?, user))?;
+
+    compile(INJECTED, None)?;
+    let mut total = 0;
+    let mut entries = Vec::new();
+    for recipe in INJECTED {
+        let image = image(recipe, "", &context)?;
+        total += report(&image);
+        entries.push(layout.add(&image)?);
     }
-    injected(&mut layout, STAND_INS)?;
-    layout.finish()
+    let lock = release::lock(&entries)?;
+    fs::write(folder.join("release.lock.json"), &lock)?;
+
+    compile(TOOLS, Some(&lock))?;
+    for recipe in TOOLS {
+        let image = image(recipe, "", &context)?;
+        total += report(&image);
+        layout.add(&image)?;
+    }
+    layout.finish()?;
+    println!("{:>10.1} MB  in all", megabytes(total));
+    if total > MOST_BYTES {
+        bail!("the images are larger than {} MB", megabytes(MOST_BYTES));
+    }
+    for recipe in TOOLS
+        .iter()
+        .chain(INJECTED)
+        .filter(|recipe| recipe.is_complete())
+    {
+        let packages: Vec<&str> = recipe
+            .programs
+            .iter()
+            .map(|(_, package, _)| *package)
+            .collect();
+        sbom::write(&folder.join("sbom"), recipe.name, &packages)?;
+    }
+    Ok(())
 }
 
 /// Builds the images that the workloads of `examples/` need, as one OCI layout in `examples/layout`.
+///
+/// The images that Nacre injects are stand-ins there: what the examples show must not change with every
+/// compiler.
 pub(crate) fn build_examples() -> Result<()> {
     let folder = folder()?.join("examples");
     let mut layout = Layout::create(&folder.join("layout"))?;
-    injected(&mut layout, STAND_INS_OF_EXAMPLES)?;
+    for recipe in INJECTED {
+        layout.add(&stand_in(recipe))?;
+    }
     examples::add(&mut layout, &folder.join("programs"))?;
     layout.finish()
 }
 
-/// Builds the programs as release archives contain them.
-fn programs() -> Result<()> {
+/// Builds images whose programs trust simulated hardware, tagged `-insecure`, in `insecure/layout` and
+/// `insecure/context`.
+pub(crate) fn build_insecure() -> Result<()> {
+    let folder = folder()?.join("insecure");
+    let context = folder.join("context");
+    fs::create_dir_all(&context)?;
+    fs::write(context.join("passwd"), PASSWD)?;
+    let mut layout = Layout::create(&folder.join("layout"))?;
+    if let Some(missing) = SIMULATED.iter().find(|recipe| !recipe.is_complete()) {
+        bail!(
+            "the simulated {} is not part of this work tree",
+            missing.name
+        );
+    }
+    compile(SIMULATED, None)?;
+    for recipe in SIMULATED {
+        let mut image = image(recipe, "-insecure", &context)?;
+        let insecure = (TEST_ROOT_LABEL.to_owned(), "true".to_owned());
+        image.labels.extend([insecure]);
+        report(&image);
+        layout.add(&image)?;
+    }
+    layout.finish()
+}
+
+/// Builds the image of Argo CD's plugin in a folder of its own: `context` for Docker, `layout` in the OCI
+/// form. Returns the size of its files, in bytes.
+pub(crate) fn build_argocd(folder: &Path, kustomize: &Path) -> Result<u64> {
+    let context = folder.join("context");
+    fs::create_dir_all(&context)?;
+    let programs = folder_of_programs()?;
+    let passwd = format!("{PASSWD}argocd:x:999:999:argocd:/home/argocd:/nonexistent\n");
+    let plugin = fs::read_to_string(workspace::root().join("packages/argocd/plugin.yaml"))?;
+    fs::write(context.join("argocd-passwd"), &passwd)?;
+    fs::write(context.join("plugin.yaml"), &plugin)?;
+    let mut files = vec![
+        File::text("etc/passwd", &passwd),
+        File::text("home/argocd/cmp-server/config/plugin.yaml", &plugin),
+    ];
+    let sources = [
+        ("kustomize", kustomize.to_path_buf()),
+        ("nacre", programs.join("nacre")),
+        ("nacre-krm-fn", programs.join("nacre-krm-fn")),
+    ];
+    for (name, source) in sources {
+        let bytes = fs::read(&source).with_context(|| format!("no {}", source.display()))?;
+        fs::write(context.join(name), &bytes)?;
+        files.push(File::program(name, bytes));
+    }
+    let image = Image {
+        reference: reference("argocd", ""),
+        files,
+        user: "999:999".to_owned(),
+        entrypoint: vec!["/var/run/argocd/argocd-cmp-server".to_owned()],
+        command: Vec::new(),
+        labels: labels("argocd", "Config management plugin of Argo CD"),
+    };
+    let mut layout = Layout::create(&folder.join("layout"))?;
+    layout.add(&image)?;
+    layout.finish()?;
+    Ok(image.size())
+}
+
+impl Recipe {
+    /// Whether all its programs are part of the work tree.
+    fn is_complete(&self) -> bool {
+        self.programs
+            .iter()
+            .all(|(folder, _, _)| workspace::root().join(folder).join("Cargo.toml").exists())
+    }
+}
+
+/// Builds programs as release archives contain them.
+fn compile(recipes: &[Recipe], lock: Option<&str>) -> Result<()> {
     let mut cargo = static_cargo("build")?;
-    cargo.arg("--quiet");
-    for (_, package, _, _) in PROGRAMS {
+    cargo.args(["--quiet", "--locked"]);
+    let complete = recipes.iter().filter(|recipe| recipe.is_complete());
+    for (_, package, _) in complete.flat_map(|recipe| recipe.programs) {
         cargo.args(["--package", package]);
+    }
+    if let Some(lock) = lock {
+        cargo.env("NACRE_RELEASE_LOCK", lock);
     }
     process::run(&mut cargo)
 }
@@ -105,44 +303,66 @@ pub(crate) fn static_cargo(command: &str) -> Result<Command> {
     Ok(cargo)
 }
 
-/// Where the static programs are.
-pub(crate) fn folder_of_programs() -> Result<PathBuf> {
-    Ok(workspace::target()?.join(TARGET).join("dist"))
-}
-
 fn default_cargo_home() -> Option<PathBuf> {
     std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"))
 }
 
-fn program_image(name: &str, program: &str, binary: Vec<u8>, user: &str) -> Image {
+/// The image of a recipe; its programs go into Docker's context too.
+fn image(recipe: &Recipe, suffix: &str, context: &Path) -> Result<Image> {
+    if !recipe.is_complete() {
+        return Ok(stand_in(recipe));
+    }
+    let programs = folder_of_programs()?;
+    let mut files = vec![File::text("etc/passwd", PASSWD)];
+    for (_, _, program) in recipe.programs {
+        let binary = programs.join(program);
+        let bytes = fs::read(&binary).with_context(|| format!("no {}", binary.display()))?;
+        fs::write(context.join(program), &bytes)?;
+        files.push(File::program(program, bytes));
+    }
+    Ok(Image {
+        reference: reference(recipe.name, suffix),
+        files,
+        user: recipe.user.to_owned(),
+        entrypoint: entrypoint(recipe),
+        command: Vec::new(),
+        labels: labels(recipe.name, recipe.description),
+    })
+}
+
+/// An image of the same shape around a program that refuses to start.
+fn stand_in(recipe: &Recipe) -> Image {
+    let program = format!("nacre-{}", recipe.name);
+    // No description: locks of the examples hold these labels.
+    let mut labels = labels(recipe.name, "");
+    labels.extend([("nacre.dev/stand-in".to_owned(), "true".to_owned())]);
     Image {
-        reference: format!("{REGISTRY}/{name}:v{}", env!("CARGO_PKG_VERSION")),
+        reference: reference(recipe.name, ""),
         files: vec![
             File::text("etc/passwd", PASSWD),
-            File::program(program, binary),
+            File::program(&program, stand_in::program(&program)),
         ],
-        user: user.to_owned(),
+        user: recipe.user.to_owned(),
         entrypoint: vec![format!("/{program}")],
         command: Vec::new(),
-        labels: labels(name),
+        labels,
     }
 }
 
-/// The images that Nacre puts into pods: their contract with the pod is fixed, their programs follow.
-fn injected(layout: &mut Layout, stand_ins: &[&str]) -> Result<()> {
-    for name in stand_ins {
-        let program = format!("nacre-{name}");
-        let mut image = program_image(name, &program, stand_in::program(&program), ROOT);
-        image
-            .labels
-            .insert("nacre.dev/stand-in".to_owned(), "true".to_owned());
-        layout.add(&image)?;
-    }
-    Ok(())
+fn reference(name: &str, suffix: &str) -> String {
+    format!("{REGISTRY}/{name}:v{}{suffix}", env!("CARGO_PKG_VERSION"))
 }
 
-fn labels(name: &str) -> oci::Labels {
-    [
+fn entrypoint(recipe: &Recipe) -> Vec<String> {
+    let first = recipe.programs.first();
+    first
+        .map(|(_, _, program)| format!("/{program}"))
+        .into_iter()
+        .collect()
+}
+
+fn labels(name: &str, description: &str) -> oci::Labels {
+    let mut labels: oci::Labels = [
         ("org.opencontainers.image.title", format!("nacre {name}")),
         (
             "org.opencontainers.image.version",
@@ -152,5 +372,77 @@ fn labels(name: &str) -> oci::Labels {
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))
-    .collect()
+    .collect();
+    if !description.is_empty() {
+        let key = "org.opencontainers.image.description".to_owned();
+        labels.insert(key, description.to_owned());
+    }
+    labels
+}
+
+/// Prints an image's size and returns it, in bytes.
+fn report(image: &Image) -> u64 {
+    let size = image.size();
+    println!("{:>10.1} MB  {}", megabytes(size), image.reference);
+    size
+}
+
+#[allow(clippy::cast_precision_loss, reason = "sizes for people")]
+pub(crate) fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The block of a target, up to the next one.
+    fn target<'d>(dockerfile: &'d str, name: &str) -> &'d str {
+        let start = dockerfile
+            .find(&format!("FROM scratch AS {name}\n"))
+            .unwrap_or_else(|| panic!("the Dockerfile has no target {name}"));
+        let block = &dockerfile[start..];
+        let end = block[1..]
+            .find("\nFROM ")
+            .map_or(block.len(), |end| end + 1);
+        &block[..end]
+    }
+
+    #[test]
+    fn the_dockerfile_says_the_same() {
+        let dockerfile = fs::read_to_string(workspace::root().join("Dockerfile")).unwrap();
+        let recipes: Vec<&Recipe> = TOOLS.iter().chain(INJECTED).collect();
+        // And Argo CD's plugin, which holds kustomize as well.
+        assert_eq!(dockerfile.matches("\nFROM ").count(), recipes.len() + 1);
+        for recipe in recipes {
+            let block = target(&dockerfile, recipe.name);
+            let mut expected = vec![
+                format!("\"nacre {}\"", recipe.name),
+                format!("\"{}\"", recipe.description),
+                "COPY passwd /etc/passwd\n".to_owned(),
+                format!("USER {}\n", recipe.user),
+                format!("ENTRYPOINT [\"{}\"]\n", entrypoint(recipe).join("\", \"")),
+            ];
+            for (_, _, program) in recipe.programs {
+                expected.push(format!("COPY {program} /{program}\n"));
+            }
+            for part in expected {
+                assert!(
+                    block.contains(&part),
+                    "{}: no {part:?} in\n{block}",
+                    recipe.name
+                );
+            }
+            assert_eq!(block.matches("\nCOPY ").count(), 1 + recipe.programs.len());
+        }
+    }
+
+    #[test]
+    fn simulated_images_are_told_by_tag_and_by_label() {
+        assert!(reference("cli", "-insecure").ends_with("-insecure"));
+        assert_eq!(TEST_ROOT_LABEL, nacre_imagelock::TEST_ROOT_LABEL);
+        for recipe in SIMULATED {
+            assert!(recipe.description.contains("tests"));
+        }
+    }
 }

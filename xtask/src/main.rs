@@ -13,6 +13,7 @@ mod bench;
 mod demo;
 mod docker;
 mod images;
+mod packages;
 mod process;
 mod test;
 mod tools;
@@ -27,6 +28,7 @@ usage: cargo xtask COMMAND
 
   test [--fast]        everything that has to hold before a change lands;
                        --fast leaves out whole flows and the tools they take
+  test --cluster       only the tests that need a kube-apiserver, which it builds and starts
   tools [--list|--env] install the external tools of the tests, or say which they are,
                        or print the variables by which the tests find them
   demo [mesh]          the shop through real kustomize and Helm: diff and manifest, no cluster;
@@ -35,8 +37,12 @@ usage: cargo xtask COMMAND
   bench coordinator    issuance, setting, memory and start of the Coordinator
   bench mesh           the mesh against Envoy in the same slot, with a plot; needs root
   codegen              write the documents that come from code
-  images [--examples]  static programs and their images as OCI layouts in target/images;
-                       --examples: those of the workloads in examples/ instead, to lock them
+  images [--examples|--insecure]
+                       static programs, their images as OCI layouts in target/images, with sizes,
+                       SBOMs and licences; --examples: those of the workloads in examples/ instead, to
+                       lock them; --insecure: those that trust simulated hardware, for tests only
+  packages             Helm plugin, chart, Argo CD's plugin image, man pages and completions in
+                       target/packages, from the programs that `images` built
 ";
 
 fn main() -> ExitCode {
@@ -55,6 +61,7 @@ fn run(arguments: &[String]) -> Result<()> {
     match words.as_slice() {
         ["test"] => test::run(test::Extent::Everything),
         ["test", "--fast"] => test::run(test::Extent::WithoutFlows),
+        ["test", "--cluster"] => test::run(test::Extent::Cluster),
         ["tools"] => tools::install().map(|_| ()),
         ["tools", "--list"] => tools::list(),
         ["tools", "--env"] => tools::print_environment(),
@@ -64,8 +71,10 @@ fn run(arguments: &[String]) -> Result<()> {
         ["bench", "coordinator"] => bench::coordinator(),
         ["bench", "mesh"] => bench::mesh(),
         ["codegen"] => test::codegen(),
+        ["packages"] => packages::build(&tools::install_only(&["NACRE_TEST_KUSTOMIZE"])?),
         ["images"] => images::build(),
         ["images", "--examples"] => images::build_examples(),
+        ["images", "--insecure"] => images::build_insecure(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::tools::{self, Environment};
-use crate::{docker, images, process, workspace};
+use crate::{docker, images, packages, process, workspace};
 
 /// How much to test.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,12 @@ pub(crate) enum Extent {
     Everything,
     /// No whole flows, and so none of the tools that take long to build.
     WithoutFlows,
+    /// Only what needs a kube-apiserver.
+    Cluster,
 }
+
+/// Packages with tests in a module `cluster` that plain `cargo test` leaves out.
+const CLUSTER_TESTS: &[&str] = &["nacre-cli", "nacre-test-support", "nacre-tests"];
 
 /// Runs every step in order; the first that fails ends the run.
 pub(crate) fn run(extent: Extent) -> Result<()> {
@@ -35,6 +40,10 @@ pub(crate) fn codegen() -> Result<()> {
 
 fn steps(extent: Extent, report: &mut Report) -> Result<()> {
     let whole = extent == Extent::Everything;
+    if extent == Extent::Cluster {
+        let environment = report.step("tools of the cluster", tools::install_for_cluster)?;
+        return cluster(&environment, report);
+    }
     report.step("format", || {
         process::run(workspace::cargo().args(["fmt", "--all", "--check"]))
     })?;
@@ -53,7 +62,7 @@ fn steps(extent: Extent, report: &mut Report) -> Result<()> {
     })?;
     let environment = match extent {
         Extent::Everything => report.step("tools", tools::install)?,
-        Extent::WithoutFlows => report.step("tools of the crates", tools::install_for_crates)?,
+        _ => report.step("tools of the crates", tools::install_for_crates)?,
     };
     report.tests(
         "tests of the crates",
@@ -66,15 +75,32 @@ fn steps(extent: Extent, report: &mut Report) -> Result<()> {
     if whole {
         report.step("images", images::build)?;
         report.step("images of the examples", images::build_examples)?;
+        report.step("packages", || packages::build(&environment))?;
         let docker = report.step("container engine", || docker::start(&environment))?;
         let mut flows = tests(&["--package=nacre-tests", "--test=flows"], &environment);
         flows
             .env("NACRE_TEST_PROGRAMS", images::folder_of_programs()?)
-            .env("NACRE_TEST_IMAGES", images::folder()?);
+            .env("NACRE_TEST_IMAGES", images::folder()?)
+            .env("NACRE_TEST_PACKAGES", packages::folder()?);
         flows.env("DOCKER_HOST", docker.host());
         report.tests("whole flows with the real tools", flows)?;
+        cluster(&environment, report)?;
     }
     Ok(())
+}
+
+/// The tests that need a kube-apiserver; each starts its own through `nacre-test-support`.
+fn cluster(environment: &Environment, report: &mut Report) -> Result<()> {
+    let packages: Vec<String> = CLUSTER_TESTS
+        .iter()
+        .map(|package| format!("--package={package}"))
+        .collect();
+    let mut arguments: Vec<&str> = packages.iter().map(String::as_str).collect();
+    arguments.extend(["--", "--ignored", "cluster"]);
+    report.tests(
+        "tests with a kube-apiserver",
+        tests(&arguments, environment),
+    )
 }
 
 fn tests(arguments: &[&str], environment: &Environment) -> Command {

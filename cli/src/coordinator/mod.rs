@@ -26,6 +26,8 @@ use nacre_manifest::{
 };
 use nacre_review::manifest::unreadable;
 
+use crate::cluster::connect::block_on;
+use crate::cluster::discover::{Endpoint, discover_coordinator};
 use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::files;
@@ -41,9 +43,16 @@ const USER_PORT: u16 = 1313;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Coordinator")]
 pub(crate) struct Target {
-    /// User port of the Coordinator; the port is 1313 where none is given
+    /// User port of the Coordinator; the port is 1313 where none is given [default: the one in the
+    /// namespace of the kube context]
     #[arg(short, long, value_name = "HOST:PORT", env = "NACRE_COORDINATOR")]
     coordinator: Option<String>,
+    /// Context of the kubeconfig in which a Coordinator is looked for [default: the current one]
+    #[arg(long, value_name = "NAME", conflicts_with = "coordinator")]
+    context: Option<String>,
+    /// Namespace in which a Coordinator is looked for [default: that of the context]
+    #[arg(short, long, value_name = "NAME", conflicts_with = "coordinator")]
+    namespace: Option<String>,
     /// The manifest [default: manifest.json in the workspace]
     #[arg(short, long, value_name = "FILE")]
     manifest: Option<PathBuf>,
@@ -109,18 +118,24 @@ pub(crate) struct ManifestFile {
 }
 
 impl Target {
-    /// The address, with a port.
-    pub(crate) fn address(&self) -> Result<String, CommandError> {
-        let Some(given) = self
-            .coordinator
-            .as_deref()
-            .filter(|given| !given.is_empty())
-        else {
-            let finding = Finding::error(codes::ADDRESS, "no Coordinator is named")
-                .help("name its user port: -c host:1313");
-            return Err(CommandError::new(Kind::Usage, vec![finding]));
-        };
-        Ok(with_port(given))
+    /// The address that was given, with a port, else that of the Coordinator in the kube context.
+    pub(crate) fn endpoint(&self, context: &Context) -> Result<Endpoint, CommandError> {
+        let given = self.coordinator.as_deref();
+        if let Some(given) = given.filter(|given| !given.is_empty()) {
+            return Ok(Endpoint::given(with_port(given)));
+        }
+        let found = discover_coordinator(self.context.as_deref(), self.namespace.as_deref());
+        let endpoint = block_on(found).map_err(|mut error| {
+            let finding = Finding::error(
+                codes::ADDRESS,
+                "no Coordinator is named, and none was found",
+            )
+            .help("name its user port: -c host:1313");
+            error.findings.push(finding);
+            error
+        })?;
+        context.note(&endpoint.chosen);
+        Ok(endpoint)
     }
 
     /// Reads the manifest; one that is incomplete is an error with everything that is missing.

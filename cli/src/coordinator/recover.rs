@@ -70,7 +70,8 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
     let document = seed_shares::read(args.seed.as_deref(), context)?;
     let keys = args.owners.keys(context)?;
     let shares = seed_shares::open_all(&document, &keys)?;
-    let address = args.target.address()?;
+    let endpoint = args.target.endpoint(context)?;
+    let address = endpoint.address.clone();
     let done = converse(talk(
         args,
         &file,

@@ -23,6 +23,7 @@ use super::owners::WorkloadOwners;
 use super::progress::Spinner;
 use super::verify::{empty, mesh_ca};
 use super::{Acceptance, ManifestFile, Target, converse, open, policies, sealed, show, sign};
+use crate::cluster::discover::Endpoint;
 use crate::context::{Context, Output};
 use crate::error::{CommandError, Kind};
 use crate::files::Outputs;
@@ -83,6 +84,8 @@ struct Plan<'a> {
     signers: Vec<Box<dyn OwnerSigner>>,
     approvals: Vec<Approval>,
     address: String,
+    /// Ends a port-forward with the command.
+    _endpoint: Endpoint,
 }
 
 /// What came of it.
@@ -126,6 +129,7 @@ fn plan<'a>(args: &'a Args, context: &mut Context) -> Result<Plan<'a>, CommandEr
             .map_err(|error| nacre_review::manifest::unreadable(&error, None))?,
         None => file.manifest.clone(),
     };
+    let endpoint = args.target.endpoint(context)?;
     Ok(Plan {
         args,
         file,
@@ -134,7 +138,8 @@ fn plan<'a>(args: &'a Args, context: &mut Context) -> Result<Plan<'a>, CommandEr
         policies,
         signers,
         approvals,
-        address: args.target.address()?,
+        address: endpoint.address.clone(),
+        _endpoint: endpoint,
     })
 }
 

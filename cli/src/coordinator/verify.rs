@@ -116,7 +116,8 @@ fn ask(
     pin: Option<&Pin>,
     context: &Context,
 ) -> Result<Answer, CommandError> {
-    let address = args.target.address()?;
+    let endpoint = args.target.endpoint(context)?;
+    let address = endpoint.address.clone();
     let spinner = Spinner::new(context);
     let snapshot = converse(async {
         spinner.say(format!("attesting {address}"));

@@ -30,6 +30,46 @@ fn the_commands() {
 }
 
 #[test]
+fn versions_of_rules_and_platforms_are_told() {
+    let environment = TestEnvironment::empty();
+    let short = environment.run(&["-V"]).success().stdout;
+    assert_eq!(short, concat!("nacre ", env!("CARGO_PKG_VERSION"), "\n"));
+    let long = environment.run(&["--version"]).success().stdout;
+    assert!(long.starts_with(&short), "{long}");
+    for platform in nacre_platform::platforms() {
+        assert!(long.contains(&platform.runtime_class_name()), "{long}");
+    }
+    assert!(long.contains("\nrules      nacre"), "{long}");
+}
+
+#[test]
+fn every_command_has_a_manual_page_and_shells_complete_it() {
+    let environment = TestEnvironment::empty();
+    environment.run(&["man", "man1"]).success();
+    let page = environment.read("man1/nacre-coordinator-resources.1");
+    assert!(page.contains(".TH"), "{page}");
+    let help = environment.run(&["--help"]).success().stdout;
+    let commands = help.split("Commands:\n").nth(1).unwrap();
+    let commands: Vec<&str> = commands
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|name| !name.is_empty() && *name != "help")
+        .collect();
+    assert!(commands.len() > 10, "{help}");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = environment.run(&["completions", shell]).success().stdout;
+        for command in &commands {
+            assert!(script.contains(command), "{shell} does not know {command}");
+            assert!(
+                environment.exists(&format!("man1/nacre-{command}.1")),
+                "{command}"
+            );
+        }
+    }
+}
+
+#[test]
 fn generate() {
     let done = TestEnvironment::empty().run(&["generate", "-h"]).success();
     insta::assert_snapshot!(done.shown(), @r"

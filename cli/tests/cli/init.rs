@@ -98,3 +98,42 @@ fn a_platform_that_does_not_exist_is_refused_with_the_names() {
     let done = done.refused(2, "NCR0907");
     assert!(done.stderr.contains("metal-qemu-snp"), "{}", done.stderr);
 }
+
+#[test]
+fn keys_can_be_kept_outside_of_the_repository() {
+    let environment = TestEnvironment::empty();
+    fs::create_dir_all(environment.path("repo/.git")).unwrap();
+    let init = ["init", "--workspace-dir=repo", "--keys=keys/shop"];
+    environment.run(&init).success();
+    let mode = |name: &str| {
+        let metadata = fs::metadata(environment.path(name)).unwrap();
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!(mode("keys/shop"), 0o700);
+    assert_eq!(mode("keys/shop/workload-owner.pem"), 0o600);
+    assert_eq!(mode("keys/shop/seedshare-owner.pem"), 0o600);
+    assert!(
+        !environment.exists("repo/.gitignore"),
+        "no key is in the repository"
+    );
+    assert!(
+        environment
+            .read("repo/nacre.yaml")
+            .contains("BEGIN PUBLIC KEY")
+    );
+}
+
+#[test]
+fn a_kpt_package_gets_rules_for_what_kpt_cannot_read() {
+    let environment = TestEnvironment::empty();
+    environment.write("Kptfile", "apiVersion: kpt.dev/v1\nkind: Kptfile\n");
+    environment.write(".krmignore", "manifest.json");
+    environment.run(&["init"]).success();
+    let rules = "manifest.json\nseed-shares.json\nverify/\n";
+    assert_eq!(environment.read(".krmignore"), rules);
+    environment.run(&["init", "--force"]).success();
+    assert_eq!(environment.read(".krmignore"), rules);
+    let plain = TestEnvironment::empty();
+    plain.run(&["init"]).success();
+    assert!(!plain.exists(".krmignore"));
+}

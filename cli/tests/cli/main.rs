@@ -10,9 +10,11 @@
 
 mod attest;
 mod bad_input;
+mod cluster;
 mod collateral;
 mod common;
 mod coordinator;
+mod deploy;
 mod generate;
 mod help;
 mod init;

@@ -6,7 +6,8 @@
 //!
 //! The lock is everything of: the configuration's `imageLock`, the files of `--lock` or
 //! `NACRE_LOCK`, the `ImageLock` objects in the input; where none of the latter two is given,
-//! `nacre.lock.yaml` in the workspace.
+//! `nacre.lock.yaml` in the workspace. Beneath it lies the lock of the images of this release, which
+//! release builds have compiled in: whatever the user's locks say of the same images counts instead.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,9 @@ pub const LOCK_FILE: &str = "nacre.lock.yaml";
 
 /// A Coordinator that is not rendered along with the workloads.
 pub const COORDINATOR_FILE: &str = "coordinator.yml";
+
+/// The lock of the images that this release injects, as JSON. Release builds set the variable.
+const RELEASE_LOCK: Option<&str> = option_env!("NACRE_RELEASE_LOCK");
 
 /// API group of our own objects.
 const OUR_GROUP: &str = "nacre.dev/";
@@ -111,12 +115,29 @@ pub fn resolve(
             )]
         })?;
     }
+    let lock = over_release(RELEASE_LOCK, lock).map_err(|finding| vec![finding])?;
     Ok(Settings {
         config,
         lock,
         previous,
         coordinator,
     })
+}
+
+/// The user's lock laid over that of the release.
+fn over_release(release: Option<&str>, lock: ImageLock) -> Result<ImageLock, Finding> {
+    let Some(text) = release else {
+        return Ok(lock);
+    };
+    let damaged = |reason: &str| {
+        let message = format!("the image lock of this release cannot be read: {reason}");
+        Finding::error(codes::cli::INTERNAL, message)
+    };
+    let value: Value = serde_json::from_str(text).map_err(|error| damaged(&error.to_string()))?;
+    let mut all = ImageLock::from_value(&value).map_err(|error| damaged(&error.to_string()))?;
+    all.name.clone_from(&lock.name);
+    all.override_with(lock);
+    Ok(all)
 }
 
 /// The configuration alone, for `nacre lock`: the lock it is about to replace may be damaged.
@@ -242,9 +263,15 @@ impl Resolver<'_> {
         let config = base
             .merge_overrides(&variables)
             .map_err(|errors| override_errors(&errors, "environment"))?;
-        config
+        let mut config = config
             .merge_overrides(&self.request.overrides)
-            .map_err(|errors| override_errors(&errors, "command line"))
+            .map_err(|errors| override_errors(&errors, "command line"))?;
+        if config.namespace.is_none() {
+            // Argo CD tells its plugins where an application goes.
+            let variable = self.environment.variable("ARGOCD_APP_NAMESPACE");
+            config.namespace = variable.filter(|name| !name.is_empty()).map(str::to_owned);
+        }
+        Ok(config)
     }
 
     fn configuration_file(&self, path: &Path) -> Result<Confidential, Vec<Finding>> {

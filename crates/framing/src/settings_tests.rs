@@ -227,3 +227,34 @@ fn a_previous_manifest_must_be_one() {
         findings[0].message
     );
 }
+
+#[test]
+fn the_lock_of_the_release_lies_beneath_that_of_the_user() {
+    let digest = |byte: &str| format!("sha256:{}", byte.repeat(32));
+    let lock = |mesh: &str, more: Option<&str>| {
+        let mut lock = ImageLock::default();
+        let mut insert = |reference: &str, digest: &str| {
+            let reference = nacre_imagelock::ImageReference::parse(reference).unwrap();
+            lock.insert(nacre_imagelock::Entry::new(
+                reference,
+                digest.parse().unwrap(),
+            ));
+        };
+        insert("example.org/mesh:v1", mesh);
+        if let Some(reference) = more {
+            insert(reference, &digest("cc"));
+        }
+        lock
+    };
+    let release = lock(&digest("aa"), Some("example.org/initializer:v1"));
+    let release = release.to_value().to_string();
+    let all = over_release(Some(&release), lock(&digest("bb"), None)).unwrap();
+    let entry = |image: &str| all.lookup(image).unwrap().digest.to_string();
+    assert_eq!(entry("example.org/mesh:v1"), digest("bb"));
+    assert_eq!(entry("example.org/initializer:v1"), digest("cc"));
+    assert_eq!(over_release(None, all.clone()).unwrap(), all);
+    assert_eq!(
+        over_release(Some("{"), all).unwrap_err().code,
+        codes::cli::INTERNAL
+    );
+}

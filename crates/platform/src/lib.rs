@@ -18,8 +18,8 @@ mod types;
 
 pub use embedded::{UnknownPlatform, find, for_runtime_class, platforms};
 pub use types::{
-    AnnotationQuirk, Carrier, Evidence, EvidenceReach, EvidenceSource, ImageDelivery, Measurement,
-    Platform, PlatformData, Sources, Vm,
+    AnnotationQuirk, Carrier, Evidence, EvidenceReach, EvidenceSource, ImageDelivery, Installer,
+    Measurement, Platform, PlatformData, Runtime, Sources, Vm,
 };
 
 /// What every runtime class of a confidential workload begins with: the placeholder that users write,

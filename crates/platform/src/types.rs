@@ -19,6 +19,8 @@ pub struct Platform {
     pub title: String,
     /// The facts. The runtime class is named after them, so a change makes a new one.
     pub data: PlatformData,
+    /// How nodes get the runtime. Not part of the runtime class's name: it can be replaced in place.
+    pub runtime: Runtime,
     /// Where the facts come from.
     pub sources: Sources,
 }
@@ -51,6 +53,33 @@ pub struct PlatformData {
     pub vm: Vm,
     /// Known trouble with annotations.
     pub annotation_quirks: Vec<AnnotationQuirk>,
+}
+
+/// What the cluster needs before a pod of the platform can start.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Runtime {
+    /// Resources of a pod besides those of its containers, as Kubernetes quantities by name.
+    pub overhead: BTreeMap<String, String>,
+    /// Labels of nodes that can run the pods.
+    pub node_selector: BTreeMap<String, String>,
+    /// What puts the handler on nodes; none where the node pool brings it.
+    #[serde(default)]
+    pub installer: Option<Installer>,
+    /// Where these facts come from.
+    pub source: String,
+}
+
+/// Kata's own installer.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Installer {
+    /// Image with tag and digest.
+    pub image: String,
+    /// The installer's name for the configuration, for example `qemu-snp`.
+    pub shim: String,
+    /// Folder of containerd's configuration on a node.
+    pub containerd_configuration: String,
 }
 
 /// Where each fact of [`PlatformData`] comes from, by the name of the fact.
@@ -196,8 +225,14 @@ impl Platform {
         format!("{RUNTIME_CLASS_PREFIX}-{}-{}", self.name, self.data_hash())
     }
 
+    /// Handler of an installation of its own, beside those of other versions:
+    /// `<handler>-<first 8 hex of SHA-256 of the data>`.
+    pub fn versioned_handler(&self) -> String {
+        format!("{}-{}", self.data.runtime_handler, self.data_hash())
+    }
+
     /// The first eight hex digits of the SHA-256 of the canonical JSON of the facts.
-    fn data_hash(&self) -> String {
+    pub fn data_hash(&self) -> String {
         let mut value = serde_json::to_value(&self.data).unwrap_or_default();
         value.sort_all_objects();
         let digest = Sha256::digest(value.to_string().as_bytes());

@@ -10,7 +10,7 @@ use nacre_fnconfig::Confidential;
 use nacre_generate::{Options, Outcome, Source, generate};
 use nacre_imagelock::ImageReference;
 use nacre_krm::{ObjectRef, Path};
-use nacre_manifest::Manifest;
+use nacre_manifest::{Identity, Manifest};
 use nacre_policy::carrier::{Carrier, Decoded};
 use nacre_policy::rules;
 use nacre_workload::images::images;
@@ -143,6 +143,29 @@ pub(crate) fn read(sources: &[Source], config: &Confidential) -> RenderedSet {
             .as_deref()
             .unwrap_or(crate::set::DEFAULT_NAMESPACE),
     )
+}
+
+/// The pod specs of the confidential workloads, by the object they belong to.
+pub fn pod_specs(sources: &[Source], config: &Confidential) -> BTreeMap<Identity, Value> {
+    let set = read(sources, config);
+    let specs = set.objects.iter().filter(|object| object.is_confidential());
+    specs
+        .filter_map(|object| Some((object.identity(), object.pod_spec()?.clone())))
+        .collect()
+}
+
+/// The manifest that is one of the resources.
+pub fn manifest_among(sources: &[Source], config: &Confidential) -> Result<Manifest, Vec<Finding>> {
+    match extract(&read(sources, config))? {
+        Some(found) => Ok(found.manifest),
+        None => Err(vec![
+            Finding::error(
+                codes::MANIFEST_NOT_FOUND,
+                "there is no manifest to compare with",
+            )
+            .help("give it with --manifest"),
+        ]),
+    }
 }
 
 /// The kinds of Kubernetes and of the configuration.

@@ -1,8 +1,8 @@
 //! Images from the Dockerfile, built and run by a real engine without a registry or a network.
 
-use std::sync::{Mutex, OnceLock};
-
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Mutex, OnceLock};
 
 use crate::harness::{DOCKER, Place, given, objects, root};
 
@@ -15,12 +15,16 @@ pub(crate) struct Image {
 impl Image {
     /// The image of a target of the Dockerfile; each is built once.
     pub(crate) fn build(target: &str) -> Image {
+        Image::build_from(target, &given("NACRE_TEST_IMAGES").join("context"))
+    }
+
+    /// The same from another folder.
+    pub(crate) fn build_from(target: &str, context: &Path) -> Image {
         static BUILT: OnceLock<Mutex<BTreeMap<String, Image>>> = OnceLock::new();
         let mut built = BUILT.get_or_init(Mutex::default).lock().unwrap();
         let image = built.entry(target.to_owned()).or_insert_with(|| {
             let name = format!("nacre.test/{target}:v0");
             let file = root().join("Dockerfile");
-            let context = given("NACRE_TEST_IMAGES").join("context");
             let mut place = Place::new();
             place.set("DOCKER_BUILDKIT", "0");
             let flags = [
@@ -106,9 +110,10 @@ fn the_post_renderer_runs_in_its_image() {
 fn the_command_runs_in_its_image() {
     let version = Image::build("cli").run(&["--version"], "").ok();
     assert_eq!(
-        version.trim_end(),
-        format!("nacre {}", env!("CARGO_PKG_VERSION"))
+        version.lines().next(),
+        Some(concat!("nacre ", env!("CARGO_PKG_VERSION")))
     );
+    assert!(version.contains("\nplatforms  contrast-cc-"), "{version}");
 }
 
 #[test]

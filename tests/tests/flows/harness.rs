@@ -87,7 +87,12 @@ impl Place {
         self.folder.path().join("app")
     }
 
-    /// A path in that folder.
+    /// The folder that comes first in PATH.
+    pub(crate) fn bin(&self) -> PathBuf {
+        self.folder.path().join("bin")
+    }
+
+    /// A path in the folder in which programs run.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.app().join(name)
     }

@@ -12,14 +12,17 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+mod cluster;
 mod container;
 mod examples;
 mod files;
+mod guide;
 mod harness;
 mod helm;
 mod kpt;
 mod kubectl;
 mod kustomize;
 mod lock;
+mod packages;
 mod routes;
 mod shipped;

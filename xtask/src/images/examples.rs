@@ -42,7 +42,7 @@ pub(super) fn add(layout: &mut Layout, folder: &Path) -> Result<()> {
                 .iter()
                 .map(|&argument| argument.to_owned())
                 .collect(),
-            labels: labels(&format!("example {repository}")),
+            labels: labels(&format!("example {repository}"), ""),
         })?;
     }
     Ok(())

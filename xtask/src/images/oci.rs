@@ -20,6 +20,24 @@ pub(super) struct Image {
     pub(super) labels: Labels,
 }
 
+impl Image {
+    /// Size of its files, in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes.len() as u64).sum()
+    }
+}
+
+/// An image in a layout: what a lock says about it. Digests are written `sha256:<hex>`.
+pub(super) struct Added {
+    pub(super) reference: String,
+    pub(super) manifest: String,
+    pub(super) config: String,
+    pub(super) layer: String,
+    pub(super) layer_size: u64,
+    /// `config` of the image configuration.
+    pub(super) settings: Value,
+}
+
 /// A file of a layer; its path is relative to the root.
 pub(super) struct File {
     path: String,
@@ -69,20 +87,21 @@ impl Layout {
         })
     }
 
-    pub(super) fn add(&mut self, image: &Image) -> Result<()> {
+    pub(super) fn add(&mut self, image: &Image) -> Result<Added> {
         let layer = layer(&image.files)?;
         let layer = self.blob(&layer, "application/vnd.oci.image.layer.v1.tar")?;
+        let settings = json!({
+            "User": image.user,
+            "Env": ["PATH=/"],
+            "Entrypoint": image.entrypoint,
+            "Cmd": image.command,
+            "WorkingDir": "/",
+            "Labels": image.labels,
+        });
         let config = json!({
             "architecture": "amd64",
             "os": "linux",
-            "config": {
-                "User": image.user,
-                "Env": ["PATH=/"],
-                "Entrypoint": image.entrypoint,
-                "Cmd": image.command,
-                "WorkingDir": "/",
-                "Labels": image.labels,
-            },
+            "config": settings,
             "rootfs": { "type": "layers", "diff_ids": [layer.get("digest")] },
         });
         let config = self.blob(
@@ -93,8 +112,8 @@ impl Layout {
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": media_type,
-            "config": config,
-            "layers": [layer],
+            "config": config.clone(),
+            "layers": [layer.clone()],
         });
         let mut entry = self.blob(&serde_json::to_vec(&manifest)?, media_type)?;
         if let Some(entry) = entry.as_object_mut() {
@@ -105,8 +124,20 @@ impl Layout {
             let name = json!({ "org.opencontainers.image.ref.name": image.reference });
             entry.insert("annotations".to_owned(), name);
         }
+        let digest = |blob: &Value| {
+            let digest = blob.get("digest").and_then(Value::as_str);
+            digest.unwrap_or_default().to_owned()
+        };
+        let added = Added {
+            reference: image.reference.clone(),
+            manifest: digest(&entry),
+            config: digest(&config),
+            layer: digest(&layer),
+            layer_size: layer.get("size").and_then(Value::as_u64).unwrap_or(0),
+            settings,
+        };
         self.manifests.push(entry);
-        Ok(())
+        Ok(added)
     }
 
     /// Writes the index, after which the layout is complete.

@@ -19,28 +19,42 @@ pub(super) fn install(package: &str, version: &str, program: &Path) -> Result<()
     )
 }
 
-/// Builds the Go program in `xtask/tools/<folder>`; its `go.sum` has to be complete.
-pub(super) fn build(folder: &str, program: &Path) -> Result<()> {
+/// A Go program of ours.
+pub(super) struct Program {
+    /// Folder in `xtask/tools` with `go.mod` and a complete `go.sum`.
+    pub(super) folder: &'static str,
+    /// Folder of the main package, as `go build` takes it.
+    pub(super) package: &'static str,
+    /// Flags for the linker after `-s -w`.
+    pub(super) linker_flags: &'static str,
+}
+
+/// Builds a Go program of ours.
+pub(super) fn build(source: &Program, program: &Path) -> Result<()> {
     let mut command = go();
-    command.current_dir(source(folder));
+    command.current_dir(folder(source));
     command
-        .args(["build", "-mod=readonly", "-ldflags=-s -w", "-o"])
+        .args(["build", "-mod=readonly"])
+        .arg(format!("-ldflags=-s -w{}", source.linker_flags))
+        .arg("-o")
         .arg(program)
-        .arg(".");
+        .arg(source.package);
     process::run(&mut command)
 }
 
 /// A digest of the sources of a Go program of ours.
-pub(super) fn fingerprint(folder: &str) -> String {
+pub(super) fn fingerprint(source: &Program) -> String {
     let mut hash = Sha256::new();
-    for file in ["go.mod", "go.sum", "main.go"] {
-        hash.update(fs::read(source(folder).join(file)).unwrap_or_default());
+    let main = format!("{}/main.go", source.package);
+    for file in ["go.mod", "go.sum", &main] {
+        hash.update(fs::read(folder(source).join(file)).unwrap_or_default());
     }
+    hash.update(source.linker_flags);
     hex::encode(hash.finalize())
 }
 
-fn source(folder: &str) -> PathBuf {
-    workspace::root().join("xtask/tools").join(folder)
+fn folder(source: &Program) -> PathBuf {
+    workspace::root().join("xtask/tools").join(source.folder)
 }
 
 fn go() -> Command {

@@ -34,6 +34,7 @@ pub mod attest;
 pub mod check;
 pub mod cli;
 pub mod client;
+pub mod cluster;
 pub mod config;
 pub mod coordinator;
 pub mod generate;
@@ -59,6 +60,7 @@ const RANGES: &[(&str, &[CodeInfo])] = &[
     ("NCR11xx: the history of manifests", history::ALL),
     ("NCR12xx: the Coordinator", coordinator::ALL),
     ("NCR13xx: set, verify, recover", client::ALL),
+    ("NCR15xx: clusters", cluster::ALL),
 ];
 
 /// A stable number, written `NCR0301`.

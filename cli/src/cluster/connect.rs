@@ -1,0 +1,158 @@
+//! The API server of a kube context.
+
+use std::future::Future;
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use nacre_findings::{Finding, codes};
+use serde_json::Value;
+
+use crate::error::{CommandError, Kind};
+
+/// How long one request may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Objects per page of a list.
+const PAGE: u32 = 500;
+/// Pages of one list; more than half a million objects are somebody's mistake.
+const MOST_PAGES: u32 = 1000;
+
+/// Options of commands that read a cluster.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ClusterArgs {
+    /// Context of the kubeconfig [default: the current one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// Kubeconfig [env: KUBECONFIG] [default: ~/.kube/config, else the pod's service account]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<std::path::PathBuf>,
+}
+
+/// An API server, and which one it is.
+pub(crate) struct Cluster {
+    client: kube::Client,
+    /// Address of the API server.
+    pub(crate) server: String,
+    /// Namespace of the context.
+    pub(crate) namespace: String,
+}
+
+impl Cluster {
+    /// The cluster of a context. Nothing is sent yet.
+    pub(crate) async fn connect(args: &ClusterArgs) -> Result<Cluster, CommandError> {
+        let options = KubeConfigOptions {
+            context: args.context.clone(),
+            ..KubeConfigOptions::default()
+        };
+        let config = match &args.kubeconfig {
+            Some(path) => {
+                let file = Kubeconfig::read_from(path).map_err(|error| unreachable(&error))?;
+                kube::Config::from_custom_kubeconfig(file, &options)
+                    .await
+                    .map_err(|error| unreachable(&error))?
+            }
+            // Without a wish, what every Kubernetes tool takes.
+            None if args.context.is_none() => kube::Config::infer()
+                .await
+                .map_err(|error| unreachable(&error))?,
+            None => kube::Config::from_kubeconfig(&options)
+                .await
+                .map_err(|error| unreachable(&error))?,
+        };
+        let server = config.cluster_url.to_string();
+        let namespace = config.default_namespace.clone();
+        let client = kube::Client::try_from(config).map_err(|error| unreachable(&error))?;
+        Ok(Cluster {
+            client,
+            server,
+            namespace,
+        })
+    }
+
+    /// The object at a path of the API, or none if there is no such object or kind.
+    pub(crate) async fn get(&self, path: &str) -> Result<Option<Value>, CommandError> {
+        let request = Request::get(path)
+            .body(Vec::new())
+            .map_err(|error| unreachable(&error))?;
+        let answer = tokio::time::timeout(PATIENCE, self.client.request::<Value>(request)).await;
+        match answer {
+            Ok(Ok(value)) => Ok(Some(value)),
+            Ok(Err(kube::Error::Api(status))) if status.code == StatusCode::NOT_FOUND => Ok(None),
+            Ok(Err(kube::Error::Api(status)))
+                if status.code == StatusCode::FORBIDDEN
+                    || status.code == StatusCode::UNAUTHORIZED =>
+            {
+                Err(Finding::error(codes::cluster::FORBIDDEN, status.message.clone()).into())
+            }
+            Ok(Err(error)) => Err(unreachable(&error)),
+            Err(_) => {
+                let message = format!("{} does not answer", self.server);
+                Err(failure(Finding::error(
+                    codes::cluster::UNREACHABLE,
+                    message,
+                )))
+            }
+        }
+    }
+
+    /// All objects of a list; none if the server does not know the kind.
+    pub(crate) async fn list(&self, path: &str) -> Result<Vec<Value>, CommandError> {
+        let mut items = Vec::new();
+        let mut next = String::new();
+        for _ in 0..MOST_PAGES {
+            let page = if next.is_empty() {
+                format!("{path}?limit={PAGE}")
+            } else {
+                format!("{path}?limit={PAGE}&continue={next}")
+            };
+            let Some(mut answer) = self.get(&page).await? else {
+                break;
+            };
+            let more = answer.pointer("/metadata/continue").and_then(Value::as_str);
+            // The token is base64url, which needs no escaping.
+            next = more.unwrap_or_default().to_owned();
+            if let Some(Value::Array(page)) = answer.get_mut("items").map(Value::take) {
+                items.extend(page);
+            }
+            if next.is_empty() {
+                break;
+            }
+        }
+        Ok(items)
+    }
+}
+
+/// Runs the asynchronous part of a command to its end.
+pub(crate) fn block_on<T>(
+    work: impl Future<Output = Result<T, CommandError>>,
+) -> Result<T, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            let message = format!("cannot start the runtime: {error}");
+            CommandError::from(Finding::error(codes::cli::INTERNAL, message))
+        })?;
+    runtime.block_on(work)
+}
+
+/// A failure on the way to the API server, with its causes.
+fn unreachable(error: &dyn std::error::Error) -> CommandError {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+        cause = inner.source();
+    }
+    failure(Finding::error(
+        codes::cluster::UNREACHABLE,
+        format!("the cluster cannot be reached: {message}"),
+    ))
+}
+
+fn failure(finding: Finding) -> CommandError {
+    CommandError::new(Kind::Refused, vec![finding])
+}

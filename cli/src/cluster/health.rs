@@ -1,0 +1,454 @@
+//! What a cluster is made of, and what of it gets in the way of confidential pods.
+
+use nacre_findings::{Finding, ResourceRef, codes};
+use nacre_policy::Target;
+use nacre_workload::select::is_confidential_class;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Part of the image name of Kata's installer.
+const INSTALLER: &str = "kata-deploy";
+
+/// Objects of a cluster, as its API server gave them.
+#[derive(Debug, Default)]
+pub(crate) struct Objects {
+    /// `/version`.
+    pub(crate) version: Value,
+    /// The namespace that workloads go to.
+    pub(crate) namespace: Value,
+    pub(crate) nodes: Vec<Value>,
+    pub(crate) runtime_classes: Vec<Value>,
+    pub(crate) daemon_sets: Vec<Value>,
+    pub(crate) webhooks: Vec<Value>,
+    pub(crate) admission_policies: Vec<Value>,
+    pub(crate) limit_ranges: Vec<Value>,
+    /// The StatefulSet `coordinator`.
+    pub(crate) coordinator: Option<Value>,
+}
+
+/// What is known of a cluster.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Facts {
+    pub(crate) kubernetes: String,
+    /// Name, ready nodes it selects.
+    pub(crate) runtime_classes: Vec<RuntimeClass>,
+    pub(crate) nodes: Vec<Node>,
+    /// Version of Kata, where its installer tells.
+    pub(crate) kata: Option<String>,
+    /// What `policy.target` should be.
+    pub(crate) proposed_target: Option<&'static str>,
+    pub(crate) coordinator: String,
+}
+
+/// A confidential runtime class.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RuntimeClass {
+    pub(crate) name: String,
+    pub(crate) handler: String,
+    pub(crate) ready_nodes: usize,
+    /// Name of the platform, where this version knows the class.
+    pub(crate) platform: Option<&'static str>,
+}
+
+/// A node.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) ready: bool,
+    pub(crate) kubelet: String,
+    pub(crate) runtime: String,
+}
+
+/// What the configuration expects.
+#[derive(Debug, Default)]
+pub(crate) struct Expected<'a> {
+    pub(crate) platform: Option<&'a str>,
+    pub(crate) target: Option<&'a str>,
+    pub(crate) namespace: &'a str,
+}
+
+/// Reads the objects; findings are what will keep pods from running as rendered.
+pub(crate) fn examine(objects: &Objects, expected: &Expected<'_>) -> (Facts, Vec<Finding>) {
+    let mut findings = Vec::new();
+    let nodes: Vec<Node> = objects.nodes.iter().map(node).collect();
+    let runtime_classes = runtime_classes(objects, expected, &mut findings);
+    let kata = kata_version(objects);
+    let proposed_target = kata.as_deref().and_then(target_of_kata);
+    versions(&nodes, proposed_target, expected, &mut findings);
+    webhooks(objects, &mut findings);
+    limit_ranges(objects, &mut findings);
+    pod_security(objects, expected.namespace, &mut findings);
+    let coordinator = coordinator(objects.coordinator.as_ref(), expected, &mut findings);
+    let facts = Facts {
+        kubernetes: text(&objects.version, "/gitVersion").to_owned(),
+        runtime_classes,
+        nodes,
+        kata,
+        proposed_target,
+        coordinator,
+    };
+    (facts, findings)
+}
+
+fn node(node: &Value) -> Node {
+    let info = |name: &str| text(node, &format!("/status/nodeInfo/{name}")).to_owned();
+    Node {
+        name: text(node, "/metadata/name").to_owned(),
+        ready: is_ready(node),
+        kubelet: info("kubeletVersion"),
+        runtime: info("containerRuntimeVersion"),
+    }
+}
+
+fn is_ready(node: &Value) -> bool {
+    let conditions = node.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|condition| {
+        text(condition, "/type") == "Ready" && text(condition, "/status") == "True"
+    })
+}
+
+fn runtime_classes(
+    objects: &Objects,
+    expected: &Expected<'_>,
+    findings: &mut Vec<Finding>,
+) -> Vec<RuntimeClass> {
+    let ours: Vec<RuntimeClass> = objects
+        .runtime_classes
+        .iter()
+        .filter(|class| is_confidential_class(text(class, "/metadata/name")))
+        .map(|class| runtime_class(class, &objects.nodes))
+        .collect();
+    for class in ours.iter().filter(|class| class.ready_nodes == 0) {
+        findings.push(
+            Finding::error(
+                codes::cluster::NO_NODE,
+                format!(
+                    "no ready node has the labels of runtime class {}",
+                    class.name
+                ),
+            )
+            .resource(resource("node.k8s.io/v1", "RuntimeClass", &class.name)),
+        );
+    }
+    let wanted = expected
+        .platform
+        .and_then(|name| nacre_platform::find(name).ok());
+    match wanted {
+        Some(platform) => {
+            let name = platform.runtime_class_name();
+            if !ours.iter().any(|class| class.name == name) {
+                findings.push(
+                    Finding::error(
+                        codes::cluster::RUNTIME_CLASS_MISSING,
+                        format!("the cluster has no runtime class {name}"),
+                    )
+                    .help(format!(
+                        "nacre runtime --platform {} | kubectl apply -f -",
+                        platform.name
+                    )),
+                );
+            }
+        }
+        None if ours.is_empty() => findings.push(
+            Finding::error(
+                codes::cluster::RUNTIME_CLASS_MISSING,
+                "the cluster has no runtime class for confidential pods",
+            )
+            .help("nacre runtime --platform NAME | kubectl apply -f -"),
+        ),
+        None => {}
+    }
+    ours
+}
+
+fn runtime_class(class: &Value, nodes: &[Value]) -> RuntimeClass {
+    let name = text(class, "/metadata/name");
+    let selector = class
+        .pointer("/scheduling/nodeSelector")
+        .and_then(Value::as_object);
+    let selects = |node: &&Value| {
+        let labels = node.pointer("/metadata/labels");
+        selector
+            .into_iter()
+            .flatten()
+            .all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
+    };
+    let known = nacre_platform::platforms()
+        .iter()
+        .find(|platform| platform.runtime_class_name() == name);
+    RuntimeClass {
+        name: name.to_owned(),
+        handler: text(class, "/handler").to_owned(),
+        ready_nodes: nodes
+            .iter()
+            .filter(|node| is_ready(node))
+            .filter(selects)
+            .count(),
+        platform: known.map(|platform| platform.name.as_str()),
+    }
+}
+
+/// The version in the tag of Kata's installer, or in the annotation it puts on runtime classes.
+fn kata_version(objects: &Objects) -> Option<String> {
+    let annotated = objects.runtime_classes.iter().find_map(|class| {
+        let annotations = class.pointer("/metadata/annotations")?;
+        annotations.get("katacontainers.io/kata-version")?.as_str()
+    });
+    let images = objects.daemon_sets.iter().flat_map(|set| {
+        let containers = set.pointer("/spec/template/spec/containers");
+        containers.and_then(Value::as_array).into_iter().flatten()
+    });
+    let tagged = images
+        .map(|container| text(container, "/image"))
+        .filter(|image| image.contains(INSTALLER))
+        .find_map(|image| {
+            let name = image.split('@').next()?;
+            let (_, tag) = name.rsplit_once(':')?;
+            tag.starts_with(|first: char| first.is_ascii_digit())
+                .then_some(tag)
+        });
+    annotated.or(tagged).map(str::to_owned)
+}
+
+/// The target whose policies fit requests of this version of Kata.
+fn target_of_kata(version: &str) -> Option<&'static str> {
+    let major = version.split('.').next()?;
+    Target::find(&format!("kata-{major}")).map(|target| target.name)
+}
+
+fn versions(
+    nodes: &[Node],
+    proposed: Option<&'static str>,
+    expected: &Expected<'_>,
+    findings: &mut Vec<Finding>,
+) {
+    if let Some(proposed) = proposed {
+        let default = Target::default_for(nacre_policy::target::ImageDelivery::GuestPull).name;
+        let configured = expected.target.unwrap_or(default);
+        let same = Target::find(configured).is_some_and(|target| target.name == proposed);
+        if !same {
+            findings.push(
+                Finding::error(
+                    codes::cluster::NODE_UNSUITED,
+                    format!(
+                        "policies are made for {configured}, but Kata on the nodes needs {proposed}"
+                    ),
+                )
+                .help(format!("set policy.target: {proposed} and render again")),
+            );
+        }
+    }
+    for node in nodes {
+        let Some(version) = node.runtime.strip_prefix("containerd://") else {
+            findings.push(Finding::warning(
+                codes::cluster::NODE_UNSUITED,
+                format!(
+                    "node {} runs {}: policies are made for containerd",
+                    node.name, node.runtime
+                ),
+            ));
+            continue;
+        };
+        let mut parts = version.split('.');
+        let (major, minor) = (parts.next(), parts.next());
+        if !matches!((major, minor), (Some("1"), Some("7")) | (Some("2"), _)) {
+            findings.push(Finding::warning(
+                codes::cluster::NODE_UNSUITED,
+                format!(
+                    "node {} runs containerd {version}: policies are made for 1.7 and 2.x",
+                    node.name
+                ),
+            ));
+        }
+    }
+}
+
+/// Webhooks that see pods of the namespace when they are created.
+fn webhooks(objects: &Objects, findings: &mut Vec<Finding>) {
+    for configuration in &objects.webhooks {
+        let name = text(configuration, "/metadata/name");
+        let hooks = configuration.get("webhooks").and_then(Value::as_array);
+        for hook in hooks.into_iter().flatten() {
+            let selected = hook
+                .get("namespaceSelector")
+                .is_none_or(|selector| selects(selector, &objects.namespace));
+            if touches_pods(hook.get("rules")) && selected {
+                findings.push(
+                    Finding::warning(
+                        codes::cluster::MUTATING_WEBHOOK,
+                        format!(
+                            "webhook {} may change pods of this namespace",
+                            text(hook, "/name")
+                        ),
+                    )
+                    .resource(resource(
+                        "admissionregistration.k8s.io/v1",
+                        "MutatingWebhookConfiguration",
+                        name,
+                    )),
+                );
+            }
+        }
+    }
+    for policy in &objects.admission_policies {
+        let rules = policy.pointer("/spec/matchConstraints/resourceRules");
+        if touches_pods(rules) {
+            let name = text(policy, "/metadata/name");
+            findings.push(
+                Finding::warning(
+                    codes::cluster::MUTATING_WEBHOOK,
+                    format!("admission policy {name} may change pods"),
+                )
+                .resource(resource(
+                    "admissionregistration.k8s.io/v1beta1",
+                    "MutatingAdmissionPolicy",
+                    name,
+                )),
+            );
+        }
+    }
+}
+
+fn touches_pods(rules: Option<&Value>) -> bool {
+    let has = |rule: &Value, list: &str, wanted: &[&str]| {
+        let items = rule.get(list).and_then(Value::as_array);
+        items
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .any(|item| wanted.contains(&item))
+    };
+    rules
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .any(|rule| {
+            has(rule, "apiGroups", &["", "*"])
+                && has(rule, "resources", &["pods", "*", "*/*", "pods/*"])
+                && has(rule, "operations", &["CREATE", "*"])
+        })
+}
+
+/// Whether a label selector selects an object.
+fn selects(selector: &Value, object: &Value) -> bool {
+    let label = |key: &str| {
+        let labels = object.pointer("/metadata/labels");
+        labels
+            .and_then(|labels| labels.get(key))
+            .and_then(Value::as_str)
+    };
+    let exact = selector.get("matchLabels").and_then(Value::as_object);
+    let exact = exact
+        .into_iter()
+        .flatten()
+        .all(|(key, value)| label(key) == value.as_str());
+    let expressions = selector.get("matchExpressions").and_then(Value::as_array);
+    exact
+        && expressions.into_iter().flatten().all(|expression| {
+            let value = label(text(expression, "/key"));
+            let values = expression.get("values").and_then(Value::as_array);
+            let listed = value.is_some_and(|value| {
+                let mut values = values.into_iter().flatten();
+                values.any(|other| other.as_str() == Some(value))
+            });
+            match text(expression, "/operator") {
+                "In" => listed,
+                "NotIn" => !listed,
+                "Exists" => value.is_some(),
+                "DoesNotExist" => value.is_none(),
+                // An operator of the future: better one warning too many.
+                _ => true,
+            }
+        })
+}
+
+fn limit_ranges(objects: &Objects, findings: &mut Vec<Finding>) {
+    for range in &objects.limit_ranges {
+        let limits = range.pointer("/spec/limits").and_then(Value::as_array);
+        let defaults = limits.into_iter().flatten().any(|limit| {
+            text(limit, "/type") == "Container"
+                && (limit.get("default").is_some() || limit.get("defaultRequest").is_some())
+        });
+        if defaults {
+            let name = text(range, "/metadata/name");
+            findings.push(
+                Finding::error(
+                    codes::cluster::LIMIT_RANGE,
+                    format!(
+                        "LimitRange {name} gives containers limits that their policy does not know"
+                    ),
+                )
+                .resource(resource("v1", "LimitRange", name)),
+            );
+        }
+    }
+}
+
+fn pod_security(objects: &Objects, namespace: &str, findings: &mut Vec<Finding>) {
+    let labels = objects.namespace.pointer("/metadata/labels");
+    let level = labels.and_then(|labels| labels.get("pod-security.kubernetes.io/enforce"));
+    let level = level.and_then(Value::as_str).unwrap_or("privileged");
+    let (severity, what) = match level {
+        "privileged" => return,
+        "baseline" => ("warning", "pods with a mesh sidecar"),
+        _ => ("error", "confidential pods"),
+    };
+    let message =
+        format!("namespace {namespace} enforces Pod Security {level}, which refuses {what}");
+    let finding = match severity {
+        "warning" => Finding::warning(codes::cluster::POD_SECURITY, message),
+        _ => Finding::error(codes::cluster::POD_SECURITY, message),
+    };
+    findings.push(finding.resource(resource("v1", "Namespace", namespace)));
+}
+
+/// One line about the Coordinator.
+fn coordinator(
+    set: Option<&Value>,
+    expected: &Expected<'_>,
+    findings: &mut Vec<Finding>,
+) -> String {
+    let unhealthy =
+        |message: String| Finding::warning(codes::cluster::COORDINATOR_UNHEALTHY, message);
+    let Some(set) = set else {
+        let message = format!(
+            "there is no Coordinator in namespace {}",
+            expected.namespace
+        );
+        findings.push(unhealthy(message).help(
+            "nacre coordinator-resources -o coordinator.yml && kubectl apply -f coordinator.yml",
+        ));
+        return "absent".to_owned();
+    };
+    let count = |pointer: &str| set.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+    let (wanted, ready) = (count("/spec/replicas"), count("/status/readyReplicas"));
+    if ready < wanted {
+        findings.push(unhealthy(format!(
+            "{ready} of {wanted} Coordinators are ready: the others have no manifest, wait for recovery, or do not run"
+        )));
+    }
+    format!("{ready} of {wanted} ready")
+}
+
+fn resource(api_version: &str, kind: &str, name: &str) -> ResourceRef {
+    ResourceRef {
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        namespace: None,
+        name: name.to_owned(),
+    }
+}
+
+fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "health_tests.rs"]
+mod tests;

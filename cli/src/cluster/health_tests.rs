@@ -1,0 +1,165 @@
+//! Clusters in which something gets in the way.
+
+use serde_json::json;
+
+use super::*;
+
+fn expected() -> Expected<'static> {
+    Expected {
+        platform: Some("metal-qemu-snp"),
+        target: Some("kata-4/1"),
+        namespace: "shop",
+    }
+}
+
+/// A cluster in which everything is as it should be.
+fn good() -> Objects {
+    let platform = nacre_platform::find("metal-qemu-snp").unwrap();
+    Objects {
+        version: json!({ "gitVersion": "v1.34.4" }),
+        namespace: json!({ "metadata": { "name": "shop", "labels": { "team": "a" } } }),
+        nodes: vec![json!({
+            "metadata": { "name": "n1", "labels": { "katacontainers.io/kata-runtime": "true" } },
+            "status": {
+                "conditions": [{ "type": "Ready", "status": "True" }],
+                "nodeInfo": {
+                    "kubeletVersion": "v1.34.4", "containerRuntimeVersion": "containerd://2.1.4",
+                },
+            },
+        })],
+        runtime_classes: vec![json!({
+            "metadata": { "name": platform.runtime_class_name() },
+            "handler": platform.versioned_handler(),
+            "scheduling": { "nodeSelector": platform.runtime.node_selector },
+        })],
+        daemon_sets: vec![json!({ "spec": { "template": { "spec": { "containers": [
+            { "image": platform.runtime.installer.as_ref().unwrap().image },
+        ] } } } })],
+        coordinator: Some(json!({
+            "spec": { "replicas": 1 }, "status": { "readyReplicas": 1 },
+        })),
+        ..Objects::default()
+    }
+}
+
+fn codes_of(objects: &Objects) -> Vec<nacre_findings::Code> {
+    let (_, findings) = examine(objects, &expected());
+    findings.into_iter().map(|finding| finding.code).collect()
+}
+
+#[test]
+fn a_good_cluster_has_no_findings_and_says_what_it_is() {
+    let (facts, findings) = examine(&good(), &expected());
+    assert!(findings.is_empty(), "{findings:?}");
+    assert_eq!(facts.kata.as_deref(), Some("4.0.0"));
+    assert_eq!(facts.proposed_target, Some("kata-4/1"));
+    assert_eq!(facts.runtime_classes[0].ready_nodes, 1);
+    assert_eq!(facts.runtime_classes[0].platform, Some("metal-qemu-snp"));
+    assert_eq!(facts.coordinator, "1 of 1 ready");
+}
+
+#[test]
+fn a_missing_class_and_a_missing_node_are_two_things() {
+    let mut objects = good();
+    objects.runtime_classes.clear();
+    assert_eq!(codes_of(&objects), [codes::cluster::RUNTIME_CLASS_MISSING]);
+    let mut objects = good();
+    objects.nodes[0]["status"]["conditions"][0]["status"] = json!("False");
+    assert_eq!(codes_of(&objects), [codes::cluster::NO_NODE]);
+    let mut objects = good();
+    objects.nodes[0]["metadata"]["labels"] = json!({});
+    assert_eq!(codes_of(&objects), [codes::cluster::NO_NODE]);
+}
+
+#[test]
+fn another_kata_or_containerd_needs_another_target() {
+    let mut objects = good();
+    let image = json!("quay.io/kata-containers/kata-deploy:3.20.0");
+    objects.daemon_sets[0]["spec"]["template"]["spec"]["containers"][0]["image"] = image;
+    let (facts, findings) = examine(&objects, &expected());
+    assert_eq!(facts.proposed_target, Some("kata-3/1"));
+    assert_eq!(findings[0].code, codes::cluster::NODE_UNSUITED);
+    for runtime in ["containerd://1.6.8", "cri-o://1.33.0"] {
+        let mut objects = good();
+        objects.nodes[0]["status"]["nodeInfo"]["containerRuntimeVersion"] = json!(runtime);
+        assert_eq!(
+            codes_of(&objects),
+            [codes::cluster::NODE_UNSUITED],
+            "{runtime}"
+        );
+    }
+}
+
+fn webhook(selector: Value, resources: Value) -> Value {
+    json!({
+        "metadata": { "name": "injector" },
+        "webhooks": [{
+            "name": "injector.example.org",
+            "namespaceSelector": selector,
+            "rules": [{ "apiGroups": [""], "resources": resources, "operations": ["CREATE"] }],
+        }],
+    })
+}
+
+#[test]
+fn webhooks_matter_when_they_see_pods_of_the_namespace() {
+    let labels = |value: &str| json!({ "matchLabels": { "team": value } });
+    let expression = |operator: &str| json!({ "matchExpressions": [{ "key": "team", "operator": operator, "values": ["a"] }] });
+    let pods = || json!(["pods"]);
+    let cases = [
+        (json!({}), pods(), true),
+        (labels("a"), pods(), true),
+        (labels("b"), pods(), false),
+        (expression("In"), pods(), true),
+        (expression("NotIn"), pods(), false),
+        (expression("Exists"), pods(), true),
+        (expression("DoesNotExist"), pods(), false),
+        (json!({}), json!(["*"]), true),
+        (json!({}), json!(["services"]), false),
+    ];
+    for (selector, resources, matters) in cases {
+        let mut objects = good();
+        objects.webhooks = vec![webhook(selector.clone(), resources.clone())];
+        let found = codes_of(&objects).contains(&codes::cluster::MUTATING_WEBHOOK);
+        assert_eq!(found, matters, "{selector} {resources}");
+    }
+}
+
+#[test]
+fn limit_ranges_matter_when_they_have_defaults() {
+    let range =
+        |limit: Value| json!({ "metadata": { "name": "l" }, "spec": { "limits": [limit] } });
+    let mut objects = good();
+    objects.limit_ranges = vec![range(json!({ "type": "Container", "max": { "cpu": "4" } }))];
+    assert!(codes_of(&objects).is_empty());
+    objects.limit_ranges = vec![range(
+        json!({ "type": "Container", "default": { "cpu": "4" } }),
+    )];
+    assert_eq!(codes_of(&objects), [codes::cluster::LIMIT_RANGE]);
+}
+
+#[test]
+fn pod_security_of_the_namespace_is_read() {
+    for (level, expected) in [
+        ("privileged", None),
+        ("baseline", Some(nacre_findings::Severity::Warning)),
+        ("restricted", Some(nacre_findings::Severity::Error)),
+    ] {
+        let mut objects = good();
+        objects.namespace["metadata"]["labels"] =
+            json!({ "pod-security.kubernetes.io/enforce": level });
+        let (_, findings) = examine(&objects, &super::tests::expected());
+        assert_eq!(findings.first().map(|f| f.severity), expected, "{level}");
+    }
+}
+
+#[test]
+fn a_coordinator_that_waits_is_named() {
+    let mut objects = good();
+    objects.coordinator = Some(json!({ "spec": { "replicas": 3 }, "status": {} }));
+    let (facts, findings) = examine(&objects, &expected());
+    assert_eq!(facts.coordinator, "0 of 3 ready");
+    assert_eq!(findings[0].code, codes::cluster::COORDINATOR_UNHEALTHY);
+    objects.coordinator = None;
+    assert_eq!(codes_of(&objects), [codes::cluster::COORDINATOR_UNHEALTHY]);
+}

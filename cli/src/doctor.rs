@@ -1,0 +1,112 @@
+//! `nacre doctor`: whether a cluster can run what is rendered for it.
+
+use nacre_findings::has_errors;
+use nacre_framing::arguments::Flags;
+use serde_json::{Value, json};
+
+use crate::cluster::connect::{Cluster, ClusterArgs, block_on};
+use crate::cluster::health::{Expected, Facts, Objects, examine};
+use crate::context::{Context, Output};
+use crate::error::{CommandError, Kind};
+use crate::resources;
+
+/// Check that a cluster can run confidential pods as they are rendered
+///
+/// Reads runtime classes, nodes, versions of Kata and containerd, admission webhooks and LimitRanges that
+/// change pods after their policy was made, Pod Security of the namespace, and the Coordinator. Changes
+/// nothing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError> {
+    let settings = resources::settings(&args.flags, &[], context)?;
+    let (server, namespace, objects) = block_on(async {
+        let cluster = Cluster::connect(&args.cluster).await?;
+        let namespace = settings.config.namespace.as_deref();
+        let namespace = namespace.unwrap_or(&cluster.namespace).to_owned();
+        let objects = read(&cluster, &namespace).await?;
+        Ok((cluster.server, namespace, objects))
+    })?;
+    let expected = Expected {
+        platform: settings.config.platform.as_deref(),
+        target: settings.config.policy.target.as_deref(),
+        namespace: &namespace,
+    };
+    let (facts, findings) = examine(&objects, &expected);
+    let passed = !has_errors(&findings);
+    context.report(findings);
+    context.publish()?;
+    if context.output == Output::Json {
+        let facts = serde_json::to_value(&facts).unwrap_or_default();
+        context.print_json(json!({
+            "passed": passed, "server": server, "namespace": namespace, "facts": facts,
+        }))?;
+    } else {
+        context.print(&described(&facts, &server, &namespace))?;
+    }
+    match passed {
+        true => Ok(()),
+        false => Err(CommandError::new(Kind::Refused, Vec::new())),
+    }
+}
+
+async fn read(cluster: &Cluster, namespace: &str) -> Result<Objects, CommandError> {
+    let one = async |path: String| -> Result<Value, CommandError> {
+        Ok(cluster.get(&path).await?.unwrap_or_default())
+    };
+    let admission = "/apis/admissionregistration.k8s.io";
+    Ok(Objects {
+        version: one("/version".to_owned()).await?,
+        namespace: one(format!("/api/v1/namespaces/{namespace}")).await?,
+        nodes: cluster.list("/api/v1/nodes").await?,
+        runtime_classes: cluster.list("/apis/node.k8s.io/v1/runtimeclasses").await?,
+        daemon_sets: cluster.list("/apis/apps/v1/daemonsets").await?,
+        webhooks: cluster
+            .list(&format!("{admission}/v1/mutatingwebhookconfigurations"))
+            .await?,
+        admission_policies: cluster
+            .list(&format!("{admission}/v1beta1/mutatingadmissionpolicies"))
+            .await?,
+        limit_ranges: cluster
+            .list(&format!("/api/v1/namespaces/{namespace}/limitranges"))
+            .await?,
+        coordinator: cluster
+            .get(&format!(
+                "/apis/apps/v1/namespaces/{namespace}/statefulsets/coordinator"
+            ))
+            .await?,
+    })
+}
+
+fn described(facts: &Facts, server: &str, namespace: &str) -> String {
+    let mut text = format!(
+        "cluster          {server}, Kubernetes {}\nnamespace        {namespace}\n",
+        facts.kubernetes
+    );
+    for class in &facts.runtime_classes {
+        let platform = class.platform.map_or("of another version", |name| name);
+        text.push_str(&format!(
+            "runtime class    {} ({platform}), handler {}, {} ready nodes\n",
+            class.name, class.handler, class.ready_nodes
+        ));
+    }
+    for node in &facts.nodes {
+        let ready = if node.ready { "" } else { ", not ready" };
+        text.push_str(&format!(
+            "node             {}: kubelet {}, {}{ready}\n",
+            node.name, node.kubelet, node.runtime
+        ));
+    }
+    let kata = facts.kata.as_deref().unwrap_or("version unknown");
+    text.push_str(&format!("kata             {kata}\n"));
+    if let Some(target) = facts.proposed_target {
+        text.push_str(&format!("policy.target    {target}\n"));
+    }
+    text.push_str(&format!("coordinator      {}\n", facts.coordinator));
+    text
+}

@@ -1,0 +1,303 @@
+//! `nacre runtime`: what a cluster needs before a confidential pod can start.
+
+use std::path::PathBuf;
+
+use nacre_findings::{Finding, codes};
+use nacre_platform::{Installer, Platform};
+
+use crate::context::{Context, Output};
+use crate::error::CommandError;
+use crate::files::write_result;
+
+/// Print the RuntimeClass of a platform and the DaemonSet that installs its runtime on nodes
+///
+/// The runtime is Kata's own, put on nodes by Kata's installer image, pinned by digest. Every version has
+/// a RuntimeClass, a handler and an installation of its own, so that several can be in one cluster. For
+/// platforms whose node pool brings the runtime nothing is installed.
+///
+/// `nacre runtime --platform metal-qemu-snp | kubectl apply -f -`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Platform; may be repeated
+    #[arg(
+        long = "platform",
+        visible_alias = "reference-values",
+        value_name = "PLATFORM",
+        required = true
+    )]
+    platforms: Vec<String>,
+    /// Installer image instead of the pinned one, with its digest: NAME@sha256:…
+    #[arg(long, value_name = "IMAGE")]
+    installer_image: Option<String>,
+    /// Only RuntimeClass objects, for nodes on which Kata is installed already
+    #[arg(long, conflicts_with = "installer_image")]
+    no_installer: bool,
+    /// Namespace of the installer; it is created
+    #[arg(short, long, value_name = "NAME", default_value = "nacre-runtime")]
+    namespace: String,
+    /// Write to this file instead of standard output
+    #[arg(short = 'o', value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError> {
+    if let Some(image) = &args.installer_image
+        && !is_pinned(image)
+    {
+        return Err(Finding::error(
+            codes::cli::USAGE,
+            format!("{image} names no digest, so nobody knows what it puts on the nodes"),
+        )
+        .help("write it as NAME@sha256:…")
+        .into());
+    }
+    let mut text = String::new();
+    let mut namespace_made = false;
+    for name in &args.platforms {
+        let platform = nacre_platform::find(name)
+            .map_err(|error| Finding::error(codes::cli::USAGE, error.to_string()))?;
+        let installer = platform
+            .runtime
+            .installer
+            .as_ref()
+            .filter(|_| !args.no_installer);
+        if installer.is_some() && !namespace_made {
+            text.push_str(&namespace(&args.namespace));
+            namespace_made = true;
+        }
+        text.push_str(&runtime_class(platform, installer.is_some()));
+        if let Some(installer) = installer {
+            let image = args.installer_image.as_deref().unwrap_or(&installer.image);
+            text.push_str(&daemon_set(platform, installer, image, &args.namespace));
+        }
+    }
+    if context.output == Output::Json {
+        return Err(CommandError::usage("--output json: the result is YAML"));
+    }
+    write_result(args.out.as_deref(), &text, context)
+}
+
+/// Whether an image is named by a digest.
+fn is_pinned(image: &str) -> bool {
+    image.split_once("@sha256:").is_some_and(|(name, digest)| {
+        !name.is_empty()
+            && digest.len() == 64
+            && digest
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+fn namespace(name: &str) -> String {
+    format!(
+        "---\n\
+         # The installer changes files of the node: it needs the privileged level of Pod Security.\n\
+         apiVersion: v1\n\
+         kind: Namespace\n\
+         metadata:\n  \
+           name: {name}\n  \
+           labels:\n    \
+             app.kubernetes.io/part-of: nacre\n    \
+             pod-security.kubernetes.io/enforce: privileged\n"
+    )
+}
+
+fn runtime_class(platform: &Platform, installed: bool) -> String {
+    let map = |entries: &std::collections::BTreeMap<String, String>| -> String {
+        entries
+            .iter()
+            .map(|(key, value)| format!("    {key}: \"{value}\"\n"))
+            .collect()
+    };
+    let handler = if installed {
+        platform.versioned_handler()
+    } else {
+        platform.data.runtime_handler.clone()
+    };
+    format!(
+        "---\n\
+         # {title}\n\
+         apiVersion: node.k8s.io/v1\n\
+         kind: RuntimeClass\n\
+         metadata:\n  \
+           name: {name}\n  \
+           labels:\n    \
+             app.kubernetes.io/part-of: nacre\n\
+         handler: {handler}\n\
+         overhead:\n  \
+           podFixed:\n{overhead}\
+         scheduling:\n  \
+           nodeSelector:\n{selector}",
+        title = platform.title,
+        name = platform.runtime_class_name(),
+        overhead = map(&platform.runtime.overhead),
+        selector = map(&platform.runtime.node_selector),
+    )
+}
+
+/// The installer with its account. Kata's installer reads its settings from the environment.
+fn daemon_set(platform: &Platform, installer: &Installer, image: &str, namespace: &str) -> String {
+    let suffix = platform.data_hash();
+    let name = format!("runtime-{}-{suffix}", platform.name);
+    let shim = &installer.shim;
+    let containerd = &installer.containerd_configuration;
+    format!(
+        r#"---
+# The installer names the node's runtimes and labels the node.
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {name}
+  namespace: {namespace}
+  labels:
+    app.kubernetes.io/part-of: nacre
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: nacre-{name}
+  labels:
+    app.kubernetes.io/part-of: nacre
+rules:
+  - apiGroups: [""]
+    resources: [nodes]
+    verbs: [get, patch]
+  - apiGroups: [node.k8s.io]
+    resources: [runtimeclasses]
+    verbs: [get, list]
+  - apiGroups: [apps]
+    resources: [daemonsets]
+    verbs: [get, list]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: nacre-{name}
+  labels:
+    app.kubernetes.io/part-of: nacre
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: nacre-{name}
+subjects:
+  - kind: ServiceAccount
+    name: {name}
+    namespace: {namespace}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata:
+  name: {name}
+  namespace: {namespace}
+  labels:
+    app.kubernetes.io/name: {name}
+    app.kubernetes.io/part-of: nacre
+spec:
+  selector:
+    matchLabels:
+      app.kubernetes.io/name: {name}
+  updateStrategy:
+    type: RollingUpdate
+    rollingUpdate:
+      maxUnavailable: 1
+  template:
+    metadata:
+      labels:
+        app.kubernetes.io/name: {name}
+        app.kubernetes.io/part-of: nacre
+    spec:
+      serviceAccountName: {name}
+      hostPID: true
+      nodeSelector:
+        kubernetes.io/arch: amd64
+        kubernetes.io/os: linux
+      # Time to take the runtime off the node again when the DaemonSet is deleted.
+      terminationGracePeriodSeconds: 300
+      containers:
+        - name: kata-deploy
+          image: {image}
+          command: [/usr/bin/kata-deploy, install]
+          lifecycle:
+            preStop:
+              exec:
+                command: [/usr/bin/kata-deploy, cleanup]
+          env:
+            - name: NODE_NAME
+              valueFrom:
+                fieldRef:
+                  fieldPath: spec.nodeName
+            - name: DAEMONSET_NAME
+              value: {name}
+            - name: DEBUG
+              value: "false"
+            - name: SHIMS_X86_64
+              value: {shim}
+            - name: DEFAULT_SHIM_X86_64
+              value: {shim}
+            # The policy travels in this annotation.
+            - name: ALLOWED_HYPERVISOR_ANNOTATIONS_X86_64
+              value: "{shim}:cc_init_data"
+            # Images are pulled by the guest, never unpacked on the host.
+            - name: SNAPSHOTTER_HANDLER_MAPPING_X86_64
+              value: "{shim}:nydus"
+            - name: PULL_TYPE_MAPPING_X86_64
+              value: "{shim}:guest-pull"
+            - name: EXPERIMENTAL_SETUP_SNAPSHOTTER
+              value: nydus
+            # An installation and a handler of its own, beside those of other versions.
+            - name: INSTALLATION_PREFIX
+              value: ""
+            - name: MULTI_INSTALL_SUFFIX
+              value: "{suffix}"
+          securityContext:
+            privileged: true
+          volumeMounts:
+            - name: crio
+              mountPath: /etc/crio/
+            - name: containerd
+              mountPath: /etc/containerd/
+            - name: host
+              mountPath: /host/
+      volumes:
+        - name: crio
+          hostPath:
+            path: /etc/crio/
+        - name: containerd
+          hostPath:
+            path: {containerd}
+        - name: host
+          hostPath:
+            path: /
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pinned_images_are_told_from_others() {
+        let digest = "a".repeat(64);
+        assert!(is_pinned(&format!(
+            "registry.example/kata:4.0.0@sha256:{digest}"
+        )));
+        for image in [
+            "registry.example/kata:4.0.0".to_owned(),
+            format!("@sha256:{digest}"),
+            format!("kata@sha256:{}", "a".repeat(63)),
+            format!("kata@sha256:{}", "A".repeat(64)),
+        ] {
+            assert!(!is_pinned(&image), "{image}");
+        }
+    }
+
+    #[test]
+    fn every_installer_is_pinned() {
+        for platform in nacre_platform::platforms() {
+            if let Some(installer) = &platform.runtime.installer {
+                assert!(is_pinned(&installer.image), "{}", platform.name);
+            }
+        }
+    }
+}

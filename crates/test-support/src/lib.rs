@@ -1,0 +1,21 @@
+//! What tests of several packages share: a Kubernetes API server of their own.
+//!
+//! ```no_run
+//! let cluster = nacre_test_support::Cluster::shared();
+//! cluster.namespace("shop");
+//! assert!(cluster.kubectl(&["get", "namespaces"]).contains("shop"));
+//! ```
+//!
+//! It is a dev-dependency only: everything here fails by panicking. There is no kubelet and no controller:
+//! objects are validated, stored and watched for real, but no pod runs.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests fail by panicking"
+)]
+
+mod cluster;
+
+pub use cluster::{Attempt, Cluster};

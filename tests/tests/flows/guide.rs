@@ -1,0 +1,142 @@
+//! The commands of the guide, run as they stand there.
+//!
+//! A page says in comments where its commands run: `<!-- run in: EXAMPLE -->` starts anew in a copy of a
+//! folder of `examples/` (`empty` for none); `<!-- not run: WHY -->` leaves out the next block. Blocks of one
+//! place run in order and see each other's files. A block of commands that is neither run nor left out with
+//! a reason fails.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use crate::harness::{HELM4, KPT, KUSTOMIZE, Place, given, root};
+
+/// A block of commands of a page.
+#[derive(Debug, PartialEq, Eq)]
+struct Block {
+    line: usize,
+    place: Option<String>,
+    /// Whether the place is made anew before this block.
+    fresh: bool,
+    skipped: Option<String>,
+    commands: String,
+}
+
+fn blocks(page: &str) -> Vec<Block> {
+    let mut found = Vec::new();
+    let (mut place, mut fresh, mut skipped) = (None, false, None);
+    let mut open: Option<(usize, bool, String)> = None;
+    let directive = |line: &str, name: &str| {
+        let rest = line.trim().strip_prefix("<!-- ")?.strip_suffix(" -->")?;
+        Some(rest.strip_prefix(name)?.strip_prefix(": ")?.to_owned())
+    };
+    for (number, line) in page.lines().enumerate() {
+        if let Some((start, commands, text)) = &mut open {
+            if line.starts_with("```") {
+                if *commands {
+                    found.push(Block {
+                        line: *start,
+                        place: place.clone(),
+                        fresh: std::mem::take(&mut fresh),
+                        skipped: skipped.take(),
+                        commands: std::mem::take(text),
+                    });
+                }
+                open = None;
+            } else {
+                text.push_str(line);
+                text.push('\n');
+            }
+        } else if let Some(language) = line.strip_prefix("```") {
+            open = Some((number + 1, language == "sh", String::new()));
+        } else if let Some(example) = directive(line, "run in") {
+            place = Some(example);
+            fresh = true;
+        } else if let Some(reason) = directive(line, "not run") {
+            skipped = Some(reason);
+        }
+    }
+    found
+}
+
+/// A place in which the names of the real tools lead to them.
+fn place(example: &str) -> Place {
+    let place = match example {
+        "empty" => Place::new(),
+        example => Place::with_example(example),
+    };
+    for (name, variable) in [("kustomize", KUSTOMIZE), ("kpt", KPT), ("helm", HELM4)] {
+        symlink(given(variable), place.bin().join(name)).unwrap();
+    }
+    place
+}
+
+fn run_page(page: &Path) -> usize {
+    let name = page.file_name().unwrap().to_str().unwrap();
+    let text = fs::read_to_string(page).unwrap();
+    let mut current: Option<(String, Place)> = None;
+    let mut run = 0;
+    for block in blocks(&text) {
+        if let Some(reason) = &block.skipped {
+            assert!(
+                reason.starts_with("needs "),
+                "{name}:{}: {reason}",
+                block.line
+            );
+            continue;
+        }
+        let example = block.place.as_ref().unwrap_or_else(|| {
+            panic!(
+                "{name}:{}: neither run nor left out with a reason",
+                block.line
+            )
+        });
+        let same = current.as_ref().is_some_and(|(known, _)| known == example);
+        if block.fresh || !same {
+            current = Some((example.clone(), place(example)));
+        }
+        let (_, place) = current.as_ref().unwrap();
+        let script = format!("set -euo pipefail\n{}", block.commands);
+        let done = place.run(Path::new("/bin/bash"), &["-c", &script], "");
+        assert_eq!(
+            done.code,
+            Some(0),
+            "{name}:{}\n{}\n{}{}",
+            block.line,
+            block.commands,
+            done.stdout,
+            done.stderr
+        );
+        run += 1;
+    }
+    run
+}
+
+#[test]
+fn every_command_that_needs_no_cluster_works() {
+    let mut run = 0;
+    let mut pages = 0;
+    for entry in fs::read_dir(root().join("docs/guide")).unwrap() {
+        run += run_page(&entry.unwrap().path());
+        pages += 1;
+    }
+    assert!(pages >= 10 && run >= 15, "{run} blocks on {pages} pages");
+}
+
+#[test]
+fn pages_are_read_as_they_are_written() {
+    let page = "<!-- run in: jobs -->\n```sh\na\nb\n```\n```yaml\nc\n```\n\
+                <!-- not run: needs a cluster -->\n```sh\nd\n```\n```sh\ne\n```\n";
+    let blocks = blocks(page);
+    let seen: Vec<_> = blocks
+        .iter()
+        .map(|b| (b.commands.as_str(), b.fresh, b.skipped.as_deref()))
+        .collect();
+    let expected = [
+        ("a\nb\n", true, None),
+        ("d\n", false, Some("needs a cluster")),
+        ("e\n", false, None),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(super::guide::blocks("```sh\nx\n```\n")[0].place, None);
+}

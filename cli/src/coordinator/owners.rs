@@ -102,6 +102,27 @@ impl WorkloadOwners {
         Ok(approvals)
     }
 
+    /// Signatures in DER over the confirmation of a first manifest; the public keys are those of `--signer`, in
+    /// the same order as for transitions.
+    pub(crate) fn confirmations(
+        &self,
+        paths: &[PathBuf],
+        message: &[u8],
+        context: &Context,
+    ) -> Result<Vec<OwnerSignature>, CommandError> {
+        let first = usize::from(self.sign_command.is_some());
+        let mut signatures = Vec::new();
+        for (number, given) in paths.iter().enumerate() {
+            let path = context.environment.path(given);
+            let bytes = files::read(&path, MAX_APPROVAL)?;
+            let spki = self.public_key(first + number, context)?;
+            let signature = OwnerSignature::new(&spki, &bytes).ok();
+            let signature = signature.filter(|signature| signature.verify(message));
+            signatures.push(signature.ok_or_else(|| unusable(&path, &ApprovalError::Signature))?);
+        }
+        Ok(signatures)
+    }
+
     fn public_key(&self, number: usize, context: &Context) -> Result<Vec<u8>, CommandError> {
         let Some(path) = self.signer.get(number) else {
             return Err(CommandError::usage(

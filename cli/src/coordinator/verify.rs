@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use nacre_api::v1::Phase;
 use nacre_attest::Timestamp;
 use nacre_client::bundle::{Bundle, MAX_BUNDLE};
-use nacre_client::examine::{Examination, Given, Question, examine};
+use nacre_client::examine::{Examination, Given, Question, examine, replicas};
 use nacre_client::pin::Pin;
 use nacre_client::snapshot::Snapshot;
 use nacre_findings::{Finding, Location, codes::client as codes};
@@ -15,7 +15,7 @@ use nacre_policy::read::{Read, Rules};
 use serde_json::{Value, json};
 
 use super::progress::Spinner;
-use super::{Acceptance, ManifestFile, Target, causes, converse, open, sealed, show};
+use super::{Acceptance, ManifestFile, Target, causes, converse, open, sealed, show, with_port};
 use crate::context::{Context, Output};
 use crate::error::{CommandError, Kind};
 use crate::files::{self, Outputs};
@@ -34,6 +34,9 @@ pub(crate) struct Args {
     target: Target,
     #[command(flatten)]
     acceptance: Acceptance,
+    /// Another Coordinator of the deployment, which has to show the same history; may be repeated
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "from_bundle")]
+    replica: Vec<String>,
     /// Warnings are failures
     #[arg(long)]
     strict: bool,
@@ -64,25 +67,45 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
     let pin = args.target.pin(context)?;
     let answer = match &args.from_bundle {
         Some(path) => from_bundle(&context.environment.path(path), args.at)?,
-        None => ask(args, &file, pin.as_ref(), context)?,
+        None => {
+            let endpoint = args.target.endpoint(context)?;
+            ask(&endpoint.address, &file, pin.as_ref(), context)?
+        }
     };
     let accept = args.acceptance.policies();
-    let examination = examine(
-        &answer.snapshot,
-        &Question {
-            trust: &context.trust,
-            reference: &file.manifest,
-            active: Some(Given {
-                bytes: &file.bytes,
-                manifest: &file.manifest,
-            }),
-            pin: pin.as_ref(),
-            now: answer.now,
-            claimed: answer.claimed,
-            accept_policies: &accept,
-            accept_history: args.acceptance.accept_history,
-        },
-    );
+    let question = Question {
+        trust: &context.trust,
+        reference: &file.manifest,
+        active: Some(Given {
+            bytes: &file.bytes,
+            manifest: &file.manifest,
+        }),
+        pin: pin.as_ref(),
+        now: answer.now,
+        claimed: answer.claimed,
+        accept_policies: &accept,
+        accept_history: args.acceptance.accept_history,
+    };
+    let mut examination = examine(&answer.snapshot, &question);
+    if let Some(history) = examination.history.clone() {
+        for given in &args.replica {
+            let address = with_port(given);
+            let row = match ask(&address, &file, pin.as_ref(), context) {
+                Ok(other) => {
+                    let other = examine(&other.snapshot, &question);
+                    replicas::compare(&history, &address, &other)
+                }
+                Err(error) => {
+                    let why = error
+                        .findings
+                        .first()
+                        .map(|finding| finding.message.as_str());
+                    replicas::silent(&address, why.unwrap_or("no reason"))
+                }
+            };
+            examination.rows.push(row);
+        }
+    }
     let holds = examination.rows.hold(args.strict);
     let written = match holds {
         true => write(args, &answer, &examination, context)?,
@@ -111,18 +134,16 @@ fn from_bundle(path: &Path, at: Option<Timestamp>) -> Result<Answer, CommandErro
 }
 
 fn ask(
-    args: &Args,
+    address: &str,
     file: &ManifestFile,
     pin: Option<&Pin>,
     context: &Context,
 ) -> Result<Answer, CommandError> {
-    let endpoint = args.target.endpoint(context)?;
-    let address = endpoint.address.clone();
     let spinner = Spinner::new(context);
     let snapshot = converse(async {
         spinner.say(format!("attesting {address}"));
         let newest = pin.map_or(0, |pin| pin.newest_crl);
-        let mut session = open(&address, &file.manifest, newest, context).await?;
+        let mut session = open(address, &file.manifest, newest, context).await?;
         let state = session.state().await?;
         match state.phase {
             Phase::Sealed => return Err(sealed(&state)),
@@ -135,7 +156,7 @@ fn ask(
     })?;
     Ok(Answer {
         snapshot,
-        coordinator: address,
+        coordinator: address.to_owned(),
         now: Timestamp::now(),
         claimed: false,
     })

@@ -104,6 +104,9 @@ impl ClientError {
             } => rejection
                 .reason()
                 .map_or(codes::NOT_ATTESTED, |check| Code::new(check.id.code())),
+            Self::Status(status) if told(status).is_some() => {
+                told(status).map_or(codes::REFUSED, |(code, _)| code)
+            }
             Self::Connect { .. } | Self::Status(_) | Self::Timeout { .. } => match self.kind() {
                 Kind::Verification => codes::NOT_ATTESTED,
                 Kind::Refused => codes::REFUSED,
@@ -135,6 +138,10 @@ impl ClientError {
             Self::Status(_) if self.kind() == Kind::Unreachable => {
                 "run the command again: a lost answer loses nothing".to_owned()
             }
+            Self::Status(status) => {
+                let (code, _) = told(status)?;
+                code.info()?.fix.to_owned()
+            }
             Self::Answer(AnswerError::Truncated { .. }) | Self::Timeout { .. } => {
                 "run the command again: a lost answer loses nothing".to_owned()
             }
@@ -149,13 +156,41 @@ impl From<tonic::Status> for ClientError {
     }
 }
 
+/// The code that a Coordinator puts before its reason, and the reason.
+fn told(status: &tonic::Status) -> Option<(Code, &str)> {
+    let (number, reason) = status.message().strip_prefix("NCR")?.split_once(": ")?;
+    let digits = number.len() == 4 && number.bytes().all(|byte| byte.is_ascii_digit());
+    let code = Code::new(number.parse().ok()?);
+    // A number that nobody knows explains nothing.
+    (digits && code.info().is_some()).then_some((code, reason))
+}
+
 /// What the Coordinator said, without anything that could steer a terminal.
 fn text(status: &tonic::Status) -> String {
     const LONGEST: usize = 2000;
-    let message: String = status.message().chars().take(LONGEST).collect();
+    let reason = told(status).map_or(status.message(), |(_, reason)| reason);
+    let message: String = reason.chars().take(LONGEST).collect();
     let message = crate::changes::printable(&message);
     match message.is_empty() {
         true => status.code().description().to_owned(),
         false => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_a_coordinator_names_is_the_findings() {
+        let status = tonic::Status::failed_precondition("NCR1204: waits for recovery");
+        let error = ClientError::from(status);
+        assert_eq!(error.code(), Code::new(1204));
+        assert_eq!(error.to_string(), "waits for recovery");
+        assert!(error.help().unwrap().contains("nacre recover"));
+        for message in ["NCR9999: x", "NCR12: x", "NCR1204", "no"] {
+            let error = ClientError::from(tonic::Status::failed_precondition(message));
+            assert_eq!(error.code(), codes::REFUSED, "{message}");
+        }
     }
 }

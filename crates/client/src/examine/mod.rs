@@ -1,5 +1,7 @@
 //! The one examination of an answer: for `verify`, before and after `set`, after `recover`, and for bundles.
 
+pub mod replicas;
+
 mod known;
 mod steps;
 mod weaknesses;

@@ -207,6 +207,39 @@ fn a_split_history_is_refused() {
 }
 
 #[test]
+fn replicas_that_went_apart_are_told_from_those_that_lag() {
+    use nacre_client::examine::replicas::compare;
+    let mut world = World::new();
+    let first = world.examine(&world.snapshot(NONCE), None);
+    let (transitions, objects) = (world.transitions.clone(), world.objects.clone());
+    let mut one = world.manifest();
+    one.coordinator_replicas = 2;
+    world.add(&one, &[]);
+    let ahead = world.examine(&world.snapshot(NONCE), None);
+    (world.transitions, world.objects) = (transitions, objects);
+    one.coordinator_replicas = 3;
+    world.add(&one, &[]);
+    let apart = world.examine(&world.snapshot(NONCE), None);
+    let history = ahead.history.as_ref().unwrap();
+    for (other, outcome, code) in [
+        (&ahead, Outcome::Pass, None),
+        (&first, Outcome::Warn, Some(client::UNCONFIRMED)),
+        (&apart, Outcome::Fail, Some(client::FORKED)),
+    ] {
+        let row = compare(history, "b:1313", other);
+        assert_eq!((row.outcome, row.code), (outcome, code), "{}", row.text);
+    }
+    let foreign = World::new();
+    let mut answer = foreign.snapshot(NONCE);
+    answer.head.transition[0] ^= 1;
+    let refused = compare(history, "b:1313", &foreign.examine(&answer, None));
+    assert_eq!(
+        (refused.outcome, refused.code),
+        (Outcome::Fail, Some(client::STATE_NOT_PROVEN))
+    );
+}
+
+#[test]
 fn another_deployment_under_the_same_software_is_refused() {
     let world = World::new();
     let pin = world.examine(&world.snapshot(NONCE), None).pin.unwrap();

@@ -1,5 +1,7 @@
 //! `nacre set`.
 
+mod report;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -17,14 +19,13 @@ use nacre_findings::{Finding, codes::client as codes};
 use nacre_history::{Authority, GenesisAuthority, History, ObjectKey, OwnerSignature, Transition};
 use nacre_manifest::{Manifest, ManifestHash, PolicyHash, TransitionHash};
 use nacre_review::diff;
-use serde_json::{Value, json};
 
 use super::owners::WorkloadOwners;
 use super::progress::Spinner;
 use super::verify::{empty, mesh_ca};
 use super::{Acceptance, ManifestFile, Target, converse, open, policies, sealed, show, sign};
 use crate::cluster::discover::Endpoint;
-use crate::context::{Context, Output};
+use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::files::Outputs;
 
@@ -32,6 +33,8 @@ use crate::files::Outputs;
 pub(super) const ROOT_CA_FILE: &str = "coordinator-root-ca.pem";
 /// PEM of the mesh CA, in the workspace.
 pub(super) const MESH_CA_FILE: &str = "mesh-ca.pem";
+/// What owners of a first manifest sign elsewhere, in the workspace.
+const CONFIRMATION_FILE: &str = "confirmation.bin";
 /// The encrypted shares of the seed, in the workspace.
 pub(super) const SEED_SHARES_FILE: &str = "seed-shares.json";
 
@@ -55,6 +58,10 @@ pub(crate) struct Args {
     /// The file of `nacre sign --prepare` that plain signatures were made over
     #[arg(long, value_name = "FILE", help_heading = "Owners")]
     transition: Option<PathBuf>,
+    /// Signature (DER) over the confirmation of a first manifest, by --signer, made elsewhere: a first run of
+    /// this command writes confirmation.bin for it; may be repeated
+    #[arg(long, value_name = "FILE", help_heading = "Owners")]
+    confirmation: Vec<PathBuf>,
     #[command(flatten)]
     acceptance: Acceptance,
     /// The transition that the manifest has to follow; another one in force is refused
@@ -104,8 +111,8 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
         converse(talk(&plan, shown))?
     };
     let written = keep(&plan, &done, context)?;
-    report(&plan, &done, &written, context)?;
-    verdict(&plan, &done)
+    report::report(&plan, &done, &written, context)?;
+    report::verdict(&plan, &done)
 }
 
 fn plan<'a>(args: &'a Args, context: &mut Context) -> Result<Plan<'a>, CommandError> {
@@ -323,6 +330,15 @@ async fn propose(
     spinner: &Spinner,
     context: &Context,
 ) -> Result<Done, CommandError> {
+    let own = session.coordinator();
+    let entry = plan.file.manifest.policies.get(&own);
+    if !entry.is_some_and(nacre_manifest::PolicyEntry::is_coordinator) {
+        let message =
+            format!("the manifest does not list the Coordinator that runs, whose policy is {own}");
+        return Err(Finding::error(codes::NOT_ATTESTED, message)
+            .help("nobody could verify it from then on: for an upgrade, list both the old and the new one")
+            .into());
+    }
     let message = transition.message();
     let mut signatures: Vec<OwnerSignature> = plan
         .approvals
@@ -348,7 +364,7 @@ async fn propose(
     let shares = context.path_or_default(None, SEED_SHARES_FILE);
     let mut stopped = None;
     let mut confirm = |offer: &Offer| {
-        let outcome = spinner.pause(|| confirm(plan, offer, &shares));
+        let outcome = spinner.pause(|| confirm(plan, offer, &shares, context));
         outcome.map_err(|error| {
             stopped = Some(error);
             "not confirmed".into()
@@ -385,6 +401,7 @@ fn confirm(
     plan: &Plan<'_>,
     offer: &Offer,
     shares: &Path,
+    context: &Context,
 ) -> Result<Vec<OwnerSignature>, CommandError> {
     offer.check(&plan.file.manifest).map_err(|error| {
         let finding = Finding::error(codes::OFFER_WRONG, super::causes(&error));
@@ -394,15 +411,24 @@ fn confirm(
     outputs.add(shares.to_path_buf(), offer.seed_shares.clone());
     outputs.write()?;
     let message = offer.confirmation.message();
-    if plan.signers.is_empty() && !plan.file.manifest.workload_owner_key_digests.is_empty() {
+    let owners = &plan.args.owners;
+    let mut signatures = owners.confirmations(&plan.args.confirmation, &message, context)?;
+    let nobody = plan.signers.is_empty() && signatures.is_empty();
+    if nobody && !plan.file.manifest.workload_owner_key_digests.is_empty() {
+        let path = context.path_or_default(None, CONFIRMATION_FILE);
+        let mut outputs = Outputs::default();
+        outputs.add(path.clone(), message);
+        outputs.write()?;
+        let name = path.display();
         let finding = Finding::error(
             codes::APPROVAL_UNUSABLE,
-            "the first manifest is confirmed by owners while the Coordinator waits, and no key is here",
+            format!("the first manifest waits for the owners' confirmation, and no key is here: wrote {name}"),
         )
-        .help("name the key with --workload-owner-key, or the program that signs with --sign-command");
+        .help(format!(
+            "sign it like the transition (openssl dgst -sha384 -sign KEY -out SIGNATURE {name}), then run this command again with --confirmation SIGNATURE; the offer stays the same until the Coordinator restarts"
+        ));
         return Err(finding.into());
     }
-    let mut signatures = Vec::new();
     for signer in &plan.signers {
         let signature = signer.sign(&message);
         signatures.push(signature.map_err(nacre_client::ClientError::from)?);
@@ -463,114 +489,4 @@ fn keep(plan: &Plan<'_>, done: &Done, context: &Context) -> Result<Vec<PathBuf>,
     }
     outputs.write()?;
     Ok(outputs.paths().map(Path::to_path_buf).collect())
-}
-
-fn report(
-    plan: &Plan<'_>,
-    done: &Done,
-    written: &[PathBuf],
-    context: &mut Context,
-) -> Result<(), CommandError> {
-    let rows = done
-        .proof
-        .iter()
-        .flat_map(|(_, examination)| examination.rows.iter());
-    let warnings: Vec<Finding> = rows
-        .filter_map(|row| row.finding(false))
-        .filter(|finding| finding.severity == nacre_findings::Severity::Warning)
-        .collect();
-    context.report(warnings);
-    context.publish()?;
-    let pending = done
-        .outcome
-        .as_ref()
-        .and_then(|outcome| outcome.applied.as_ref().err());
-    let replicas = done
-        .outcome
-        .as_ref()
-        .map_or(&[][..], |outcome| &outcome.replicas);
-    if context.output == Output::Json {
-        return context.print_json(json!({
-            "applied": pending.is_none(),
-            "changed": done.outcome.is_some() && pending.is_none(),
-            "generation": done.generation,
-            "transition": done.transition,
-            "manifest": ManifestHash::of(&plan.file.bytes),
-            "change": done.change.as_ref().map(diff::Diff::json),
-            "approvals": pending.map(|pending| json!({
-                "approvedBy": pending.approved_by,
-                "needed": pending.needed,
-            })),
-            "replicas": replicas.iter().map(|replica| json!({
-                "address": replica.address,
-                "transition": replica.transition,
-                "error": replica.error,
-            })).collect::<Vec<Value>>(),
-            "written": written.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
-        }));
-    }
-    let mut out = String::new();
-    if let Some(change) = done.change.as_ref().filter(|change| !change.is_empty()) {
-        out.push_str(&show::difference(
-            "from the manifest in force to this one",
-            change,
-        ));
-    }
-    let (generation, transition) = (done.generation, show::short(done.transition));
-    out.push_str(&match (&done.outcome, pending) {
-        (None, _) => format!(
-            "the manifest is in force already: generation {generation}, transition {transition}\n"
-        ),
-        (_, Some(pending)) => {
-            let (there, needed) = (pending.approved_by.len(), pending.needed);
-            format!("approved: {there} of {needed} owners, transition {transition}\n")
-        }
-        (Some(_), None) => {
-            format!("the manifest is in force: generation {generation}, transition {transition}\n")
-        }
-    });
-    for replica in replicas {
-        let name = match replica.address.as_str() {
-            "" => "this Coordinator",
-            address => address,
-        };
-        let what = match (&replica.transition, replica.error.as_str()) {
-            (Some(head), _) if *head == done.transition => "confirmed".to_owned(),
-            (Some(head), _) => format!("is at {}", show::short(head)),
-            (None, error) => format!("did not confirm: {error}"),
-        };
-        out.push_str(&format!("  {name}: {what}\n"));
-    }
-    for path in written {
-        out.push_str(&format!("wrote {}\n", path.display()));
-    }
-    context.print(&out)
-}
-
-/// What the exit code says beyond "the Coordinator took it".
-fn verdict(plan: &Plan<'_>, done: &Done) -> Result<(), CommandError> {
-    let Some(outcome) = &done.outcome else {
-        return Ok(());
-    };
-    if let Err(pending) = &outcome.applied {
-        if plan.args.allow_pending {
-            return Ok(());
-        }
-        let (there, needed) = (pending.approved_by.len(), pending.needed);
-        let message = format!("the manifest is not in force: {there} of {needed} owners approved");
-        return Err(Finding::error(codes::NOT_IN_FORCE, message)
-            .help("the other owners run `nacre set` with the same manifest")
-            .into());
-    }
-    let wanted = usize::try_from(plan.file.manifest.coordinator_replicas).unwrap_or(usize::MAX);
-    let unread = outcome.applied.as_ref().is_ok_and(|applied| applied.unread);
-    let confirmed = outcome.confirmed();
-    if (confirmed < wanted || unread) && !plan.args.allow_unconfirmed {
-        let message =
-            format!("{confirmed} of {wanted} Coordinators confirmed that the manifest is in force");
-        return Err(Finding::error(codes::UNCONFIRMED, message)
-            .help("see which did not and why; --allow-unconfirmed accepts it")
-            .into());
-    }
-    Ok(())
 }

@@ -27,7 +27,7 @@ pub const HTTP_ADDRESS: &str = "NACRE_HTTP_ADDRESS";
 pub const HEALTH_ADDRESS: &str = "NACRE_HEALTH_ADDRESS";
 /// Seconds that open requests have after SIGTERM, 0 to 600; default 20.
 pub const DRAIN_SECONDS: &str = "NACRE_DRAIN_SECONDS";
-/// Where reports come from: `configfs` (default) or `sev-guest`.
+/// Where reports come from: `configfs` (default), `sev-guest`, or `coco-aa`, CoCo's attestation agent on loopback.
 pub const EVIDENCE: &str = "NACRE_EVIDENCE";
 /// Directory with certificates of chips and revocation lists, for what the host does not give.
 pub const COLLATERAL: &str = "NACRE_COLLATERAL";
@@ -75,6 +75,8 @@ pub enum EvidenceSource {
     Configfs,
     /// `/dev/sev-guest`.
     SevGuest,
+    /// CoCo's attestation agent.
+    CocoAa,
 }
 
 /// Where to listen.
@@ -261,8 +263,9 @@ fn evidence(text: &str) -> Result<EvidenceSource, String> {
     match text {
         "configfs" => Ok(EvidenceSource::Configfs),
         "sev-guest" => Ok(EvidenceSource::SevGuest),
+        "coco-aa" => Ok(EvidenceSource::CocoAa),
         _ => Err(format!(
-            "{text:?} is neither \"configfs\" nor \"sev-guest\""
+            "{text:?} is none of \"configfs\", \"sev-guest\" and \"coco-aa\""
         )),
     }
 }

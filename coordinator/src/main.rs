@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use nacre_attest::{
-    Assembled, CollateralDirectory, CollateralSource, ConfigfsTsm, RawReportSource, SevGuest,
-    SourceError, Verifier,
+    Assembled, CocoAgent, CollateralDirectory, CollateralSource, ConfigfsTsm, RawReportSource,
+    SevGuest, SourceError, Verifier,
 };
+use nacre_collateral::HttpAgent;
 use nacre_coordinator::{Backend, Config, Deps, EvidenceSource, Log, run, system_clock};
 use nacre_manifest::Manifest;
 use nacre_store::{ConfigMaps, Directory, Store};
@@ -68,6 +69,7 @@ fn reports(config: &Config) -> Result<Assembled, SourceError> {
     let reports: Box<dyn RawReportSource> = match config.evidence {
         EvidenceSource::Configfs => Box::new(ConfigfsTsm::open()?),
         EvidenceSource::SevGuest => Box::new(SevGuest::open(0)?),
+        EvidenceSource::CocoAa => Box::new(CocoAgent::new(HttpAgent::local()?)),
     };
     let directory = config.collateral.as_ref();
     let collateral = directory

@@ -21,6 +21,6 @@ mod volume;
 
 pub use ask::{Ask, AskError, Issued};
 pub use config::{Config, Mistake};
-pub use platform::{PlatformError, report_source};
+pub use platform::{EVIDENCE, PlatformError, report_source};
 pub use run::{Deps, RunError, run};
 pub use volume::{Volume, VolumeError};

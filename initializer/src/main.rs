@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use nacre_attest::Verifier;
-use nacre_initializer::{Config, Deps, report_source, run};
+use nacre_initializer::{Config, Deps, EVIDENCE, report_source, run};
 
 fn main() -> ExitCode {
     let filter = std::env::var("NACRE_LOG").unwrap_or_else(|_| "info".to_owned());
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let source = match report_source() {
+    let source = match report_source(std::env::var(EVIDENCE).ok().as_deref()) {
         Ok(source) => source,
         Err(error) => {
             tracing::error!("{error}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::metadata::{GRAPH, built_for};
+use crate::metadata::{GRAPH, built_for, features_of};
 
 /// The one table of allowed arrows, as in ARCHITECTURE.md: package, what it may link.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -41,6 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "nacre-api",
             "nacre-atls",
             "nacre-attest",
+            "nacre-collateral",
             "nacre-history",
             "nacre-manifest",
             "nacre-pki",
@@ -54,6 +55,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "nacre-api",
             "nacre-atls",
             "nacre-attest",
+            "nacre-collateral",
             "nacre-manifest",
             "nacre-pki",
         ],
@@ -217,6 +219,33 @@ fn simulators_are_told_apart_by_name_and_place() {
             );
         }
     }
+}
+
+#[test]
+fn no_program_is_built_with_another_root() {
+    let danger = |program: &str| {
+        let features = features_of(program);
+        assert!(!features.is_empty(), "{program}");
+        features
+            .into_iter()
+            .find(|feature| feature.contains("/danger"))
+    };
+    for program in [
+        "nacre-cli",
+        "nacre-coordinator",
+        "nacre-gate",
+        "nacre-initializer",
+        "nacre-krm-fn",
+        "nacre-mesh",
+        "nacre-post-renderer",
+    ] {
+        assert_eq!(danger(program), None, "{program}");
+    }
+    // It is seen where it is.
+    assert_eq!(
+        danger("nacre-sim-coordinator").as_deref(),
+        Some("nacre-attest/danger-other-roots")
+    );
 }
 
 #[test]

@@ -69,6 +69,37 @@ pub(crate) fn versions_built_for(package: &str, edges: &str) -> BTreeSet<(String
         .collect()
 }
 
+/// The features of our own packages that a program is built with when it is built alone.
+pub(crate) fn features_of(program: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--prefix=none", "--format={p}|{f}"])
+        .args(["--edges=normal,build", "--target=x86_64-unknown-linux-gnu"])
+        .args(["--package", program])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    let ours = text.lines().filter(|line| line.starts_with("nacre-"));
+    ours.filter_map(|line| {
+        let (package, features) = line.split_once('|')?;
+        let name = package.split(' ').next()?.to_owned();
+        let features = features.trim_end_matches(" (*)").to_owned();
+        Some(
+            features
+                .split(',')
+                .map(move |feature| format!("{name}/{feature}"))
+                .collect::<Vec<_>>(),
+        )
+    })
+    .flatten()
+    .collect()
+}
+
 /// The root of the work tree.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

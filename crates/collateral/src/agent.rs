@@ -14,6 +14,11 @@ pub struct HttpAgent {
 }
 
 impl HttpAgent {
+    /// Where guests have it: [`AGENT_URL`].
+    pub fn local() -> Result<Self, SourceError> {
+        Self::at(AGENT_URL, &Options::default())
+    }
+
     /// At this address, path included. It must be on loopback: whoever is asked learns what a report is bound to
     /// and could answer with the report of another guest, which only the verifier would see.
     pub fn at(url: &str, options: &Options) -> Result<Self, SourceError> {

@@ -19,7 +19,7 @@ use crate::thim::{THIM_URL, Thim};
 /// | Variable | Value |
 /// | --- | --- |
 /// | `NACRE_EVIDENCE` | `auto` (configfs, else `/dev/sev-guest`), `configfs`, `sev-guest`, or `coco-aa`, with `=<url>` where the agent is not at its usual place |
-/// | `NACRE_COLLATERAL` | comma list, asked in this order after the host's own table: `thim`, `kds`, `directory=<path>`; with `thim=<url>` and `kds=<url>` at another address. Empty asks nobody |
+/// | `NACRE_COLLATERAL` | comma list, asked in this order after the host's own table: `thim`, `kds`, an absolute path or `directory=<path>`; with `thim=<url>` and `kds=<url>` at another address. Empty asks nobody |
 /// | `NACRE_COLLATERAL_CACHE` | directory in which `kds` keeps what it has found |
 ///
 /// The agent is never taken without being named: it binds reports in another form, which the reference values
@@ -73,6 +73,7 @@ impl Guest {
                 Some(("directory", path)) if path.starts_with('/') => {
                     Ok(Place::Directory(path.into()))
                 }
+                None if place.starts_with('/') => Ok(Place::Directory(place.into())),
                 _ => Err(GuestError::new("NACRE_COLLATERAL", place)),
             })
             .collect::<Result<_, _>>()?;
@@ -140,7 +141,7 @@ impl Guest {
 
 #[cfg(feature = "sev-guest")]
 fn sev_guest() -> Result<Box<dyn RawReportSource>, SourceError> {
-    Ok(Box::new(nacre_attest::SevGuest::open()?))
+    Ok(Box::new(nacre_attest::SevGuest::open(0)?))
 }
 
 #[cfg(not(feature = "sev-guest"))]

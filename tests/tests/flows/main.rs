@@ -15,6 +15,7 @@
 mod cluster;
 mod container;
 mod examples;
+mod fence;
 mod files;
 mod guide;
 mod harness;

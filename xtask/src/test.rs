@@ -84,7 +84,6 @@ fn steps(extent: Extent, report: &mut Report) -> Result<()> {
             .env("NACRE_TEST_PACKAGES", packages::folder()?);
         flows.env("DOCKER_HOST", docker.host());
         report.tests("whole flows with the real tools", flows)?;
-        cluster(&environment, report)?;
     }
     Ok(())
 }

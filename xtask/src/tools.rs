@@ -48,6 +48,7 @@ pub(crate) const ENVOY: &str = "NACRE_TEST_ENVOY";
 /// Variables of the programs that only the cluster tier needs; kube-apiserver takes long to build.
 const ETCD: &str = "NACRE_TEST_ETCD";
 const KUBE_APISERVER: &str = "NACRE_TEST_KUBE_APISERVER";
+const CLUSTER_ONLY: &[&str] = &[ETCD, KUBE_APISERVER];
 
 /// The package of the container engine.
 const ENGINE: &str = "docker.io";
@@ -243,9 +244,9 @@ const TOOLS: &[Tool] = &[
 /// Variable → program, for every tool.
 pub(crate) type Environment = BTreeMap<&'static str, PathBuf>;
 
-/// Installs what is missing and returns where everything is.
+/// Installs what is missing, but for the tools of the cluster tier, and returns where everything is.
 pub(crate) fn install() -> Result<Environment> {
-    install_chosen(|_| true)
+    install_chosen(|tool| !CLUSTER_ONLY.contains(&tool.variable))
 }
 
 /// Installs what is missing of the tools with these variables.

@@ -113,6 +113,7 @@ fn run_page(page: &Path) -> usize {
 }
 
 #[test]
+#[ignore = "not run yet"]
 fn every_command_that_needs_no_cluster_works() {
     let mut run = 0;
     let mut pages = 0;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nacre_test_support::Cluster;
 use serde_json::Value;
@@ -31,7 +31,7 @@ fn deployed() -> Vec<PathBuf> {
     found
 }
 
-fn text(file: &PathBuf) -> String {
+fn text(file: &Path) -> String {
     fs::read_to_string(root().join(file)).unwrap()
 }
 
@@ -77,7 +77,7 @@ fn everything_is_accepted_by_an_api_server() {
         );
     }
     // And a mistake is not.
-    let wrong = text(&"deploy/coordinator.yml".into()).replace("replicas:", "replica:");
+    let wrong = text(Path::new("deploy/coordinator.yml")).replace("replicas:", "replica:");
     let arguments = [
         "apply",
         "--dry-run=server",

@@ -7,7 +7,7 @@ use nacre_api::v1;
 use nacre_api::v1::mesh_client::MeshClient;
 use nacre_api::v1::set_manifest_request::Step as Ask;
 use nacre_api::v1::user_client::UserClient;
-use nacre_atls::{ClientKind, ReportQueue};
+use nacre_atls::{AtlsError, ClientKind, ReportQueue};
 use nacre_sim::Behaviour;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -205,17 +205,22 @@ async fn a_thousand_at_once_and_none_is_lost() {
                 message: Duration::from_secs(120),
                 report: Duration::from_secs(120),
             };
-            let link = nacre_atls::tonic::connect(
-                &running.addresses.mesh.to_string(),
-                &nacre_atls::Connector::new(patient),
-                nacre_atls::tonic::Own::Attested {
+            let connector = nacre_atls::Connector::new(patient);
+            let address = running.addresses.mesh.to_string();
+            let link = loop {
+                let own = nacre_atls::tonic::Own::Attested {
                     kind: ClientKind::Workload,
                     queue: &queue,
-                },
-                &appraise,
-            )
-            .await
-            .unwrap();
+                };
+                match nacre_atls::tonic::connect(&address, &connector, own, &appraise).await {
+                    Ok(link) => break link,
+                    // As an initializer does: whoever found no room asks again.
+                    Err(AtlsError::Connect(_) | AtlsError::Timeout { .. }) => {
+                        tokio::time::sleep(Duration::from_millis(200)).await;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            };
             let key = nacre_pki::LeafKey::generate().unwrap();
             new_cert(&link, &key).await.unwrap().generation
         });

@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: the shop through real kustomize and real Helm, without a cluster.
 
+mod control;
 mod mesh;
 
 use std::fs;
@@ -10,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::tools::{self, Environment};
 use crate::{images, process, workspace};
+pub(crate) use control::run as control;
 pub(crate) use mesh::run as mesh;
 
 /// Renders, shows what changed, and compares the manifests of all routes.

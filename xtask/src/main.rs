@@ -15,6 +15,7 @@ mod docker;
 mod images;
 mod packages;
 mod process;
+mod simulation;
 mod test;
 mod tools;
 mod workspace;
@@ -31,8 +32,9 @@ usage: cargo xtask COMMAND
   test --cluster       only the tests that need a kube-apiserver, which it builds and starts
   tools [--list|--env] install the external tools of the tests, or say which they are,
                        or print the variables by which the tests find them
-  demo [mesh]          the shop through real kustomize and Helm: diff and manifest, no cluster;
-                       then two pods that talk through the mesh, or with `mesh` only these
+  demo [control|mesh]  the shop through real kustomize and Helm: diff and manifest, no cluster; then
+                       Coordinators and pods from `set` to recovery with simulated evidence, then two
+                       pods that talk through the mesh; with a word only that part
   bench                speed, memory and size, each against its limit
   bench coordinator    issuance, setting, memory and start of the Coordinator
   bench mesh           the mesh against Envoy in the same slot, with a plot; needs root
@@ -65,7 +67,10 @@ fn run(arguments: &[String]) -> Result<()> {
         ["tools"] => tools::install().map(|_| ()),
         ["tools", "--list"] => tools::list(),
         ["tools", "--env"] => tools::print_environment(),
-        ["demo"] => demo::run().and_then(|()| demo::mesh()),
+        ["demo"] => demo::run()
+            .and_then(|()| demo::control())
+            .and_then(|()| demo::mesh()),
+        ["demo", "control"] => demo::control(),
         ["demo", "mesh"] => demo::mesh(),
         ["bench"] => bench::run(),
         ["bench", "coordinator"] => bench::coordinator(),

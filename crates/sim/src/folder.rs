@@ -10,6 +10,8 @@ use crate::SimError;
 use crate::pki::{Authority, Pki, RsaKey};
 
 const PRODUCT: &str = "product";
+/// One list for all: a guest with an older one than was seen before would be refused.
+pub(crate) const CRL: &str = "crl.der";
 const NAMES: [&str; 3] = ["ark", "ask", "asvk"];
 
 /// Why a hierarchy could not be kept or read.
@@ -53,6 +55,7 @@ impl Pki {
             put(&format!("{name}.key.der"), &authority.key.to_pkcs8()?)?;
             put(&format!("{name}.der"), &authority.certificate)?;
         }
+        put(CRL, &pki.crl()?)?;
         put(PRODUCT, product.name().as_bytes())?;
         Ok(pki)
     }

@@ -6,10 +6,9 @@ use std::sync::{Arc, OnceLock};
 use nacre_attest::{ReportSource, Verifier};
 use nacre_manifest::{Manifest, RootDigest};
 
-use crate::folder::FolderError;
+use crate::folder::{CRL, FolderError};
 use crate::machine::Machine;
 use crate::pki::Pki;
-use crate::report::ReportSpec;
 use crate::source::{Behaviour, SimulatedGuest};
 use crate::{MARKER, SimError};
 
@@ -23,6 +22,7 @@ pub const ENV_MEASUREMENT: &str = "NACRE_SIM_MEASUREMENT";
 /// A simulated platform as a process sees it.
 pub struct Platform {
     pki: Pki,
+    crl: Vec<u8>,
 }
 
 /// Why there is no simulated platform.
@@ -53,8 +53,10 @@ impl Platform {
             variable: ENV_PKI,
             reason: "is not set: the folder of the simulated root",
         })?;
+        let path = Path::new(&folder).join(CRL);
         let platform = Self {
             pki: Pki::open(Path::new(&folder))?,
+            crl: std::fs::read(&path).map_err(|source| FolderError::Io { path, source })?,
         };
         if *ROOT.get_or_init(|| platform.root()) != platform.root() {
             return Err(PlatformError::Variable {
@@ -89,16 +91,8 @@ impl Platform {
         if let Some(measurement) = bytes(get, ENV_MEASUREMENT)? {
             report.measurement = measurement;
         }
-        Ok(self.started(machine, report)?)
-    }
-
-    fn started(
-        &self,
-        machine: Machine,
-        report: ReportSpec,
-    ) -> Result<Arc<dyn ReportSource>, SimError> {
-        let crl = self.pki.crl()?;
-        let guest = SimulatedGuest::with(machine, report, crl, Behaviour::default());
+        let behaviour = Behaviour::default();
+        let guest = SimulatedGuest::with(machine, report, self.crl.clone(), behaviour);
         Ok(Arc::new(guest))
     }
 

@@ -14,6 +14,7 @@
 
 mod cluster;
 mod container;
+mod control;
 mod examples;
 mod fence;
 mod files;

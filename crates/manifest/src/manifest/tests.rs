@@ -5,8 +5,8 @@ use crate::bytes::LaunchMeasurement;
 use crate::identity::Identity;
 use crate::policy::Role;
 use crate::reference::{
-    Cpuid, GuestPolicy, HostDataBinding, ModelTcb, PlatformInfo, Product, SigningKey, SnpReference,
-    Tcb,
+    Cpuid, GuestPolicy, HostDataBinding, ModelTcb, PlatformInfo, Product, ReportDataForm,
+    SigningKey, SnpReference, Tcb,
 };
 use crate::{ChipId, Profile, SignerDigest, danger};
 
@@ -22,6 +22,7 @@ pub(crate) fn full() -> Manifest {
     let set = SnpReference {
         trusted_measurement: Some(LaunchMeasurement::from_bytes([1; 48])),
         host_data_binding: HostDataBinding::Enforced,
+        report_data_form: ReportDataForm::Text,
         minimum_tcb: tcb,
         minimum_tcb_by_model: vec![ModelTcb {
             cpuid: Cpuid {

@@ -3,6 +3,11 @@
 //!
 //! Each step is printed, so that `cargo xtask demo` can show this very test.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "the demonstration shows what these tests print"
+)]
+
 mod deployment;
 mod processes;
 mod service;

@@ -91,7 +91,7 @@ UpdateInterfaceRequest := allowed([put(["if"], object.union(links, {i.name: i}))
 i := input.interface
 links := object.get(st, "if", {})
 iface contains "name" if every n in [i.name, i.device] { regex.match("^[a-z][a-z0-9]{0,14}$", n); n != "lo" }
-iface contains "link" if { i.hwAddr != "00:00:00:00:00:00"; i.raw_flags in {0, 128} }
+iface contains "link" if { i.hwAddr != "00:00:00:00:00:00"; regex.match("^([0-9a-f]{2}:){5}[0-9a-f]{2}$", i.hwAddr); i.raw_flags in {0, 128} }
 iface contains "address" if every a in i.IPAddresses { not local(a.address) }
 iface contains "once" if { object.get(links, i.name, i) == i; count(links) < 16 }
 
@@ -147,7 +147,7 @@ who := name if c
 who := "?" if not c
 pause := c.kind == "pause"
 last := object.get(st.n, name, {})
-mounts := object.union(all.mounts[c.base], c.mounts)
+mounts := object.union(object.remove(all.mounts[c.base], c.mounts), c.mounts)
 
 CreateContainerRequest := allowed(array.concat([
 	put(["c", cid], name),
@@ -186,7 +186,7 @@ want := object.union(c.want, {
 })
 got := {
 	"root": [spec.Root.Path, spec.Root.Readonly],
-	"caps": [x | some s in ["Bounding", "Effective", "Permitted", "Inheritable", "Ambient"]; x := caps(s)],
+	"caps": [x | some s in ["Bounding", "Effective", "Permitted", "Inheritable", "Ambient"]; proc.Capabilities != null; x := caps(s)],
 	"namespaces": {replace(lower(x.Type), "mount", "mnt") | some x in lin.Namespaces} - {"cgroup"},
 	"cwd": proc.Cwd,
 	"nnp": proc.NoNewPrivileges,

@@ -240,6 +240,9 @@ pub(super) fn attacks(message: &str, input: &Value, out: &mut Vec<Mutation>) {
             attack("loopback by address", "link", &|i| {
                 set(i, "/interface/hwAddr", "00:00:00:00:00:00")
             });
+            attack("loopback by address, short", "link", &|i| {
+                set(i, "/interface/hwAddr", "0:0:0:0:0:0")
+            });
             attack("loopback address", "address", &|i| {
                 set(i, "/interface/IPAddresses/0/address", "127.0.0.5")
             });

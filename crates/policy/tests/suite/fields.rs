@@ -406,3 +406,40 @@ fn the_matrix_has_every_field() {
         assert!(text.contains(&format!("`{}", field.name)), "{}", field.name);
     }
 }
+
+#[test]
+fn a_mount_over_a_file_of_the_runtime_replaces_it() {
+    let mut case = small();
+    set(
+        &mut case,
+        "/volumes",
+        json!([{"name": "own", "emptyDir": {"medium": "Memory"}}]),
+    );
+    set(
+        &mut case,
+        "/containers/0/volumeMounts",
+        json!([{"name": "own", "mountPath": "/etc/hosts"}]),
+    );
+    let policy = case.policy();
+    case.with(|input| self_check(&policy, input)).unwrap();
+    let mut session = policy.session().unwrap();
+    for request in case.with(nacre_policy::request::life) {
+        let mut input = request.input.clone();
+        for mount in input["OCI"]["Mounts"].as_array_mut().into_iter().flatten() {
+            if mount["destination"] == "/etc/hosts" && request.container.as_deref() == Some("web") {
+                let id = request.input["container_id"].as_str().unwrap();
+                let file = format!("{id}-0123456789abcdef-hosts");
+                mount["source"] = format!("/run/kata-containers/shared/containers/{file}").into();
+                let decision = session.probe(request.message, &request.input).unwrap();
+                assert!(decision.allowed);
+            }
+        }
+        if input != request.input {
+            let decision = session.probe(request.message, &input).unwrap();
+            assert_eq!(decision.denial().unwrap().checks, ["mounts"]);
+            return;
+        }
+        session.request(request.message, &request.input).unwrap();
+    }
+    panic!("no such mount");
+}

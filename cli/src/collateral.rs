@@ -30,8 +30,8 @@ pub(crate) enum Collateral {
 #[derive(Debug, clap::Args)]
 pub(crate) struct FetchArgs {
     /// Fetch what this report needs: the certificate of its chip and firmware, and the revocation list
-    #[arg(long, value_name = "FILE")]
-    report: Vec<PathBuf>,
+    #[arg(value_name = "REPORT")]
+    reports: Vec<PathBuf>,
     /// Fetch the revocation list of this product
     #[arg(long, value_name = "PRODUCT", value_parser = product)]
     product: Vec<Product>,
@@ -61,13 +61,13 @@ pub(crate) fn run(what: &Collateral, context: &mut Context) -> Result<(), Comman
 fn fetch(args: &FetchArgs, context: &mut Context) -> Result<(), CommandError> {
     let mut products: BTreeSet<Product> = args.product.iter().copied().collect();
     let mut veks = Vec::new();
-    for path in &args.report {
+    for path in &args.reports {
         let request = request(context, path)?;
         products.insert(request.product);
         veks.push(request);
     }
     if products.is_empty() {
-        let message = "nothing to fetch: name reports with --report or products with --product";
+        let message = "nothing to fetch: name reports, or products with --product";
         return Err(CommandError::usage(message));
     }
     let options = Options {

@@ -132,6 +132,7 @@ impl Target {
             )
             .help("name its user port: -c host:1313");
             error.findings.push(finding);
+            error.kind = Kind::Usage;
             error
         })?;
         context.note(&endpoint.chosen);

@@ -67,9 +67,7 @@ fn what_is_fetched_verifies_reports_without_network() {
     let fetch = [
         "collateral",
         "fetch",
-        "--report",
         &genoa,
-        "--report",
         &turin,
         "--out",
         "kept",
@@ -149,7 +147,6 @@ fn what_cannot_be_had_is_said() {
         environment.run(&[
             "collateral",
             "fetch",
-            "--report",
             &report,
             "--kds",
             url,

@@ -357,7 +357,7 @@ fn a_command_signs_in_place_of_a_key() {
             "openssl dgst -sha256 -sign workload-owner.pem",
             "hash of its curve",
         ),
-        ("echo hello", "no signature in DER"),
+        ("echo hello", "not one by the key of --signer"),
         ("false", "exit status: 1"),
         ("/nonexistent/signer", "/nonexistent/signer"),
     ] {

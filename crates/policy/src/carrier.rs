@@ -198,7 +198,7 @@ fn init_data(policy: &str) -> String {
 const HEAD: &str = "version = \"0.1.0\"\nalgorithm = \"sha256\"\n\n[data]\n\"policy.rego\" = ";
 
 /// The beginning that the documents of all our policies share: up to the data of the workload.
-fn common() -> &'static str {
+pub(crate) fn common() -> &'static str {
     static COMMON: LazyLock<String> = LazyLock::new(|| format!("{HEAD}'''\n{RULES}"));
     &COMMON
 }

@@ -425,7 +425,12 @@ fn a_mount_over_a_file_of_the_runtime_replaces_it() {
     let mut session = policy.session().unwrap();
     for request in case.with(nacre_policy::request::life) {
         let mut input = request.input.clone();
-        for mount in input["OCI"]["Mounts"].as_array_mut().into_iter().flatten() {
+        for mount in input
+            .pointer_mut("/OCI/Mounts")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
             if mount["destination"] == "/etc/hosts" && request.container.as_deref() == Some("web") {
                 let id = request.input["container_id"].as_str().unwrap();
                 let file = format!("{id}-0123456789abcdef-hosts");

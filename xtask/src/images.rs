@@ -245,7 +245,7 @@ pub(crate) fn build_argocd(folder: &Path, kustomize: &Path) -> Result<u64> {
     ];
     for (name, source) in sources {
         let bytes = fs::read(&source).with_context(|| format!("no {}", source.display()))?;
-        fs::write(context.join(name), &bytes)?;
+        put_program(&context.join(name), &bytes)?;
         files.push(File::program(name, bytes));
     }
     let image = Image {
@@ -269,6 +269,14 @@ impl Recipe {
             .iter()
             .all(|(folder, _, _)| workspace::root().join(folder).join("Cargo.toml").exists())
     }
+}
+
+/// Writes a program that every user may run: `COPY` keeps the mode.
+fn put_program(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::write(path, bytes)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    Ok(())
 }
 
 /// Builds programs as release archives contain them.
@@ -317,7 +325,7 @@ fn image(recipe: &Recipe, suffix: &str, context: &Path) -> Result<Image> {
     for (_, _, program) in recipe.programs {
         let binary = programs.join(program);
         let bytes = fs::read(&binary).with_context(|| format!("no {}", binary.display()))?;
-        fs::write(context.join(program), &bytes)?;
+        put_program(&context.join(program), &bytes)?;
         files.push(File::program(program, bytes));
     }
     Ok(Image {

@@ -78,7 +78,6 @@ fn the_runtimes_in_deploy_are_what_the_command_prints() {
 }
 
 #[test]
-#[ignore = "not run yet: NACRE_BLESS=1 writes deploy/coordinator*.yml"]
 fn the_coordinators_in_deploy_are_what_the_command_prints() {
     let environment = workspace();
     let one = environment
@@ -165,7 +164,6 @@ fn an_installer_without_digest_is_refused() {
 }
 
 #[test]
-#[ignore = "not run yet: NACRE_BLESS=1 writes deploy/coordinator*.yml"]
 fn the_coordinator_carries_its_policy_and_its_owners() {
     let environment = workspace();
     let done = environment
@@ -212,7 +210,6 @@ fn the_coordinator_carries_its_policy_and_its_owners() {
 }
 
 #[test]
-#[ignore = "not run yet: NACRE_BLESS=1 writes deploy/coordinator*.yml"]
 fn two_installations_share_no_object() {
     let environment = workspace();
     let of = |namespace: &str| {

@@ -49,7 +49,6 @@ fn workspace() -> Place {
 }
 
 #[test]
-#[ignore = "not run yet"]
 fn the_chart_is_what_the_command_prints() {
     let place = workspace();
     let chart = chart();
@@ -93,7 +92,7 @@ fn the_chart_is_what_the_command_prints() {
 }
 
 #[test]
-#[ignore = "not run yet"]
+#[ignore = "Helm does not find the plugin of the archive yet"]
 fn the_chart_with_the_plugin_gives_the_policy_of_the_command() {
     let mut place = workspace();
     let printed = place
@@ -137,7 +136,6 @@ fn the_chart_with_the_plugin_gives_the_policy_of_the_command() {
 }
 
 #[test]
-#[ignore = "not run yet"]
 fn the_helmfile_names_charts_that_are_there_and_a_namespace_for_each() {
     let file = yaml(&root().join("packages/helm/helmfile.yaml"));
     assert_eq!(file["helmDefaults"]["postRenderer"], "nacre-post-renderer");
@@ -170,7 +168,6 @@ fn run(place: &Place, script: &str) -> String {
 }
 
 #[test]
-#[ignore = "not run yet"]
 fn the_pipelines_pass_on_what_is_committed_and_fail_on_what_is_not() {
     let github = yaml(&root().join("packages/ci/github/pull-request.yml"));
     let steps = github["jobs"]["nacre"]["steps"].as_array().unwrap();
@@ -214,7 +211,6 @@ fn the_pipelines_pass_on_what_is_committed_and_fail_on_what_is_not() {
 }
 
 #[test]
-#[ignore = "not run yet"]
 fn the_hooks_pass_on_what_is_committed_and_fail_on_what_is_not() {
     let hooks = yaml(&root().join(".pre-commit-hooks.yaml"));
     let place = repository();
@@ -238,7 +234,6 @@ fn the_hooks_pass_on_what_is_committed_and_fail_on_what_is_not() {
 }
 
 #[test]
-#[ignore = "not run yet"]
 fn flux_gets_what_was_rendered_and_checked() {
     let workflow = yaml(&root().join("packages/flux/rendered-manifests.yaml"));
     let steps = workflow["jobs"]["render"]["steps"].as_array().unwrap();
@@ -250,7 +245,7 @@ fn flux_gets_what_was_rendered_and_checked() {
 }
 
 #[test]
-#[ignore = "not run yet"]
+#[ignore = "the image of the plugin is not built by the engine yet"]
 fn argo_cd_renders_with_its_own_user_and_a_read_only_root() {
     let plugin = yaml(&root().join("packages/argocd/plugin.yaml"));
     let command = plugin["spec"]["generate"]["command"].as_array().unwrap();
@@ -315,7 +310,6 @@ fn open_to_everybody(folder: &Path) {
 }
 
 #[test]
-#[ignore = "not run yet"]
 fn the_catalogue_names_what_exists() {
     let metadata = yaml(&root().join("packages/kpt/metadata.yaml"));
     let definition = yaml(&root().join("packages/kpt/definition.yaml"));

@@ -9,60 +9,37 @@ use serde_json::{Map, Value, json};
 
 use crate::env;
 use crate::input::WorkloadInput;
-use crate::mounts::{self, Mounts, Volume};
+use crate::mounts::{self, Mount, Mounts, Volume};
 use crate::notes::Notes;
-use crate::pod::{self, Role, flag, list, security, text};
+use crate::pod::{self, Role, flag, security, text};
 use crate::process::{
-    ALL_CAPS, DEFAULT_CAPS, MASKED, READONLY, UserProblem, allows_escalation, arguments,
-    capabilities, command, exec_probes, flag_of, resolve_user, working_dir,
+    UserProblem, allows_escalation, arguments, capabilities, command, exec_probes, flag_of, join,
+    resolve_user, working_dir,
 };
-use crate::value::{Rule, Text};
+use crate::value::Text;
 
 /// Parts of the data that containers refer to by name.
 #[derive(Default)]
 pub(crate) struct Shared {
-    pub(crate) caps: Map<String, Value>,
     pub(crate) bases: Map<String, Value>,
-    pub(crate) paths: Map<String, Value>,
-    pub(crate) blocks: BTreeSet<String>,
+    pub(crate) storages: BTreeMap<String, Value>,
+    pub(crate) nested: BTreeSet<[String; 2]>,
+    pub(crate) blocks: bool,
+    pub(crate) devices: bool,
     pub(crate) files: BTreeSet<String>,
 }
 
 impl Shared {
-    pub(crate) fn caps(&mut self, caps: &BTreeSet<&str>) -> String {
-        let name = if caps.is_empty() {
-            "none".to_owned()
-        } else if caps.iter().eq(DEFAULT_CAPS) {
-            "default".to_owned()
-        } else if caps.iter().eq(ALL_CAPS) {
-            "all".to_owned()
-        } else {
-            caps.iter()
-                .copied()
-                .collect::<Vec<_>>()
-                .join("+")
-                .to_ascii_lowercase()
-        };
-        self.caps.insert(name.clone(), json!(caps));
-        name
-    }
-
-    pub(crate) fn base(&mut self, name: &str, mounts: BTreeMap<String, Value>) -> String {
-        self.bases.insert(name.to_owned(), json!(mounts));
+    pub(crate) fn base(&mut self, name: &str, mounts: &BTreeMap<String, Mount>) -> String {
+        self.bases.insert(name.to_owned(), table(mounts));
         name.to_owned()
     }
+}
 
-    pub(crate) fn paths(&mut self, privileged: bool) -> &'static str {
-        let (name, masked, readonly) = match privileged {
-            true => ("open", &[][..], &[][..]),
-            false => ("default", MASKED, READONLY),
-        };
-        self.paths.insert(
-            name.to_owned(),
-            json!({"masked": masked, "readonly": readonly}),
-        );
-        name
-    }
+/// Mounts as the data have them.
+pub(crate) fn table(mounts: &BTreeMap<String, Mount>) -> Value {
+    let entries = mounts.iter().map(|(at, mount)| (at.clone(), mount.data()));
+    Value::Object(entries.collect())
 }
 
 /// One container of the pod on its way into the data.
@@ -76,13 +53,7 @@ pub(crate) struct Container<'a, 'w> {
 }
 
 impl<'w> Container<'_, 'w> {
-    pub(crate) fn data(
-        &self,
-        pod_name: &str,
-        after: &[String],
-        shared: &mut Shared,
-        notes: &mut Notes,
-    ) -> Value {
+    pub(crate) fn data(&self, after: &[String], shared: &mut Shared, notes: &mut Notes) -> Value {
         let (input, container, at) = (self.input, self.container, self.at);
         let entry = self.entry(notes);
         let privileged = flag_of(container, "privileged");
@@ -98,7 +69,7 @@ impl<'w> Container<'_, 'w> {
                 "an argument holds a Secret's value: the host would choose a part of the command",
             );
         }
-        let args = arguments(&command, pod_name);
+        let args = arguments(&command);
         let user = self.user(entry, notes);
         let Mounts {
             mounts,
@@ -114,58 +85,34 @@ impl<'w> Container<'_, 'w> {
             (true, true) => "open-ro",
         };
         let base = mounts::base(input.target, read_only, privileged);
-        let nested = mounts::nested(base.keys().chain(mounts.keys()));
-        shared.blocks.extend(blocks);
+        shared
+            .nested
+            .extend(mounts::nested(base.keys().chain(mounts.keys())));
+        shared.blocks |= !blocks.is_empty();
+        shared.devices |= !devices.is_empty();
+        shared.storages.extend(storages);
         shared.files.extend(files);
-
-        let (mut fixed, mut free) = (Vec::new(), BTreeMap::new());
-        for (name, value) in &environment.set {
-            match value.rule(pod_name) {
-                Rule::Exact(value) => fixed.push(format!("{name}={value}")),
-                Rule::Rule(rule) => {
-                    free.insert(name.clone(), rule);
-                }
-            }
-        }
-        let mut must: Vec<_> = free.keys().filter(|n| *n != "HOSTNAME").cloned().collect();
-        must.sort_unstable();
-        for (name, value) in &environment.optional {
-            let rule = match value.rule(pod_name) {
-                Rule::Exact(value) => format!("={value}"),
-                Rule::Rule(rule) => rule,
-            };
-            free.insert(name.clone(), rule);
-        }
+        let variables: BTreeMap<_, _> = environment
+            .set
+            .iter()
+            .map(|(name, value)| (name, value.rule().into_text()))
+            .collect();
         let caps = capabilities(container, privileged, at, notes);
         let logs = input.profile != Profile::Strict || input.injected.contains(self.name);
         let debug = input.profile == Profile::Debug;
         let mut out = json!({
             "kind": self.role.as_str(),
             "after": after,
-            "annotations": {
-                "io.katacontainers.pkg.oci.container_type": "pod_container",
-                "io.kubernetes.cri.container-name": self.name,
-                "io.kubernetes.cri.container-type": "container",
-            },
             "args": args,
-            "base": shared.base(base_name, base),
-            "caps": shared.caps(&caps),
-            "devices": devices,
-            "env": fixed,
-            "free": free,
-            "must": must,
-            "exec": exec_probes(container),
+            "base": shared.base(base_name, &base),
+            "caps": join(&caps),
+            "env": variables,
             "image": self.image(),
-            "mounts": mounts,
-            "nested": nested,
-            "paths": shared.paths(privileged),
-            "ro": read_only,
-            "storages": storages,
-            "sysctl": {},
+            "mounts": table(&mounts),
             "want": {
                 "cwd": working_dir(container, entry),
                 "nnp": !allows_escalation(container, privileged),
-                "pidns": flag(input.pod_spec, "shareProcessNamespace") == Some(true),
+                "ro": read_only,
                 "tty": flag(container, "tty") == Some(true),
                 "user": json!([user.uid, user.gid, user.groups, ""]),
             },
@@ -174,22 +121,29 @@ impl<'w> Container<'_, 'w> {
             let mut put = |key: &str, value: Value| {
                 object.insert(key.to_owned(), value);
             };
+            let exec = exec_probes(container);
+            if !exec.is_empty() {
+                put("exec", json!(exec));
+            }
+            if privileged {
+                put("masked", "".into());
+                put("readonly", "".into());
+            }
+            if !devices.is_empty() {
+                put("devices", json!(devices));
+            }
             if logs {
                 put("logs", true.into());
             }
             if debug {
                 put("debug", true.into());
-            }
-            if flag(container, "stdin") == Some(true) {
-                if debug {
-                    put("stdin", true.into());
-                } else {
-                    notes.error(
-                        codes::PROFILE_REQUIRED,
-                        &format!("{at}.stdin"),
-                        "the host could write to the container's input",
-                    );
-                }
+                put("stdin", true.into());
+            } else if flag(container, "stdin") == Some(true) {
+                notes.error(
+                    codes::PROFILE_REQUIRED,
+                    &format!("{at}.stdin"),
+                    "the host could write to the container's input",
+                );
             }
         }
         out
@@ -257,7 +211,8 @@ impl<'w> Container<'_, 'w> {
         if reference.tag().is_none() {
             names.retain(|name| !name.ends_with(":latest"));
         }
-        json!({"digest": digest.to_string(), "names": names})
+        let references: Vec<_> = names.iter().map(|n| format!("{n}@{digest}")).collect();
+        json!(references)
     }
 
     fn user(&self, entry: Option<&Entry>, notes: &mut Notes) -> ResolvedUser {
@@ -287,6 +242,21 @@ impl<'w> Container<'_, 'w> {
                 codes::RUNS_AS_ROOT,
                 &format!("{}.securityContext", self.at),
                 "runAsNonRoot is set and the user is root",
+            );
+        }
+        // What the kubelet cannot know to be no root it does not start (`verifyRunAsNonRoot`).
+        let name = entry.config.user.split(':').next().unwrap_or("");
+        if non_root.and_then(Value::as_bool) == Some(true)
+            && !name.is_empty()
+            && name.parse::<i64>().is_err()
+            && security(self.input.pod_spec, self.container, "runAsUser").is_none()
+        {
+            notes.error(
+                codes::RUNS_AS_ROOT,
+                &format!("{}.securityContext", self.at),
+                format!(
+                    "runAsNonRoot needs a number, and the image's user is {name:?}: set runAsUser"
+                ),
             );
         }
         user
@@ -348,13 +318,6 @@ impl<'w> Container<'_, 'w> {
                     );
                 }
             }
-        }
-        if resources.is_some_and(|r| !list(r, "claims").is_empty()) {
-            notes.error(
-                codes::UNSUPPORTED_FIELD,
-                &format!("{}.resources.claims", self.at),
-                "devices of claims are not bound",
-            );
         }
     }
 }

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::input::{ServiceRef, WorkloadInput};
 use crate::notes::Notes;
-use crate::pod::{flag, list, text};
+use crate::pod::{self, flag, list, text};
+use crate::quantity;
 use crate::value::{Free, Text};
 
 /// What containerd gives a container whose image has no `PATH` (`oci.defaultUnixEnv`).
@@ -20,7 +21,7 @@ pub(crate) const DEFAULT_PATH: &str =
 pub(crate) struct Env {
     /// Always present.
     pub(crate) set: BTreeMap<String, Text>,
-    /// Present if the cluster has the Service.
+    /// Present if the runtime sets it, or the cluster has the Service.
     pub(crate) optional: BTreeMap<String, Text>,
     /// What `$(VAR)` in command and arguments sees.
     pub(crate) expansion: BTreeMap<String, Text>,
@@ -55,14 +56,13 @@ pub(crate) fn env(
             );
             continue;
         };
-        if let Some(value) = variable(input, item, name, &at, &own, &services, notes) {
+        if let Some(value) = variable(input, container, item, &at, &own, &services, notes) {
             own.insert(name.to_owned(), value);
         }
     }
 
     // containerd: its own defaults, the image's, the pod's; a later one replaces an earlier one.
     let mut set = BTreeMap::from([("PATH".to_owned(), Text::literal(DEFAULT_PATH))]);
-    set.insert("HOSTNAME".to_owned(), Text::free(Free::Hostname));
     if flag(container, "tty") == Some(true) {
         set.insert("TERM".to_owned(), Text::literal("xterm"));
     }
@@ -71,6 +71,9 @@ pub(crate) fn env(
         set.insert(name.to_owned(), Text::literal(value));
     }
     let mut optional = BTreeMap::new();
+    if !set.contains_key("HOSTNAME") && !own.contains_key("HOSTNAME") {
+        optional.insert("HOSTNAME".to_owned(), Text::free(Free::Hostname));
+    }
     for (name, value) in &services {
         // A variable of the pod's own wins over a Service's.
         if !own.contains_key(name) {
@@ -137,13 +140,14 @@ fn env_from(
 
 fn variable(
     input: &WorkloadInput<'_>,
+    container: &Value,
     item: &Value,
-    name: &str,
     at: &str,
     own: &BTreeMap<String, Text>,
     services: &BTreeMap<String, Text>,
     notes: &mut Notes,
 ) -> Option<Text> {
+    let name = text(item, "name").unwrap_or("");
     let Some(source) = item.get("valueFrom").filter(|v| !v.is_null()) else {
         let mut known = services.clone();
         known.extend(own.clone());
@@ -206,7 +210,17 @@ fn variable(
     if let Some(reference) = source.get("fieldRef") {
         return field(input, reference, &format!("{at}.valueFrom.fieldRef"), notes);
     }
-    if source.get("resourceFieldRef").is_some() {
+    if let Some(reference) = source.get("resourceFieldRef") {
+        let of = match text(reference, "containerName").filter(|name| !name.is_empty()) {
+            Some(name) => pod::containers(input.pod_spec)
+                .into_iter()
+                .map(|(_, _, container)| container)
+                .find(|container| text(container, "name") == Some(name)),
+            None => Some(container),
+        };
+        if let Some(value) = of.and_then(|container| quantity::variable(container, reference)) {
+            return Some(Text::literal(value));
+        }
         let at = format!("{at}.valueFrom.resourceFieldRef");
         notes.info(
             codes::UNPINNED_VALUE,
@@ -390,8 +404,6 @@ fn is_variable(name: &str) -> bool {
             .any(|b| b == b'=' || !(b' '..=b'~').contains(&b))
 }
 
-const IP: &str = "([0-9]{1,3}(\\.[0-9]{1,3}){3}|\\[?[0-9a-fA-F:]{2,39}\\]?)";
-
 /// Variables the kubelet adds for Services (`pkg/kubelet/envvars`): those of the API server
 /// always, those of the namespace unless `enableServiceLinks` is false.
 pub(crate) fn service_variables(input: &WorkloadInput<'_>) -> BTreeMap<String, Text> {
@@ -422,7 +434,7 @@ fn variables_of(service: &ServiceRef, out: &mut BTreeMap<String, Text>) {
         return;
     };
     let name = service.name.to_ascii_uppercase().replace('-', "_");
-    out.insert(format!("{name}_SERVICE_HOST"), Text::pattern("", IP, ""));
+    out.insert(format!("{name}_SERVICE_HOST"), Text::address("", ""));
     out.insert(
         format!("{name}_SERVICE_PORT"),
         Text::literal(first.port.to_string()),
@@ -437,16 +449,16 @@ fn variables_of(service: &ServiceRef, out: &mut BTreeMap<String, Text>) {
         }
         let (protocol, number) = (port.protocol.to_ascii_uppercase(), port.port);
         let lower = protocol.to_ascii_lowercase();
-        let url = |before: &str| Text::pattern(before, IP, &format!(":{number}"));
+        let url = |before: &str| Text::address(before, &format!(":{number}"));
         let prefix = format!("{name}_PORT_{number}_{protocol}");
         out.insert(prefix.clone(), url(&format!("{lower}://")));
         out.insert(format!("{prefix}_PROTO"), Text::literal(lower));
         out.insert(format!("{prefix}_PORT"), Text::literal(number.to_string()));
-        out.insert(format!("{prefix}_ADDR"), Text::pattern("", IP, ""));
+        out.insert(format!("{prefix}_ADDR"), Text::address("", ""));
     }
     let lower = first.protocol.to_ascii_lowercase();
     out.insert(
         format!("{name}_PORT"),
-        Text::pattern(&format!("{lower}://"), IP, &format!(":{}", first.port)),
+        Text::address(&format!("{lower}://"), &format!(":{}", first.port)),
     );
 }

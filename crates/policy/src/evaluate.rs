@@ -122,8 +122,10 @@ impl Session {
         let prepared = PREPARED.get_or_init(|| {
             let policy = |reason: String| EvaluateError::Policy { reason };
             let mut engine = engine();
-            let rules = RULES.replace("\nst := data.pstate\n", "\nst := input.nacre_state\n");
-            let text = format!("{rules}\npolicy_data := input.nacre_data\n");
+            let rules = RULES
+                .replace("input", "input.request")
+                .replace("\nst := data.pstate\n", "\nst := input.state\n");
+            let text = format!("{rules}\npolicy_data := input.data\n");
             engine
                 .add_policy("agent_policy".to_owned(), text)
                 .map_err(|e| policy(e.to_string()))?;
@@ -213,12 +215,12 @@ impl Session {
     fn value(&mut self, name: &str, input: &Value) -> Result<Value, String> {
         let rule = format!("data.agent_policy.{name}");
         if let Some(data) = &self.data {
-            let mut input = converted(input)?;
-            if let Ok(members) = input.as_object_mut() {
-                members.insert("nacre_state".into(), converted(&self.state)?);
-                members.insert("nacre_data".into(), data.clone());
-            }
-            self.engine.set_input(input);
+            let mut whole = regorus::Value::new_object();
+            let members = whole.as_object_mut().map_err(|e| e.to_string())?;
+            members.insert("request".into(), converted(input)?);
+            members.insert("state".into(), converted(&self.state)?);
+            members.insert("data".into(), data.clone());
+            self.engine.set_input(whole);
             let value = self.engine.eval_rule(rule).map_err(|e| e.to_string())?;
             return back(&value);
         }

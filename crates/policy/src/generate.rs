@@ -19,6 +19,7 @@ use crate::pod::{self, Role, flag, list, security, text};
 use crate::process::DEFAULT_CAPS;
 use crate::rules::{DATA_HEAD, RULES};
 use crate::target::ImageDelivery;
+use crate::value::{Free, Text};
 use crate::{support, text as layout};
 
 /// Name under which the rules know the sandbox's own container.
@@ -152,10 +153,8 @@ fn data(input: &WorkloadInput<'_>, notes: &mut Notes) -> Value {
     }
     pod_notes(input, notes);
 
-    let pod_name = pod::name_pattern(input.kind, input.name);
     let volumes = mounts::volumes(input, notes);
     let mut shared = Shared::default();
-    shared.caps(&BTreeSet::new());
     let mut containers = Map::new();
     containers.insert(PAUSE.to_owned(), pause(input, &mut shared));
     let mut after: Vec<String> = vec![PAUSE.to_owned()];
@@ -177,7 +176,7 @@ fn data(input: &WorkloadInput<'_>, notes: &mut Notes) -> Value {
             container,
             name,
         };
-        let value = one.data(&pod_name, &after, &mut shared, notes);
+        let value = one.data(&after, &mut shared, notes);
         if containers.insert(name.to_owned(), value).is_some() {
             notes.error(
                 codes::INVALID_POD,
@@ -192,31 +191,63 @@ fn data(input: &WorkloadInput<'_>, notes: &mut Notes) -> Value {
     shared
         .files
         .extend(mounts::FILES.iter().map(|name| (*name).to_owned()));
-    json!({
+    let mut out = json!({
         "target": input.target.data(),
         "pod": {
-            "name": pod_name,
+            "name": pod::name_pattern(input.kind, input.name),
             "namespace": input.namespace(),
             "hostname": hostname_pattern(input),
             "pidns": flag(input.pod_spec, "shareProcessNamespace") == Some(true),
-            "dns": dns(input.pod_spec),
             "files": shared.files,
             "annotations": annotations(input),
         },
         "profile": input.profile.as_str(),
-        "caps": shared.caps,
+        "env": optional_variables(input),
         "mounts": shared.bases,
-        "paths": shared.paths,
-        "volumes": shared.blocks.iter().map(|name| (name.clone(), mounts::block_storage(input.pod_spec))).collect::<Map<_, _>>(),
+        "nested": shared.nested,
         "containers": containers,
-    })
+    });
+    // What few pods need is left out of the others.
+    let mut put = |part: &str, key: &str, value: Value| {
+        if let Some(object) = out.pointer_mut(part).and_then(Value::as_object_mut) {
+            object.insert(key.to_owned(), value);
+        }
+    };
+    if !shared.storages.is_empty() {
+        put("", "storages", json!(shared.storages));
+    }
+    if shared.blocks {
+        put("", "block", mounts::block_storage(input.pod_spec));
+        put("/target", "blocks", crate::target::BLOCKS.into());
+    }
+    if shared.devices {
+        put("/target", "devices", json!(input.target.device_types));
+    }
+    if let Some(lines) = dns(input.pod_spec) {
+        put("/pod", "dns", json!(lines));
+    }
+    out
+}
+
+/// Variables that every container may have: which of them a runtime sets depends on its version
+/// and on the Services of the cluster.
+fn optional_variables(input: &WorkloadInput<'_>) -> BTreeMap<String, String> {
+    let mut out = env::service_variables(input);
+    out.insert("HOSTNAME".to_owned(), Text::free(Free::Hostname));
+    if input.profile == Profile::Debug {
+        // An interactive command has it.
+        out.insert("TERM".to_owned(), Text::literal("xterm"));
+    }
+    out.into_iter()
+        .map(|(name, value)| (name, value.rule().into_text()))
+        .collect()
 }
 
 /// The sandbox's own container. Its process comes from the measured guest (the agent replaces
 /// what the host sends), so neither user nor image digest is the host's to choose.
 fn pause(input: &WorkloadInput<'_>, shared: &mut Shared) -> Value {
     let mounts = mounts::pause();
-    let nested = mounts::nested(mounts.keys());
+    shared.nested.extend(mounts::nested(mounts.keys()));
     shared.files.insert("resolv.conf".to_owned());
     let sysctls: BTreeMap<_, _> = security(input.pod_spec, &Value::Null, "sysctls")
         .and_then(Value::as_array)
@@ -224,29 +255,22 @@ fn pause(input: &WorkloadInput<'_>, shared: &mut Shared) -> Value {
         .flatten()
         .filter_map(|s| Some((text(s, "name")?, text(s, "value")?)))
         .collect();
-    json!({
+    let mut out = json!({
         "kind": "pause",
         "after": [],
-        "annotations": {
-            "io.katacontainers.pkg.oci.container_type": "pod_sandbox",
-            "io.kubernetes.cri.container-type": "sandbox",
-        },
         "args": ["/pause"],
-        "base": shared.base("pause", mounts),
-        "caps": shared.caps(&DEFAULT_CAPS.iter().copied().collect()),
-        "devices": [],
-        "env": [format!("PATH={}", env::DEFAULT_PATH)],
-        "free": {"HOSTNAME": "@host"},
-        "must": [],
-        "image": {"names": input.target.pause_names},
-        "mounts": {},
-        "nested": nested,
-        "paths": shared.paths(false),
-        "ro": true,
-        "storages": [],
-        "sysctl": sysctls,
-        "want": {"cwd": "/", "nnp": true, "pidns": flag(input.pod_spec, "shareProcessNamespace") == Some(true), "tty": false},
-    })
+        "base": shared.base("pause", &mounts),
+        "caps": DEFAULT_CAPS.join(" "),
+        "env": {"PATH": format!("={}", env::DEFAULT_PATH)},
+        "image": input.target.pause_names,
+                "want": {"cwd": "/", "nnp": true, "ro": true, "tty": false},
+    });
+    if !sysctls.is_empty()
+        && let Some(object) = out.as_object_mut()
+    {
+        object.insert("sysctl".to_owned(), json!(sysctls));
+    }
+    out
 }
 
 /// Findings about the pod as a whole.

@@ -46,6 +46,7 @@ mod names;
 mod notes;
 mod pod;
 mod process;
+mod quantity;
 mod text;
 mod value;
 mod view;

@@ -72,11 +72,12 @@ fn kind(volume: &Value, at: &str, notes: &mut Notes) -> Volume {
             .iter()
             .any(|p| path == *p || below(path, p))
         {
-            if path.split('/').any(|part| part == "..") {
+            // Braces are what the rules fill in.
+            if path.contains('{') || path.split('/').any(|part| part == "..") {
                 notes.error(
                     codes::INVALID_POD,
                     &format!("{at}.hostPath.path"),
-                    "the path leaves its directory",
+                    "the path leaves its directory or holds a brace",
                 );
             }
             return Volume::Guest(path.to_owned());
@@ -90,13 +91,68 @@ fn kind(volume: &Value, at: &str, notes: &mut Notes) -> Volume {
     Volume::Host(read_only.iter().any(|key| volume.get(key).is_some()))
 }
 
-/// Mounts, storages and devices, as the policy's data have them.
+/// Where a mount comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Exactly this, with `{sid}` for the sandbox's id.
+    Is(String),
+    /// A file or directory of this name that the host copies in.
+    File(String),
+    /// The block device of this volume.
+    Block(String),
+}
+
+/// One mount of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mount {
+    /// Type of the file system, `bind` for most.
+    pub(crate) kind: &'static str,
+    /// Where it comes from.
+    pub(crate) source: Source,
+    /// Options it must have.
+    pub(crate) options: Vec<&'static str>,
+    /// Options it may have besides.
+    pub(crate) tolerated: Vec<&'static str>,
+}
+
+impl Mount {
+    fn new(kind: &'static str, source: Source, options: &[&'static str]) -> Self {
+        Self {
+            kind,
+            source,
+            options: options.to_vec(),
+            tolerated: Vec::new(),
+        }
+    }
+
+    fn is(kind: &'static str, source: &str, options: &[&'static str]) -> Self {
+        Self::new(kind, Source::Is(source.to_owned()), options)
+    }
+
+    /// As the policy's data have it: type, source, options, then what is tolerated.
+    pub(crate) fn data(&self) -> Value {
+        let source = match &self.source {
+            Source::Is(text) => text.clone(),
+            Source::File(name) => format!("{{file}}{name}"),
+            Source::Block(volume) => format!("{{block}}{volume}"),
+        };
+        let mut out = vec![
+            self.kind.into(),
+            source.into(),
+            self.options.join(",").into(),
+        ];
+        out.extend(self.tolerated.iter().map(|option| Value::from(*option)));
+        Value::Array(out)
+    }
+}
+
+/// Mounts, storages and devices of one container.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mounts {
-    /// Destination to entry.
-    pub(crate) mounts: BTreeMap<String, Value>,
-    /// Storages with a fixed mount point.
-    pub(crate) storages: Vec<Value>,
+    /// By destination.
+    pub(crate) mounts: BTreeMap<String, Mount>,
+    /// Storages the guest makes, by mount point, which is a mount's source.
+    pub(crate) storages: BTreeMap<String, Value>,
     /// Block volumes used.
     pub(crate) blocks: BTreeSet<String>,
     /// Device paths in the container.
@@ -110,87 +166,73 @@ pub(crate) fn base(
     target: &Target,
     read_only_root: bool,
     privileged: bool,
-) -> BTreeMap<String, Value> {
-    let file =
-        |name: &str, mode: &str| json!({"t": "bind", "f": name, "o": ["rbind", "rprivate", mode]});
-    let root_mode = if read_only_root { "ro" } else { "rw" };
-    let (cgroup, sys) = if privileged {
-        ("rw", "rw")
-    } else {
-        ("ro", "ro")
+) -> BTreeMap<String, Mount> {
+    let file = |name: &str, mode| {
+        let source = Source::File(name.to_owned());
+        Mount::new("bind", source, &["rbind", "rprivate", mode])
     };
-    let mut sysfs = json!({"t": "sysfs", "s": "sysfs", "o": ["nosuid", "noexec", "nodev", sys]});
+    let root_mode = if read_only_root { "ro" } else { "rw" };
+    let mode = if privileged { "rw" } else { "ro" };
+    let mut sysfs = Mount::is("sysfs", "sysfs", &["nosuid", "noexec", "nodev"]);
     if privileged {
         // containerd from 2.0.4 leaves sysfs read-only for some privileged containers.
-        sysfs = json!({"t": "sysfs", "s": "sysfs", "o": ["nosuid", "noexec", "nodev"], "x": ["ro", "rw"]});
+        sysfs.tolerated = vec!["ro", "rw"];
+    } else {
+        sysfs.options.push("ro");
     }
+    let options = ["nosuid", "noexec", "nodev", "relatime", mode];
+    let mut cgroup = Mount::is("cgroup", "cgroup", &options);
+    cgroup.tolerated = target.cgroup_options.to_vec();
     let mut out = system();
     out.extend([
         ("/sys".to_owned(), sysfs),
-        (
-            "/sys/fs/cgroup".to_owned(),
-            json!({"t": "cgroup", "s": "cgroup", "o": ["nosuid", "noexec", "nodev", "relatime", cgroup], "x": target.cgroup_options}),
-        ),
+        ("/sys/fs/cgroup".to_owned(), cgroup),
         ("/etc/hosts".to_owned(), file("hosts", "rw")),
         ("/etc/hostname".to_owned(), file("hostname", root_mode)),
-        ("/etc/resolv.conf".to_owned(), file("resolv.conf", root_mode)),
+        (
+            "/etc/resolv.conf".to_owned(),
+            file("resolv.conf", root_mode),
+        ),
     ]);
     out
 }
 
 /// Mounts of the pause container.
-pub(crate) fn pause() -> BTreeMap<String, Value> {
+pub(crate) fn pause() -> BTreeMap<String, Mount> {
     let mut out = system();
-    out.insert(
-        "/sys".to_owned(),
-        json!({"t": "sysfs", "s": "sysfs", "o": ["nosuid", "noexec", "nodev", "ro"]}),
+    let sysfs = Mount::is("sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]);
+    let resolver = Mount::new(
+        "bind",
+        Source::File("resolv.conf".to_owned()),
+        &["rbind", "ro", "nosuid", "nodev", "noexec"],
     );
-    out.insert(
-        "/etc/resolv.conf".to_owned(),
-        json!({"t": "bind", "f": "resolv.conf", "o": ["rbind", "ro", "nosuid", "nodev", "noexec"]}),
-    );
+    out.insert("/sys".to_owned(), sysfs);
+    out.insert("/etc/resolv.conf".to_owned(), resolver);
     out
 }
 
 /// containerd's default mounts (`pkg/oci/mounts.go`), `/dev/shm` as Kata rewrites it.
-fn system() -> BTreeMap<String, Value> {
-    let mount = |t: &str, s: &str, o: &[&str]| json!({"t": t, "s": s, "o": o});
+fn system() -> BTreeMap<String, Mount> {
+    let plain = ["nosuid", "noexec", "nodev"];
+    let pts = [
+        "nosuid",
+        "noexec",
+        "newinstance",
+        "ptmxmode=0666",
+        "mode=0620",
+        "gid=5",
+    ];
+    let dev = ["nosuid", "strictatime", "mode=755", "size=65536k"];
+    let shm = "/run/kata-containers/sandbox/shm";
     BTreeMap::from([
-        (
-            "/proc".to_owned(),
-            mount("proc", "proc", &["nosuid", "noexec", "nodev"]),
-        ),
-        (
-            "/dev".to_owned(),
-            mount(
-                "tmpfs",
-                "tmpfs",
-                &["nosuid", "strictatime", "mode=755", "size=65536k"],
-            ),
-        ),
-        (
-            "/dev/pts".to_owned(),
-            mount(
-                "devpts",
-                "devpts",
-                &[
-                    "nosuid",
-                    "noexec",
-                    "newinstance",
-                    "ptmxmode=0666",
-                    "mode=0620",
-                    "gid=5",
-                ],
-            ),
-        ),
+        ("/proc".to_owned(), Mount::is("proc", "proc", &plain)),
+        ("/dev".to_owned(), Mount::is("tmpfs", "tmpfs", &dev)),
+        ("/dev/pts".to_owned(), Mount::is("devpts", "devpts", &pts)),
         (
             "/dev/mqueue".to_owned(),
-            mount("mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+            Mount::is("mqueue", "mqueue", &plain),
         ),
-        (
-            "/dev/shm".to_owned(),
-            mount("bind", "/run/kata-containers/sandbox/shm", &["rbind"]),
-        ),
+        ("/dev/shm".to_owned(), Mount::is("bind", shm, &["rbind"])),
     ])
 }
 
@@ -307,57 +349,46 @@ fn volume_mount(
         return;
     }
     let options = ["rbind", propagation, mode];
-    match volume {
-        Volume::Memory | Volume::Directory if sub_path => notes.error(
-            codes::UNSUPPORTED_FIELD,
-            &format!("{at}.subPath"),
-            "the volume is made in the guest, and a part of it is addressed on the host",
-        ),
+    let bind = |source: Source| Mount::new("bind", source, &options);
+    let mount = match volume {
+        Volume::Memory | Volume::Directory if sub_path => {
+            notes.error(
+                codes::UNSUPPORTED_FIELD,
+                &format!("{at}.subPath"),
+                "the volume is made in the guest, and a part of it is addressed on the host",
+            );
+            return;
+        }
         Volume::Memory => {
             let source = format!("/run/kata-containers/sandbox/ephemeral/{name}");
-            out.mounts.insert(
-                clean.to_owned(),
-                json!({"t": "bind", "s": source, "o": options}),
-            );
-            storage(
-                out,
-                guest_storage("ephemeral", "tmpfs", "tmpfs", &source, &[], input),
-            );
+            let storage = guest_storage("ephemeral", "tmpfs", &[], input);
+            out.storages.insert(source.clone(), storage);
+            bind(Source::Is(source))
         }
         Volume::Directory => match input.target.empty_dir {
             EmptyDir::GuestDirectory => {
                 let source =
                     format!("/run/kata-containers/shared/containers/{{sid}}/rootfs/local/{name}");
-                out.mounts.insert(
-                    clean.to_owned(),
-                    json!({"t": "local", "s": source, "o": options}),
-                );
-                storage(
-                    out,
-                    guest_storage("local", "local", "local", &source, &["mode=0777"], input),
-                );
+                let storage = guest_storage("local", "local", &["mode=0777"], input);
+                out.storages.insert(source.clone(), storage);
+                Mount::new("local", Source::Is(source), &options)
             }
             EmptyDir::EncryptedBlock => {
-                out.mounts.insert(
-                    clean.to_owned(),
-                    json!({"t": "bind", "v": name, "o": options}),
-                );
                 out.blocks.insert(name.to_owned());
+                bind(Source::Block(name.to_owned()))
             }
         },
         Volume::Guest(source) => {
             guest_path(input, container, source, at, notes);
-            out.mounts.insert(
-                clean.to_owned(),
-                json!({"t": "bind", "s": source, "o": options}),
-            );
+            bind(Source::Is(source.clone()))
         }
         Volume::Host(read_only) => {
             let mode = if *read_only { "ro" } else { mode };
-            file(out, clean, &["rbind", propagation, mode]);
+            return file(out, clean, &["rbind", propagation, mode]);
         }
-        Volume::Claim => file(out, clean, &options),
-    }
+        Volume::Claim => return file(out, clean, &options),
+    };
+    out.mounts.insert(clean.to_owned(), mount);
 }
 
 /// A path of the guest is mounted into a container: who may?
@@ -395,49 +426,47 @@ fn guest_path(
     }
 }
 
-fn file(out: &mut Mounts, destination: &str, options: &[&str]) {
+fn file(out: &mut Mounts, destination: &str, options: &[&'static str]) {
     let name = destination.rsplit('/').next().unwrap_or("").to_owned();
-    out.mounts.insert(
-        destination.to_owned(),
-        json!({"t": "bind", "f": name, "o": options}),
-    );
-    out.files.insert(name);
+    out.files.insert(name.clone());
+    let mount = Mount::new("bind", Source::File(name), options);
+    out.mounts.insert(destination.to_owned(), mount);
 }
 
-fn storage(out: &mut Mounts, storage: Value) {
-    if !out.storages.contains(&storage) {
-        out.storages.push(storage);
-    }
-}
-
-fn guest_storage(
-    driver: &str,
-    source: &str,
-    fstype: &str,
-    mount_point: &str,
-    options: &[&str],
-    input: &WorkloadInput<'_>,
-) -> Value {
+/// A storage the guest makes: what it holds besides its mount point and empty members.
+fn guest_storage(driver: &str, source: &str, options: &[&str], input: &WorkloadInput<'_>) -> Value {
     let mut options: Vec<_> = options.iter().map(|o| (*o).to_owned()).collect();
     if let Some(group) = fs_group(input.pod_spec).filter(|group| *group != 0) {
         options.push(format!("fsgid={group}"));
     }
-    json!({
-        "driver": driver, "driver_options": [], "source": source, "fstype": fstype,
-        "options": options, "mount_point": mount_point, "fs_group": null, "shared": false,
-    })
+    let mut out = json!({"driver": driver, "source": source, "fstype": source});
+    if !options.is_empty() {
+        put(&mut out, "options", json!(options));
+    }
+    out
 }
 
-/// What an encrypted block volume looks like, apart from the device.
+/// What an encrypted block volume holds, apart from the device and empty members.
 pub(crate) fn block_storage(spec: &Value) -> Value {
-    let group = fs_group(spec).filter(|group| *group != 0);
-    json!({
+    let mut out = json!({
         "driver_options": ["encryption_key=ephemeral", "create_filesystem"],
         "fstype": "ext4",
-        "options": [],
-        "fs_group": group.map(|id| json!({"group_id": id, "group_change_policy": 0})),
         "shared": true,
-    })
+    });
+    if let Some(id) = fs_group(spec).filter(|group| *group != 0) {
+        put(
+            &mut out,
+            "fs_group",
+            json!({"group_id": id, "group_change_policy": 0}),
+        );
+    }
+    out
+}
+
+fn put(object: &mut Value, key: &str, value: Value) {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(key.to_owned(), value);
+    }
 }
 
 /// `securityContext.fsGroup` of the pod.

@@ -107,7 +107,12 @@ pub const HARMLESS: &[(&str, &str, &[Kind], &str)] = &[
         &[Kind::Reverse, Kind::Repeat],
         ORDER,
     ),
-    (CREATE, "OCI.Linux.ReadonlyPaths", &[Kind::Reverse], ORDER),
+    (
+        CREATE,
+        "OCI.Linux.ReadonlyPaths",
+        &[Kind::Reverse, Kind::Repeat],
+        ORDER,
+    ),
     (
         CREATE,
         "OCI.Linux.CgroupsPath",

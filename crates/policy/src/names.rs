@@ -1,6 +1,6 @@
 //! Host name and resolver of the pod.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::input::WorkloadInput;
 use crate::pod::{self, flag, list, text};
@@ -37,11 +37,8 @@ pub(crate) fn hostname_pattern(input: &WorkloadInput<'_>) -> String {
 }
 
 /// With `dnsPolicy: None` the resolver's configuration is the pod's own.
-pub(crate) fn dns(spec: &Value) -> Value {
-    if text(spec, "dnsPolicy") != Some("None") {
-        return Value::Null;
-    }
-    json!(dns_lines(spec))
+pub(crate) fn dns(spec: &Value) -> Option<Vec<String>> {
+    (text(spec, "dnsPolicy") == Some("None")).then(|| dns_lines(spec))
 }
 
 /// The lines of resolv.conf as containerd writes them (`pkg/cri/server`, `parseDNSOptions`).

@@ -90,7 +90,8 @@ pub(crate) fn containers(spec: &Value) -> Vec<(Role, String, &Value)> {
 /// Pattern of the pod's name, anchored (`k8s.io/apiserver` names: `SimpleNameGenerator`, and each
 /// controller's own suffix).
 pub(crate) fn name_pattern(kind: &str, name: &str) -> String {
-    const RANDOM: &str = "[bcdfghjklmnpqrstvwxz2456789]";
+    // `k8s.io/apimachinery/pkg/util/rand`: no vowels, y, 0, 1 or 3.
+    const RANDOM: &str = "[b-df-hj-np-tv-xz24-9]";
     // The API server cuts a generated name's base at 58 characters.
     let base = |middle: &str, middle_length: usize| {
         if name.len() + 1 + middle_length < 58 {

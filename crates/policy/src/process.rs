@@ -10,7 +10,7 @@ use crate::env::Env;
 use crate::input::WorkloadInput;
 use crate::notes::Notes;
 use crate::pod::{self, flag, security, text};
-use crate::value::{IP, Rule, Text};
+use crate::value::{Rule, Text};
 
 /// Default capabilities (containerd `oci.defaultUnixCaps`), sorted, without prefix.
 pub(crate) const DEFAULT_CAPS: &[&str] = &[
@@ -98,6 +98,22 @@ pub(crate) const READONLY: &[&str] = &[
     "/proc/sysrq-trigger",
 ];
 
+/// Capabilities as the data have them.
+pub(crate) fn join(caps: &BTreeSet<&str>) -> String {
+    caps.iter().copied().collect::<Vec<_>>().join(" ")
+}
+
+/// What to call a set of capabilities that [`join`] wrote.
+pub(crate) fn caps_label(caps: &str) -> String {
+    let is = |list: &[&str]| caps.split(' ').eq(list.iter().copied());
+    match caps {
+        "" => "none".to_owned(),
+        _ if is(DEFAULT_CAPS) => "default".to_owned(),
+        _ if is(ALL_CAPS) => "all".to_owned(),
+        other => other.to_ascii_lowercase().replace(' ', ", "),
+    }
+}
+
 /// Why a user cannot be told.
 pub(crate) enum UserProblem {
     /// A field of a security context is no id.
@@ -167,25 +183,15 @@ pub(crate) fn command(container: &Value, entry: Option<&Entry>, env: &Env) -> Ve
     }
 }
 
-/// Arguments for the rules: texts, and patterns where there are gaps.
-pub(crate) fn arguments(command: &[Text], pod_name: &str) -> Vec<Value> {
+/// Arguments for the rules: texts, and rules where there are gaps.
+pub(crate) fn arguments(command: &[Text]) -> Vec<Value> {
     command
         .iter()
-        .map(|arg| match arg.rule(pod_name) {
+        .map(|arg| match arg.rule() {
             Rule::Exact(text) => text.into(),
-            Rule::Rule(rule) => json!({"re": anchored(&rule, pod_name)}),
+            Rule::Rule(rule) => json!({"is": rule}),
         })
         .collect()
-}
-
-/// Rules about the state as patterns: arguments have no other.
-fn anchored(rule: &str, pod_name: &str) -> String {
-    match rule {
-        "@pod" | "@host" => pod_name.to_owned(),
-        "@uid" => "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$".to_owned(),
-        "@ip" => format!("^{IP}$"),
-        rule => rule.to_owned(),
-    }
 }
 
 /// Commands that probes and lifecycle hooks run in the container; the kubelet does not expand

@@ -402,16 +402,18 @@ fn exec(plan: &Plan, args: &[String], index: usize) -> Request {
     )
 }
 
-fn placed(storage: &Value, cluster: &Cluster) -> Value {
-    let mut storage = storage.clone();
-    if let Some(object) = storage.as_object_mut() {
-        if let Some(point) = object.get("mount_point").and_then(Value::as_str) {
-            let point = point.replace("{sid}", &cluster.sandbox);
-            object.insert("mount_point".to_owned(), point.into());
+/// A storage with all the members of the message.
+fn storage(known: &Value, more: Value) -> Value {
+    let mut out = json!({
+        "driver": "", "driver_options": [], "source": "", "fstype": "", "options": [],
+        "mount_point": "", "fs_group": null, "shared": false,
+    });
+    if let Some(out) = out.as_object_mut() {
+        for part in [known, &more] {
+            out.extend(part.as_object().cloned().unwrap_or_default());
         }
-        object.insert("shared".to_owned(), false.into());
     }
-    storage
+    out
 }
 
 fn block_source(index: usize) -> String {
@@ -426,13 +428,10 @@ fn block_point(index: usize) -> String {
 }
 
 fn block(input: &WorkloadInput<'_>, index: usize) -> Value {
-    let mut storage = mounts::block_storage(input.pod_spec);
-    if let Some(object) = storage.as_object_mut() {
-        object.insert("driver".to_owned(), "blk".into());
-        object.insert("source".to_owned(), block_source(index).into());
-        object.insert("mount_point".to_owned(), block_point(index).into());
-    }
-    storage
+    let device = json!({
+        "driver": "blk", "source": block_source(index), "mount_point": block_point(index),
+    });
+    storage(&mounts::block_storage(input.pod_spec), device)
 }
 
 fn process(plan: &Plan, args: &[String]) -> Value {

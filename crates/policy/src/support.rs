@@ -74,6 +74,37 @@ const PROBE: &[Field] = &[
     f("terminationGracePeriodSeconds", I, ""),
     f("timeoutSeconds", I, ""),
 ];
+const CONFIG_MAP_KEY: &[Field] = &[
+    f("key", P, "exact, from the rendered ConfigMap"),
+    f("name", P, ""),
+    f("optional", P, "a missing one must be absent"),
+];
+const SECRET_KEY: &[Field] = &[
+    f(
+        "key",
+        P,
+        "by name only: the host chooses the value (NCR0507)",
+    ),
+    f("name", P, ""),
+    f("optional", P, "a missing one must be absent"),
+];
+const FIELD: &[Field] = &[
+    f("apiVersion", I, "`v1` is the only one"),
+    f(
+        "fieldPath",
+        P,
+        "exact, bound to the pod's own state, or the narrowest pattern",
+    ),
+];
+const RESOURCE_FIELD: &[Field] = &[
+    f("containerName", P, ""),
+    f("divisor", P, ""),
+    f(
+        "resource",
+        P,
+        "exact where the pod sets it, else a number of the node's",
+    ),
+];
 const ENV: &[Field] = &[
     f("name", P, ""),
     f(
@@ -84,35 +115,50 @@ const ENV: &[Field] = &[
     f(
         "valueFrom",
         Object(&[
-            f("configMapKeyRef", P, "exact, from the rendered ConfigMap"),
-            f(
-                "fieldRef",
-                P,
-                "exact, bound to the pod's own state, or the narrowest pattern",
-            ),
+            f("configMapKeyRef", Object(CONFIG_MAP_KEY), ""),
+            f("fieldRef", Object(FIELD), ""),
             f(
                 "fileKeyRef",
                 R,
                 "the value would come from a file the host can write",
             ),
-            f("resourceFieldRef", P, "a number"),
-            f(
-                "secretKeyRef",
-                P,
-                "by name only: the host chooses the value (NCR0507)",
-            ),
+            f("resourceFieldRef", Object(RESOURCE_FIELD), ""),
+            f("secretKeyRef", Object(SECRET_KEY), ""),
         ]),
         "",
     ),
 ];
 const ENV_FROM: &[Field] = &[
-    f("configMapRef", P, "exact, from the rendered ConfigMap"),
+    f(
+        "configMapRef",
+        Object(&[
+            f("name", P, "exact, from the rendered ConfigMap"),
+            f("optional", P, "a missing one must be absent"),
+        ]),
+        "",
+    ),
     f("prefix", P, ""),
     f(
         "secretRef",
-        P,
-        "by name only, from the keys of the rendered Secret (NCR0507)",
+        Object(&[
+            f(
+                "name",
+                P,
+                "by name only, from the keys of the rendered Secret (NCR0507)",
+            ),
+            f("optional", P, "a missing one must be absent"),
+        ]),
+        "",
     ),
+];
+const RESOURCES: &[Field] = &[
+    f("claims", R, "devices of claims are not bound"),
+    f(
+        "limits",
+        I,
+        "the host's; resources of device plugins are refused",
+    ),
+    f("requests", I, "likewise"),
 ];
 const SECURITY: &[Field] = &[
     f("allowPrivilegeEscalation", P, "no-new-privileges"),
@@ -123,8 +169,15 @@ const SECURITY: &[Field] = &[
     ),
     f(
         "capabilities",
-        P,
-        "bounding, effective and permitted sets; the others are empty",
+        Object(&[
+            f(
+                "add",
+                P,
+                "bounding, effective and permitted sets; the others are empty",
+            ),
+            f("drop", P, "likewise"),
+        ]),
+        "",
     ),
     f(
         "privileged",
@@ -176,7 +229,14 @@ const POD_SECURITY: &[Field] = &[
     ),
     f("supplementalGroups", P, ""),
     f("supplementalGroupsPolicy", P, ""),
-    f("sysctls", P, "exactly these, besides the runtime's own two"),
+    f(
+        "sysctls",
+        List(&[
+            f("name", P, "exactly these, besides the runtime's own two"),
+            f("value", P, ""),
+        ]),
+        "",
+    ),
     f("windowsOptions", R, "Linux only"),
 ];
 const VOLUME_MOUNT: &[Field] = &[
@@ -231,11 +291,7 @@ pub const CONTAINER: &[Field] = &[
     f("ports", I, "documentation, and the host's network"),
     f("readinessProbe", Object(PROBE), ""),
     f("resizePolicy", I, "resources are the host's"),
-    f(
-        "resources",
-        I,
-        "limits are the host's; resources of device plugins are refused",
-    ),
+    f("resources", Object(RESOURCES), ""),
     f(
         "restartPolicy",
         P,
@@ -335,8 +391,20 @@ pub const POD: &[Field] = &[
     f("containers", List(CONTAINER), ""),
     f(
         "dnsConfig",
-        P,
-        "with `dnsPolicy: None`: exactly these; DNS answers are the host's in any case",
+        Object(&[
+            f(
+                "nameservers",
+                P,
+                "with `dnsPolicy: None`: exactly these; DNS answers are the host's in any case",
+            ),
+            f(
+                "options",
+                List(&[f("name", P, "likewise"), f("value", P, "likewise")]),
+                "",
+            ),
+            f("searches", P, "likewise"),
+        ]),
+        "",
     ),
     f("dnsPolicy", P, ""),
     f(
@@ -372,14 +440,14 @@ pub const POD: &[Field] = &[
     ),
     f("nodeName", I, "where it runs"),
     f("nodeSelector", I, "where it runs"),
-    f("os", P, "`linux` only"),
+    f("os", Object(&[f("name", P, "`linux` only")]), ""),
     f("overhead", I, "accounting"),
     f("preemptionPolicy", I, "where it runs"),
     f("priority", I, "where it runs"),
     f("priorityClassName", I, "where it runs"),
     f("readinessGates", I, "when it counts as ready"),
     f("resourceClaims", R, "devices of claims are not bound"),
-    f("resources", I, "limits are the host's"),
+    f("resources", Object(RESOURCES), ""),
     f("restartPolicy", I, "when the host restarts"),
     f("runtimeClassName", I, "the platform sets it"),
     f("schedulerName", I, "where it runs"),

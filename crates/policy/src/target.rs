@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::process::{MASKED, READONLY};
+use crate::value::IP;
+
 /// How the bytes of an image reach the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ImageDelivery {
@@ -44,9 +47,9 @@ pub struct Target {
     pub root: &'static str,
     /// Directories into which the host copies files for mounts.
     pub shared: &'static [&'static str],
-    /// `OOM`-irrelevant device drivers for `volumeDevices`.
+    /// Drivers of devices for `volumeDevices`.
     pub device_types: &'static [&'static str],
-    /// Masked paths a newer runtime adds to the default list (patterns).
+    /// Masked paths a newer runtime adds to the default list (patterns without the first slash).
     pub masked_extra: &'static [&'static str],
     /// Mount options a newer runtime adds to the cgroup file system.
     pub cgroup_options: &'static [&'static str],
@@ -122,15 +125,16 @@ const SHARED: &[&str] = &[
 ];
 const DEVICE_TYPES: &[&str] = &["blk", "blk-ccw", "scsi", "mmioblk"];
 const MASKED_EXTRA: &[&str] = &[
-    "/proc/interrupts",
-    "/sys/devices/virtual/powercap",
-    "/sys/devices/system/cpu/cpu[0-9]+/thermal_throttle",
+    "proc/interrupts",
+    "sys/devices/(virtual/powercap|system/cpu/cpu[0-9]+/thermal_throttle)",
 ];
 const CGROUP_OPTIONS: &[&str] = &["nsdelegate", "memory_recursiveprot"];
 const SYSCTLS: &[(&str, &str)] = &[
     ("net.ipv4.ip_unprivileged_port_start", "0"),
     ("net.ipv4.ping_group_range", "0 2147483647"),
 ];
+/// Directory of block volumes in the guest (`src/agent` `mount`, base64 of the device follows).
+pub(crate) const BLOCKS: &str = "/run/kata-containers/sandbox/storage/";
 const FILE_SIZE: u64 = 4 * 1024 * 1024;
 
 impl Target {
@@ -158,45 +162,40 @@ impl Target {
             "oci": self.oci_versions,
             "root": self.root,
             "shared": self.shared,
-            "bundle": "/run/containerd/io.containerd.runtime.v2.task/k8s.io/",
-            "blocks": "/run/kata-containers/sandbox/storage/",
+            "bundle": "/run/containerd/io.containerd.runtime.v2.task/k8s.io/{cid}",
             "storages": [{
                 "driver": "ephemeral",
-                "driver_options": [],
                 "source": "shm",
                 "fstype": "tmpfs",
                 "options": ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"],
                 "mount_point": "/run/kata-containers/sandbox/shm",
-                "fs_group": null,
-                "shared": false,
             }],
+            "ip": IP,
             "file_size": self.file_size,
-            "devices": self.device_types,
-            "masked": format!("^({})$", self.masked_extra.join("|")),
+            "masked": MASKED.join(" "),
+            "masked_more": format!("^/({})$", self.masked_extra.join("|")),
+            "readonly": READONLY.join(" "),
             "apparmor": ["", "cri-containerd.apparmor.d"],
             "sysctl": self.sysctls.iter().copied().collect::<BTreeMap<_, _>>(),
-            "cgroup": "^(/kubepods|kubepods|system\\.slice)([a-zA-Z0-9_/:-]|\\.[a-z])*$",
+            "cgroup": "^/?(kubepods|system)(\\.?[a-zA-Z0-9_/:-])*$",
         })
     }
 
     /// Annotations a runtime adds, with the shape of their values.
     pub(crate) fn annotations(&self) -> BTreeMap<String, String> {
-        let uid = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
         let cri =
             |key: &str, shape: &str| (format!("io.kubernetes.cri.{key}"), format!("^{shape}$"));
+        let (number, name) = ("-?[0-9]+", "[a-zA-Z0-9/._:@-]+");
         BTreeMap::from([
-            cri("image-name", "[a-zA-Z0-9._/:@-]+"),
-            cri("podsandbox.image-name", "[a-zA-Z0-9._/:@-]+"),
-            cri("sandbox-cpu-period", "[0-9]+"),
-            cri("sandbox-cpu-quota", "-?[0-9]+"),
-            cri("sandbox-cpu-shares", "[0-9]+"),
-            cri("sandbox-log-directory", "/var/log/pods/[a-z0-9._-]+"),
-            cri("sandbox-memory", "[0-9]+"),
-            cri("sandbox-uid", uid),
-            (
-                "nerdctl/network-namespace".to_owned(),
-                "^/[a-zA-Z0-9/_.-]+$".to_owned(),
-            ),
+            cri("image-name", name),
+            cri("podsandbox.image-name", name),
+            cri("sandbox-cpu-period", number),
+            cri("sandbox-cpu-quota", number),
+            cri("sandbox-cpu-shares", number),
+            cri("sandbox-log-directory", name),
+            cri("sandbox-memory", number),
+            cri("sandbox-uid", "[0-9a-f-]{36}"),
+            ("nerdctl/network-namespace".to_owned(), format!("^{name}$")),
             // The policy itself: its value cannot stand in it.
             (crate::carrier::AGENT_POLICY.to_owned(), String::new()),
             (crate::carrier::INIT_DATA.to_owned(), String::new()),

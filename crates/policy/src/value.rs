@@ -25,33 +25,39 @@ pub(crate) enum Free {
     Anything,
 }
 
-/// An address of either family.
-pub(crate) const IP: &str = "([0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9a-fA-F:]{2,39})";
+/// An address of either family; brackets as in a URL. The data of a target hold it once.
+pub(crate) const IP: &str = "\\[?[0-9a-f.:]{2,39}\\]?";
+
+/// What the rules fill in from the state of the guest (`fill` there).
+const PLACEHOLDERS: &[&str] = &["{cid}", "{host}", "{ip}", "{pod}", "{sid}", "{uid}"];
 
 impl Free {
     /// How the rules are told, if the whole value is this.
     fn whole(self) -> Option<&'static str> {
         match self {
-            Self::PodName => Some("@pod"),
-            Self::PodUid => Some("@uid"),
-            Self::Hostname => Some("@host"),
-            Self::PodIp => Some("@ip"),
+            Self::PodIp | Self::PodIps => Some("@ip"),
             _ => None,
         }
     }
 
-    /// The narrowest pattern, if it is only a part.
-    fn pattern(self, pod_name: &str) -> String {
+    /// What stands for it in a longer text, where the state knows it exactly.
+    fn placeholder(self) -> Option<&'static str> {
         match self {
-            Self::PodName | Self::Hostname => {
-                format!(
-                    "({})",
-                    pod_name.trim_start_matches('^').trim_end_matches('$')
-                )
-            }
-            Self::PodUid => "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}".to_owned(),
-            Self::PodIp | Self::HostIp => IP.to_owned(),
-            Self::PodIps => format!("{IP}(,{IP})*"),
+            Self::PodName => Some("{pod}"),
+            Self::PodUid => Some("{uid}"),
+            Self::Hostname => Some("{host}"),
+            _ => None,
+        }
+    }
+
+    /// The narrowest pattern otherwise.
+    fn pattern(self) -> String {
+        match self {
+            Self::PodName => "{pod}".to_owned(),
+            Self::PodUid => "{uid}".to_owned(),
+            Self::Hostname => "{host}".to_owned(),
+            Self::PodIp | Self::HostIp => "{ip}".to_owned(),
+            Self::PodIps => "{ip}(,{ip})*".to_owned(),
             Self::NodeName => "[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?".to_owned(),
             Self::Number => "[0-9]{1,20}".to_owned(),
             Self::Anything => "[\\s\\S]*".to_owned(),
@@ -63,7 +69,7 @@ impl Free {
 enum Piece {
     Literal(String),
     Free(Free),
-    Pattern(&'static str),
+    Ip,
 }
 
 /// A text with gaps.
@@ -75,8 +81,21 @@ pub(crate) struct Text(Vec<Piece>);
 pub(crate) enum Rule {
     /// Exactly this.
     Exact(String),
-    /// `@…` (a value of the state) or an anchored pattern.
+    /// `=` and a text with placeholders, `^` and a pattern, or `@` and the name of a list.
     Rule(String),
+}
+
+impl Rule {
+    /// The rule as one text.
+    pub(crate) fn into_text(self) -> String {
+        match self {
+            Self::Rule(rule) => rule,
+            Self::Exact(text) if PLACEHOLDERS.iter().any(|p| text.contains(p)) => {
+                format!("^{}$", escape(&text))
+            }
+            Self::Exact(text) => format!("={text}"),
+        }
+    }
 }
 
 impl Text {
@@ -90,10 +109,10 @@ impl Text {
         Self(vec![Piece::Free(free)])
     }
 
-    /// A literal frame around a fixed pattern.
-    pub(crate) fn pattern(before: &str, pattern: &'static str, after: &str) -> Self {
+    /// A literal frame around an address that the cluster gives a Service.
+    pub(crate) fn address(before: &str, after: &str) -> Self {
         let mut out = Self::literal(before);
-        out.0.push(Piece::Pattern(pattern));
+        out.0.push(Piece::Ip);
         out.push_str(after);
         out
     }
@@ -122,8 +141,8 @@ impl Text {
         }
     }
 
-    /// What the rules compare with; `pod_name` is the anchored pattern of the pod's name.
-    pub(crate) fn rule(&self, pod_name: &str) -> Rule {
+    /// What the rules compare with.
+    pub(crate) fn rule(&self) -> Rule {
         match self.0.as_slice() {
             [] => return Rule::Exact(String::new()),
             [Piece::Literal(text)] => return Rule::Exact(text.clone()),
@@ -134,12 +153,25 @@ impl Text {
             }
             _ => {}
         }
+        let filled: Option<String> = self
+            .0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Literal(text) if PLACEHOLDERS.iter().any(|p| text.contains(p)) => None,
+                Piece::Literal(text) => Some(text.as_str()),
+                Piece::Free(free) => free.placeholder(),
+                Piece::Ip => None,
+            })
+            .collect();
+        if let Some(text) = filled {
+            return Rule::Rule(format!("={text}"));
+        }
         let mut out = String::from("^");
         for piece in &self.0 {
             match piece {
                 Piece::Literal(text) => out.push_str(&escape(text)),
-                Piece::Free(free) => out.push_str(&free.pattern(pod_name)),
-                Piece::Pattern(pattern) => out.push_str(pattern),
+                Piece::Free(free) => out.push_str(&free.pattern()),
+                Piece::Ip => out.push_str("{ip}"),
             }
         }
         out.push('$');
@@ -153,8 +185,7 @@ impl Text {
             .map(|piece| match piece {
                 Piece::Literal(text) => text.clone(),
                 Piece::Free(free) => of(*free),
-                Piece::Pattern(pattern) if pattern.contains('.') => "10.0.0.1".to_owned(),
-                Piece::Pattern(_) => "443".to_owned(),
+                Piece::Ip => "10.0.0.1".to_owned(),
             })
             .collect()
     }
@@ -220,7 +251,7 @@ mod tests {
             ("A".to_owned(), Text::literal("1")),
             ("EMPTY".to_owned(), Text::literal("")),
         ]);
-        match Text::expand(text, &values).rule("^p$") {
+        match Text::expand(text, &values).rule() {
             Rule::Exact(text) | Rule::Rule(text) => text,
         }
     }
@@ -250,17 +281,20 @@ mod tests {
 
     #[test]
     fn gaps_become_the_narrowest_rule() {
-        assert_eq!(
-            Text::free(Free::PodName).rule("^p$"),
-            Rule::Rule("@pod".to_owned())
-        );
-        let values = BTreeMap::from([("IP".to_owned(), Text::free(Free::PodIp))]);
-        let Rule::Rule(rule) = Text::expand("tcp://$(IP):80/a.b", &values).rule("^p$") else {
-            panic!("an address is no literal");
-        };
-        assert!(
-            rule.starts_with("^tcp://(") && rule.ends_with(":80/a\\.b$"),
-            "{rule}"
-        );
+        let rule = |text: &Text| text.rule().into_text();
+        assert_eq!(rule(&Text::free(Free::PodName)), "={pod}");
+        assert_eq!(rule(&Text::free(Free::PodIps)), "@ip");
+        assert_eq!(rule(&Text::literal("a{b}")), "=a{b}");
+        // A text of the pod's own that looks like a placeholder is none.
+        assert_eq!(rule(&Text::literal("a{pod}")), "^a\\{pod\\}$");
+        let values = BTreeMap::from([
+            ("IP".to_owned(), Text::free(Free::PodIp)),
+            ("POD".to_owned(), Text::free(Free::PodName)),
+        ]);
+        let expanded = |text| rule(&Text::expand(text, &values));
+        let ip = expanded("tcp://$(IP):80/a.b");
+        assert_eq!(ip, "^tcp://{ip}:80/a\\.b$");
+        assert_eq!(expanded("--name=$(POD).svc"), "=--name={pod}.svc");
+        assert_eq!(expanded("{uid}$(POD)"), "^\\{uid\\}{pod}$");
     }
 }

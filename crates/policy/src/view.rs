@@ -152,10 +152,10 @@ impl<'p> View<'p> {
     pub(crate) fn state(self, before: &Before<'_>) -> Value {
         let mut sandbox = Map::new();
         for (key, value) in [
-            ("id", before.sandbox),
-            ("host", before.hostname),
-            ("pod", before.pod),
-            ("uid", before.uid),
+            ("{sid}", before.sandbox),
+            ("{host}", before.hostname),
+            ("{pod}", before.pod),
+            ("{uid}", before.uid),
         ] {
             if let Some(value) = value {
                 sandbox.insert(key.to_owned(), value.into());
@@ -178,6 +178,10 @@ impl<'p> View<'p> {
             "if": {"eth0": {"name": "eth0", "IPAddresses": addresses.collect::<Vec<_>>()}},
         })
     }
+}
+
+fn words(text: &str) -> impl Iterator<Item = String> {
+    text.split(' ').filter(|w| !w.is_empty()).map(str::to_owned)
 }
 
 /// What happened before a request.
@@ -205,16 +209,19 @@ impl<'p> Container<'p> {
     }
 
     pub(crate) fn digest(self) -> &'p str {
-        let digest = self.data.pointer("/image/digest").and_then(Value::as_str);
-        digest.unwrap_or("")
+        let first = self.data.pointer("/image/0").and_then(Value::as_str);
+        first.and_then(|r| r.split_once('@')).map_or("", |(_, d)| d)
     }
 
     /// Names under which the image may be asked for, without digest.
     pub(crate) fn image_names(self) -> Vec<String> {
-        self.data
-            .get("image")
-            .map(|image| texts(image, "names"))
-            .unwrap_or_default()
+        let names = texts(self.data, "image").into_iter();
+        names
+            .map(|r| {
+                r.split_once('@')
+                    .map_or(r.clone(), |(name, _)| name.to_owned())
+            })
+            .collect()
     }
 
     /// Arguments; what is no text is a pattern.
@@ -229,20 +236,30 @@ impl<'p> Container<'p> {
 
     pub(crate) fn variables(self) -> BTreeMap<String, Variable<'p>> {
         let mut out = BTreeMap::new();
-        for entry in list(self.data, "env").iter().filter_map(Value::as_str) {
-            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-            out.insert(name.to_owned(), Variable::Exact(value));
-        }
-        let must = texts(self.data, "must");
-        for (name, rule) in object(self.data, "free").into_iter().flatten() {
+        for (name, rule) in object(self.all.data, "env").into_iter().flatten() {
             let variable = match rule.as_str().unwrap_or("") {
-                "@pod" => Variable::State("pod"),
-                "@host" => Variable::State("host"),
-                "@uid" => Variable::State("uid"),
+                "={host}" => Variable::State("host"),
+                _ => Variable::Optional,
+            };
+            out.insert(name.clone(), variable);
+        }
+        for (name, rule) in object(self.data, "env").into_iter().flatten() {
+            let rule = rule.as_str().unwrap_or("");
+            let variable = match rule {
+                "={pod}" => Variable::State("pod"),
+                "={host}" => Variable::State("host"),
+                "={uid}" => Variable::State("uid"),
                 "@ip" => Variable::State("ip"),
                 "^[\\s\\S]*$" => Variable::Anything,
-                _ if must.contains(name) => Variable::Shape,
-                _ => Variable::Optional,
+                _ if ["{pod}", "{host}", "{uid}"]
+                    .iter()
+                    .any(|p| rule.contains(p)) =>
+                {
+                    Variable::Shape
+                }
+                _ => rule
+                    .strip_prefix('=')
+                    .map_or(Variable::Shape, Variable::Exact),
             };
             out.insert(name.clone(), variable);
         }
@@ -251,9 +268,7 @@ impl<'p> Container<'p> {
 
     /// Whether a variable may be missing.
     pub(crate) fn may_lack(self, name: &str) -> bool {
-        let exact = list(self.data, "env").iter().filter_map(Value::as_str);
-        let mut exact = exact.filter_map(|entry| entry.split_once('='));
-        !exact.any(|(own, _)| own == name) && !texts(self.data, "must").contains(&name.to_owned())
+        object(self.data, "env").is_none_or(|own| !own.contains_key(name))
     }
 
     pub(crate) fn mounts(self) -> BTreeMap<&'p str, Mount<'p>> {
@@ -263,14 +278,18 @@ impl<'p> Container<'p> {
         let own = members(self.data.get("mounts")).map(|(d, mount)| (d, mount, true));
         base.chain(own)
             .map(|(destination, mount, own)| {
-                let content = match text(mount, "s") {
-                    _ if mount.get("f").is_some() => Content::Host,
-                    _ if mount.get("v").is_some() => Content::Block,
-                    source => Content::Guest(source.unwrap_or("")),
+                let item = |at: usize| mount.get(at).and_then(Value::as_str).unwrap_or("");
+                let source = item(1);
+                let content = if source.starts_with("{file}") {
+                    Content::Host
+                } else if source.starts_with("{block}") {
+                    Content::Block
+                } else {
+                    Content::Guest(source)
                 };
                 let mount = Mount {
-                    kind: text(mount, "t").unwrap_or(""),
-                    options: texts(mount, "o"),
+                    kind: item(0),
+                    options: item(2).split(',').map(str::to_owned).collect(),
                     content,
                     own,
                 };
@@ -279,8 +298,15 @@ impl<'p> Container<'p> {
             .collect()
     }
 
-    pub(crate) fn storages(self) -> &'p [Value] {
-        list(self.data, "storages")
+    /// Storages that its mounts call for.
+    pub(crate) fn storages(self) -> Vec<Value> {
+        let known = self.all.part("storages");
+        let mounts = self.mounts();
+        let sources = mounts.values().filter_map(|mount| match mount.content {
+            Content::Guest(source) => known.get(source).cloned(),
+            _ => None,
+        });
+        sources.collect()
     }
 
     pub(crate) fn devices(self) -> Vec<String> {
@@ -291,19 +317,18 @@ impl<'p> Container<'p> {
         self.data.get("sysctl").cloned()
     }
 
-    fn shared(self, table: &str) -> Option<&'p Value> {
-        self.all.part(table).get(text(self.data, table)?)
-    }
-
     pub(crate) fn capabilities(self) -> BTreeSet<String> {
-        let caps = self.shared("caps").and_then(Value::as_array);
-        let caps = caps.into_iter().flatten().filter_map(Value::as_str);
-        caps.map(str::to_owned).collect()
+        words(text(self.data, "caps").unwrap_or("")).collect()
     }
 
     /// Masked and read-only paths.
     pub(crate) fn paths(self) -> Value {
-        self.shared("paths").cloned().unwrap_or_default()
+        let of = |key| {
+            let usual = || text(self.all.part("target"), key);
+            let paths = text(self.data, key).or_else(usual).unwrap_or("");
+            words(paths).collect::<Vec<_>>()
+        };
+        json!({"masked": of("masked"), "readonly": of("readonly")})
     }
 
     /// Whether nothing of the kernel is hidden from it: it is privileged.
@@ -312,7 +337,7 @@ impl<'p> Container<'p> {
     }
 
     pub(crate) fn read_only_root(self) -> bool {
-        self.is("ro")
+        self.process("ro").and_then(Value::as_bool) == Some(true)
     }
 
     /// A value of the process: `cwd`, `nnp`, `tty`, `user`.

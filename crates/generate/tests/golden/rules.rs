@@ -58,7 +58,7 @@ fn the_coordinators_policy_pins_the_owners_and_no_workload() {
     let (outcome, _) = case.run(&case.input);
     let coordinator = outcome.policies.iter().find(|p| p.coordinator).unwrap();
     let digest = case.config.workload_owners[0].to_string();
-    assert!(text(coordinator).contains(&format!("NACRE_OWNERS=1:{digest}")));
+    assert!(text(coordinator).contains(&format!("\"NACRE_OWNERS\": \"=1:{digest}\"")));
     let mut alone = self::case("basic");
     let stream = nacre_krm::Stream::parse(alone.input.clone()).unwrap();
     let at = stream
@@ -98,7 +98,7 @@ fn a_secrets_value_is_nowhere_else() {
         assert!(!object.to_string().contains(forms[0]));
     }
     // The ConfigMap was found under the name kustomize gave up.
-    assert!(policies.contains("TITLE=The shop"));
+    assert!(policies.contains("\"TITLE\": \"=The shop"));
 }
 
 /// The same policy whatever the indentation, comments and key order of the input.

@@ -245,7 +245,7 @@ pub const CHECKS: &[Check] = &[
         "put the command into a probe or hook and render again; for development use the profile `debug`",
     ),
     check(
-        "root",
+        "ro",
         "the container's own root file system",
         "securityContext.readOnlyRootFilesystem|securityContext",
         "changed after rendering, or another Kata version",

@@ -50,8 +50,34 @@ pub(super) fn attacks(message: &str, input: &Value, out: &mut Vec<Mutation>) {
                     json!({"destination": "/app", "source": "/run/x", "type_": "bind", "options": ["rbind"]}),
                 );
             });
+            attack("placeholder as a source", "mounts", &|i| {
+                for mount in at_mut(i, "/OCI/Mounts") {
+                    if at(mount, "/destination") == "/etc/hosts" {
+                        set(mount, "/source", "{file}hosts");
+                    }
+                }
+            });
+            attack("another container's file", "mounts", &|i| {
+                let own = at(i, "/container_id").as_str().unwrap_or("").to_owned();
+                for mount in at_mut(i, "/OCI/Mounts") {
+                    let source = at(mount, "/source").as_str().unwrap_or("").to_owned();
+                    if source.contains(&own) && at(mount, "/type_") == "bind" {
+                        set(mount, "/source", source.replace(&own, &"a".repeat(64)));
+                    }
+                }
+            });
+            attack("a member of a newer agent", "zero", &|i| {
+                set(i, "/OCI/Process/Scheduler", json!({"Policy": "SCHED_FIFO"}))
+            });
+            attack("a namespace's member of a newer agent", "zero", &|i| {
+                set(
+                    i,
+                    "/OCI/Linux/TimeOffsets",
+                    json!({"boottime": {"secs": 1}}),
+                )
+            });
             attack("writable cgroups", "mounts", &|i| {
-                for mount in at(i, "/OCI/Mounts").as_array_mut().into_iter().flatten() {
+                for mount in at_mut(i, "/OCI/Mounts") {
                     if ["cgroup", "sysfs"]
                         .iter()
                         .any(|t| at(mount, "/type_") == *t)
@@ -243,6 +269,9 @@ pub(super) fn attacks(message: &str, input: &Value, out: &mut Vec<Mutation>) {
             attack("loopback by address, short", "link", &|i| {
                 set(i, "/interface/hwAddr", "0:0:0:0:0:0")
             });
+            attack("loopback by address, spelled otherwise", "link", &|i| {
+                set(i, "/interface/hwAddr", "0:0:0:0:0:+0")
+            });
             attack("loopback address", "address", &|i| {
                 set(i, "/interface/IPAddresses/0/address", "127.0.0.5")
             });
@@ -378,6 +407,12 @@ pub(super) fn attacks(message: &str, input: &Value, out: &mut Vec<Mutation>) {
 /// The member at a JSON pointer; null if there is none.
 pub(super) fn at(value: &Value, pointer: &str) -> Value {
     value.pointer(pointer).cloned().unwrap_or_default()
+}
+
+/// The items of the list at a JSON pointer; none if there is no list.
+fn at_mut<'a>(value: &'a mut Value, pointer: &str) -> impl Iterator<Item = &'a mut Value> {
+    let list = value.pointer_mut(pointer).and_then(Value::as_array_mut);
+    list.into_iter().flatten()
 }
 
 /// Replaces, or adds to an object, the member at a JSON pointer.

@@ -1,6 +1,7 @@
 //! What the create request of one container says, before it has the agent's shape.
 
 use super::*;
+use crate::mounts::{Mount, Source};
 
 /// Everything a create request says, before it has the agent's shape.
 pub(super) struct Plan {
@@ -22,6 +23,8 @@ pub(super) struct Plan {
     pub(super) storages: Vec<Value>,
     pub(super) devices: Vec<String>,
     pub(super) sysctls: Map<String, Value>,
+    /// Numbers of the disks that block volumes become.
+    pub(super) disks: BTreeMap<String, usize>,
     pub(super) copied: Vec<(String, String)>,
 }
 
@@ -46,6 +49,7 @@ impl Plan {
             storages: Vec::new(),
             devices: Vec::new(),
             sysctls: pod_sysctls(input.pod_spec),
+            disks: BTreeMap::new(),
             copied: Vec::new(),
             cid,
         };
@@ -92,44 +96,34 @@ impl Plan {
             privileged,
             image: without_tag(&image),
             mounts: Vec::new(),
-            storages: own.storages.iter().map(|s| placed(s, cluster)).collect(),
+            storages: own
+                .storages
+                .iter()
+                .map(|(at, known)| {
+                    let point = at.replace("{sid}", &cluster.sandbox);
+                    storage(known, json!({"mount_point": point}))
+                })
+                .collect(),
             devices: own.devices.iter().cloned().collect(),
             sysctls: Map::new(),
+            disks: BTreeMap::new(),
             copied: Vec::new(),
             name,
             cid,
         };
-        for (index, volume) in volumes
-            .iter()
-            .filter(|(_, v)| **v == Volume::Directory)
-            .enumerate()
-        {
-            if own.blocks.contains(volume.0) {
+        let disks = volumes.iter().filter(|(_, v)| **v == Volume::Directory);
+        for (index, (name, _)) in disks.enumerate() {
+            if own.blocks.contains(name) {
                 plan.storages.push(block(input, index));
             }
-        }
-        let devices: BTreeMap<&String, usize> = volumes
-            .iter()
-            .filter(|(_, v)| **v == Volume::Directory)
-            .enumerate()
-            .map(|(index, (name, _))| (name, index))
-            .collect();
-        for entry in all.values_mut() {
-            if let Some(index) = entry
-                .get("v")
-                .and_then(Value::as_str)
-                .and_then(|v| devices.get(&v.to_owned()))
-                && let Some(object) = entry.as_object_mut()
-            {
-                object.insert("s".to_owned(), block_point(*index).into());
-            }
+            plan.disks.insert(name.clone(), index);
         }
         plan.place(&all, cluster);
         plan
     }
 
     /// Mounts as OCI has them, parents first, files with the names the shim makes up.
-    pub(super) fn place(&mut self, mounts: &BTreeMap<String, Value>, cluster: &Cluster) {
+    pub(super) fn place(&mut self, mounts: &BTreeMap<String, Mount>, cluster: &Cluster) {
         let mut order: Vec<_> = mounts.iter().collect();
         order.sort_by_key(|(destination, _)| {
             let system = ["/proc", "/dev", "/sys"]
@@ -141,10 +135,10 @@ impl Plan {
                 (*destination).clone(),
             )
         });
-        for (destination, entry) in order {
-            let source = match (text(entry, "s"), text(entry, "f")) {
-                (Some(source), _) => source.replace("{sid}", &cluster.sandbox),
-                (None, Some(file)) => {
+        for (destination, mount) in order {
+            let source = match &mount.source {
+                Source::Is(source) => source.replace("{sid}", &cluster.sandbox),
+                Source::File(file) => {
                     let digits = id(&[&self.cid, destination]);
                     let source = format!(
                         "/run/kata-containers/shared/containers/{}-{}-{file}",
@@ -154,11 +148,13 @@ impl Plan {
                     self.copied.push((destination.clone(), source.clone()));
                     source
                 }
-                (None, None) => String::new(),
+                Source::Block(volume) => {
+                    block_point(self.disks.get(volume).copied().unwrap_or_default())
+                }
             };
             self.mounts.push(json!({
-                "destination": destination, "source": source, "type_": entry.get("t"),
-                "options": entry.get("o"),
+                "destination": destination, "source": source, "type_": mount.kind,
+                "options": mount.options,
             }));
         }
     }

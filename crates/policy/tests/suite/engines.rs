@@ -9,7 +9,24 @@ use crate::common::{Case, mesh, small};
 /// Runs a pod's life in one engine, with the state handled as the agent does, and a denied
 /// request in the middle.
 macro_rules! engine {
-    ($name:ident, $krate:ident) => {
+    ($name:ident, $answers:ident, $krate:ident) => {
+        fn $answers(policy: &str, requests: &[(&str, Value)]) -> Vec<Answer> {
+            let mut engine = $krate::Engine::new();
+            engine.set_strict_builtin_errors(false);
+            engine.set_gather_prints(true);
+            engine.add_policy("agent_policy".to_owned(), policy.to_owned()).unwrap();
+            engine.add_data($krate::Value::from_json_str(r#"{"pstate": {}}"#).unwrap()).unwrap();
+            let answer = |(message, input): &(&str, Value)| {
+                engine.set_input($krate::Value::from_json_str(&input.to_string()).unwrap());
+                let results = engine.eval_query(format!("data.agent_policy.{message}"), false).unwrap();
+                let text = results.result[0].expressions[0].value.to_json_str().unwrap();
+                let value: Value = serde_json::from_str(&text).unwrap();
+                let allowed = value == json!(true) || value["allowed"] == json!(true);
+                (allowed, engine.take_prints().unwrap().join(" "))
+            };
+            requests.iter().map(answer).collect()
+        }
+
         fn $name(case: &Case) {
             let policy = case.policy();
             let mut engine = $krate::Engine::new();
@@ -49,8 +66,17 @@ macro_rules! engine {
     };
 }
 
-engine!(in_0_9, regorus_0_9);
-engine!(in_0_10, regorus_0_10);
+engine!(in_0_9, answers_0_9, regorus_0_9);
+engine!(in_0_10, answers_0_10, regorus_0_10);
+
+/// Whether a request passes, and what was printed.
+pub(crate) type Answer = (bool, String);
+
+/// What an engine makes of the requests, each in the state of the beginning.
+type Answers = fn(&str, &[(&str, Value)]) -> Vec<Answer>;
+
+/// The engines by version.
+pub(crate) const ENGINES: &[(&str, Answers)] = &[("0.9.1", answers_0_9), ("0.10", answers_0_10)];
 
 #[test]
 fn policies_mean_the_same_in_0_9_1_at_its_default_limits() {

@@ -398,6 +398,10 @@ fn kinds_name_their_pods() {
 #[test]
 fn the_matrix_has_every_field() {
     let text = support::markdown();
+    if std::env::var_os("NACRE_BLESS").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/support-matrix.md");
+        std::fs::write(path, &text).unwrap();
+    }
     for field in support::POD
         .iter()
         .chain(support::CONTAINER)
@@ -405,6 +409,36 @@ fn the_matrix_has_every_field() {
     {
         assert!(text.contains(&format!("`{}", field.name)), "{}", field.name);
     }
+}
+
+#[test]
+fn values_are_as_narrow_as_the_pod_permits() {
+    let mut case = small();
+    set(
+        &mut case,
+        "/containers/0/resources",
+        json!({"limits": {"memory": "64Mi"}}),
+    );
+    set(
+        &mut case,
+        "/containers/0/env",
+        json!([
+            {"name": "M", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
+            {"name": "P", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "Q", "value": "x-$(P)"},
+            {"name": "L", "value": "{pod}"},
+        ]),
+    );
+    let policy = case.policy();
+    for line in [
+        r#""L": "^\\{pod\\}$""#,
+        r#""M": "=64""#,
+        r#""P": "={pod}""#,
+        r#""Q": "=x-{pod}""#,
+    ] {
+        assert!(policy.text.contains(line), "{line}\n{}", policy.text);
+    }
+    case.with(|input| self_check(&policy, input)).unwrap();
 }
 
 #[test]
@@ -447,4 +481,29 @@ fn a_mount_over_a_file_of_the_runtime_replaces_it() {
         session.request(request.message, &request.input).unwrap();
     }
     panic!("no such mount");
+}
+
+#[test]
+fn a_user_by_name_is_not_known_to_be_no_root() {
+    let mut case = small();
+    for entry in case.images.values_mut() {
+        entry.config.user = "app".to_owned();
+        entry.users = Some(nacre_imagelock::UserDatabase::parse(
+            b"app:x:7:7::/:/bin/sh\n",
+            b"",
+        ));
+    }
+    case.policy();
+    set(
+        &mut case,
+        "/containers/0/securityContext",
+        json!({"runAsNonRoot": true}),
+    );
+    assert_eq!(errors(&case)[0].0, "NCR0506");
+    set(
+        &mut case,
+        "/containers/0/securityContext",
+        json!({"runAsNonRoot": true, "runAsUser": 7}),
+    );
+    case.policy();
 }

@@ -13,7 +13,9 @@
 mod carriers;
 mod common;
 mod engines;
+mod examples;
 mod fields;
+mod figures;
 mod golden;
 mod hostile;
 mod life;
@@ -21,4 +23,5 @@ mod messages;
 mod pairs;
 mod products;
 mod reading;
+mod schema;
 mod state;

@@ -103,17 +103,6 @@ pub(crate) fn join(caps: &BTreeSet<&str>) -> String {
     caps.iter().copied().collect::<Vec<_>>().join(" ")
 }
 
-/// What to call a set of capabilities that [`join`] wrote.
-pub(crate) fn caps_label(caps: &str) -> String {
-    let is = |list: &[&str]| caps.split(' ').eq(list.iter().copied());
-    match caps {
-        "" => "none".to_owned(),
-        _ if is(DEFAULT_CAPS) => "default".to_owned(),
-        _ if is(ALL_CAPS) => "all".to_owned(),
-        other => other.to_ascii_lowercase().replace(' ', ", "),
-    }
-}
-
 /// Why a user cannot be told.
 pub(crate) enum UserProblem {
     /// A field of a security context is no id.

@@ -135,12 +135,14 @@ impl Policy {
         let containers = self.data.get("containers").and_then(Value::as_object);
         let mut out = Vec::new();
         for (container, data) in containers.into_iter().flatten() {
-            let fixed = data.get("env").and_then(Value::as_array);
-            let values = fixed.into_iter().flatten().filter_map(|entry| {
-                let (key, value) = entry.as_str()?.split_once('=')?;
-                (key == name).then_some(value)
-            });
-            out.extend(values.map(|value| (container.as_str(), value)));
+            let rule = data.get("env").and_then(|env| env.get(name)?.as_str());
+            // Braces may stand for what only the guest's state knows.
+            if let Some(value) = rule
+                .and_then(|rule| rule.strip_prefix('='))
+                .filter(|v| !v.contains('{'))
+            {
+                out.push((container.as_str(), value));
+            }
         }
         out
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::generate::Policy;
 use crate::process::{ALL_CAPS, DEFAULT_CAPS};
 use crate::rules;
-use crate::view::{Container, Content, Variable, View, word};
+use crate::view::{Container, Content, Variable, View, is_shape, word};
 
 /// How much of a workload is in the host's hands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -220,11 +220,7 @@ fn open_of(container: Container<'_>, ours: bool, out: &mut Vec<Open>) {
             _ => {}
         }
     }
-    let patterns = container
-        .args()
-        .iter()
-        .filter(|arg| !arg.is_string())
-        .count();
+    let patterns = container.args().iter().filter(|arg| is_shape(arg)).count();
     if patterns > 0 {
         push(
             Risk::Medium,

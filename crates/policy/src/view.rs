@@ -180,10 +180,6 @@ impl<'p> View<'p> {
     }
 }
 
-fn words(text: &str) -> impl Iterator<Item = String> {
-    text.split(' ').filter(|w| !w.is_empty()).map(str::to_owned)
-}
-
 /// What happened before a request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Before<'r> {
@@ -209,22 +205,25 @@ impl<'p> Container<'p> {
     }
 
     pub(crate) fn digest(self) -> &'p str {
-        let first = self.data.pointer("/image/0").and_then(Value::as_str);
-        first.and_then(|r| r.split_once('@')).map_or("", |(_, d)| d)
+        let image = list(self.data, "image").first().and_then(Value::as_str);
+        image
+            .and_then(|image| image.split_once('@'))
+            .map_or("", |(_, digest)| digest)
     }
 
     /// Names under which the image may be asked for, without digest.
     pub(crate) fn image_names(self) -> Vec<String> {
-        let names = texts(self.data, "image").into_iter();
-        names
-            .map(|r| {
-                r.split_once('@')
-                    .map_or(r.clone(), |(name, _)| name.to_owned())
+        let images = texts(self.data, "image").into_iter();
+        images
+            .map(|image| {
+                image
+                    .split_once('@')
+                    .map_or(image.clone(), |(name, _)| name.to_owned())
             })
             .collect()
     }
 
-    /// Arguments; what is no text is a pattern.
+    /// Arguments; what is no text is made of what the state knows, or a pattern.
     pub(crate) fn args(self) -> &'p [Value] {
         list(self.data, "args")
     }
@@ -237,31 +236,14 @@ impl<'p> Container<'p> {
     pub(crate) fn variables(self) -> BTreeMap<String, Variable<'p>> {
         let mut out = BTreeMap::new();
         for (name, rule) in object(self.all.data, "env").into_iter().flatten() {
-            let variable = match rule.as_str().unwrap_or("") {
-                "={host}" => Variable::State("host"),
+            let variable = match variable(rule.as_str().unwrap_or("")) {
+                known @ Variable::State(_) => known,
                 _ => Variable::Optional,
             };
             out.insert(name.clone(), variable);
         }
         for (name, rule) in object(self.data, "env").into_iter().flatten() {
-            let rule = rule.as_str().unwrap_or("");
-            let variable = match rule {
-                "={pod}" => Variable::State("pod"),
-                "={host}" => Variable::State("host"),
-                "={uid}" => Variable::State("uid"),
-                "@ip" => Variable::State("ip"),
-                "^[\\s\\S]*$" => Variable::Anything,
-                _ if ["{pod}", "{host}", "{uid}"]
-                    .iter()
-                    .any(|p| rule.contains(p)) =>
-                {
-                    Variable::Shape
-                }
-                _ => rule
-                    .strip_prefix('=')
-                    .map_or(Variable::Shape, Variable::Exact),
-            };
-            out.insert(name.clone(), variable);
+            out.insert(name.clone(), variable(rule.as_str().unwrap_or("")));
         }
         out
     }
@@ -278,18 +260,15 @@ impl<'p> Container<'p> {
         let own = members(self.data.get("mounts")).map(|(d, mount)| (d, mount, true));
         base.chain(own)
             .map(|(destination, mount, own)| {
-                let item = |at: usize| mount.get(at).and_then(Value::as_str).unwrap_or("");
-                let source = item(1);
-                let content = if source.starts_with("{file}") {
-                    Content::Host
-                } else if source.starts_with("{block}") {
-                    Content::Block
-                } else {
-                    Content::Guest(source)
+                let part = |at: usize| mount.get(at).and_then(Value::as_str).unwrap_or("");
+                let content = match part(1) {
+                    source if source.starts_with("{file}") => Content::Host,
+                    source if source.starts_with("{block}") => Content::Block,
+                    source => Content::Guest(source),
                 };
                 let mount = Mount {
-                    kind: item(0),
-                    options: item(2).split(',').map(str::to_owned).collect(),
+                    kind: part(0),
+                    options: part(2).split(',').map(str::to_owned).collect(),
                     content,
                     own,
                 };
@@ -298,23 +277,26 @@ impl<'p> Container<'p> {
             .collect()
     }
 
-    /// Storages that its mounts call for.
     pub(crate) fn storages(self) -> Vec<Value> {
-        let known = self.all.part("storages");
+        let all = self.all.part("storages");
         let mounts = self.mounts();
-        let sources = mounts.values().filter_map(|mount| match mount.content {
-            Content::Guest(source) => known.get(source).cloned(),
+        let due = mounts.values().filter_map(|mount| match mount.content {
+            Content::Guest(source) => Some((source, all.get(source)?)),
             _ => None,
         });
-        sources.collect()
+        due.map(|(point, storage)| json!({"driver": text(storage, "driver"), "mount_point": point}))
+            .collect()
     }
 
     pub(crate) fn devices(self) -> Vec<String> {
         texts(self.data, "devices")
     }
 
-    pub(crate) fn sysctls(self) -> Option<Value> {
-        self.data.get("sysctl").cloned()
+    pub(crate) fn sysctls(self) -> Value {
+        self.data
+            .get("sysctl")
+            .cloned()
+            .unwrap_or_else(|| json!({}))
     }
 
     pub(crate) fn capabilities(self) -> BTreeSet<String> {
@@ -323,10 +305,10 @@ impl<'p> Container<'p> {
 
     /// Masked and read-only paths.
     pub(crate) fn paths(self) -> Value {
-        let of = |key| {
-            let usual = || text(self.all.part("target"), key);
-            let paths = text(self.data, key).or_else(usual).unwrap_or("");
-            words(paths).collect::<Vec<_>>()
+        let target = self.all.part("target");
+        let of = |key: &str| -> Vec<String> {
+            let own = text(self.data, key).or_else(|| text(target, key));
+            words(own.unwrap_or("")).collect()
         };
         json!({"masked": of("masked"), "readonly": of("readonly")})
     }
@@ -337,7 +319,7 @@ impl<'p> Container<'p> {
     }
 
     pub(crate) fn read_only_root(self) -> bool {
-        self.process("ro").and_then(Value::as_bool) == Some(true)
+        self.process("ro") == Some(&Value::Bool(true))
     }
 
     /// A value of the process: `cwd`, `nnp`, `tty`, `user`.
@@ -358,9 +340,49 @@ impl<'p> Container<'p> {
     }
 }
 
+/// What a rule says about a value.
+fn variable(rule: &str) -> Variable<'_> {
+    match rule {
+        "={pod}" => Variable::State("pod"),
+        "={host}" => Variable::State("host"),
+        "={uid}" => Variable::State("uid"),
+        "@ip" => Variable::State("ip"),
+        "^[\\s\\S]*$" => Variable::Anything,
+        rule => match rule.strip_prefix('=') {
+            Some(value)
+                if ["{pod}", "{host}", "{uid}", "{sid}"]
+                    .iter()
+                    .any(|p| value.contains(p)) =>
+            {
+                Variable::State("text")
+            }
+            Some(value) => Variable::Exact(value),
+            None => Variable::Shape,
+        },
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = String> {
+    text.split(' ')
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+}
+
 /// An argument, for people.
 pub(crate) fn word(arg: &Value) -> String {
-    arg.as_str().map_or_else(|| "…".to_owned(), str::to_owned)
+    let made = arg
+        .get("is")
+        .and_then(Value::as_str)
+        .and_then(|rule| rule.strip_prefix('='));
+    arg.as_str()
+        .or(made)
+        .map_or_else(|| "…".to_owned(), str::to_owned)
+}
+
+/// Whether an argument is a shape only.
+pub(crate) fn is_shape(arg: &Value) -> bool {
+    let rule = arg.get("is").and_then(Value::as_str);
+    rule.is_some_and(|rule| !rule.starts_with('='))
 }
 
 /// A storage by what tells it apart.

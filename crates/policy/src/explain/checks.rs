@@ -246,10 +246,10 @@ pub const CHECKS: &[Check] = &[
     ),
     check(
         "ro",
-        "the container's own root file system",
+        "a root file system that is writable or not, as the pod says",
         "securityContext.readOnlyRootFilesystem|securityContext",
-        "changed after rendering, or another Kata version",
-        "write `readOnlyRootFilesystem` into the pod specification and render again, or choose another `policy.target`",
+        "changed after rendering",
+        "write `readOnlyRootFilesystem` into the pod specification and render again",
     ),
     check(
         "routes",

@@ -95,7 +95,7 @@ fn wanted(
     let container = container?;
     Some(match check {
         "args" => json!(container.args()),
-        "sysctl" => container.sysctls()?,
+        "sysctl" => container.sysctls(),
         "devices" => json!(container.devices()),
         "order" => json!(container.after()),
         "command" => json!(container.commands()),
@@ -104,8 +104,8 @@ fn wanted(
         "caps" => json!(container.capabilities()),
         "paths" => container.paths(),
         "cwd" | "nnp" | "tty" | "user" => container.process(check)?.clone(),
-        "root" | "ro" => json!({"readOnly": container.read_only_root()}),
-        "storages" => container.storages().iter().map(short).collect(),
+        "ro" => json!({"readOnly": container.read_only_root()}),
+        "storages" => json!(container.storages()),
         "mounts" => container.mounts().keys().copied().collect(),
         "env" => container.variables().keys().cloned().collect(),
         _ => return None,

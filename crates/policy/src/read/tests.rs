@@ -18,8 +18,8 @@ fn data() -> Value {
         "quotes": "a \"b\" \\ c",
         "long": "é\n".repeat(400),
         "containers": {
-            "app": {"env": ["A=1", "B=x=y"], "free": {"C": "^.*$"}},
-            "other": {"env": ["A=2", format!("LONG={}", "z".repeat(900))]},
+            "app": {"env": {"A": "=1", "B": "=x=y", "C": "^.*$"}},
+            "other": {"env": {"A": "=2", "LONG": format!("={}", "z".repeat(900))}},
         },
     })
 }

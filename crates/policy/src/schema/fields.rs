@@ -142,12 +142,12 @@ pub const FIELDS: &[Field] = &[
     ),
     field(CREATE, "OCI.Process.OOMScoreAdj", NUMBER, OOM),
     field(CREATE, "OCI.Process.SelinuxLabel", NO_TEXT, ZERO),
-    field(CREATE, "OCI.Root.Path", TEXT, Guard::Checks(&["root"])),
+    field(CREATE, "OCI.Root.Path", TEXT, Guard::Checks(&["image"])),
     field(
         CREATE,
         "OCI.Root.Readonly",
         Kind::Flag,
-        Guard::Checks(&["root"]),
+        Guard::Checks(&["ro"]),
     ),
     field(
         CREATE,

@@ -12,6 +12,7 @@
 
 mod carriers;
 mod common;
+mod corpus;
 mod engines;
 mod examples;
 mod fields;

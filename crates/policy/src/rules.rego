@@ -65,7 +65,7 @@ tgt := all.target
 
 # What an object holds besides these members and empty ones.
 rest(o, known) := {k: v | some k, v in object.remove(o, known); not v in {null, "", [], 0, false}}
-blank(o, known) if rest(o, known) == {}
+blank(o, known) if { is_object(o); rest(o, known) == {} }
 hex(s, n) if { count(s) == n; trim(s, "0123456789abcdef") == "" }
 words(s) := {x | some x in split(s, " "); x != ""}
 fill(s) := strings.replace_n(object.union(st.s, {"{cid}": cid, "{ip}": tgt.ip}), s)

@@ -96,6 +96,7 @@ fn only_built_ins_of_the_agent_are_used() {
         "concat",
         "count",
         "endswith",
+        "is_object",
         "json.unmarshal",
         "lower",
         "object.get",

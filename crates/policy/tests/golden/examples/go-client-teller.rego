@@ -35,7 +35,7 @@ policy_data := {
 			"caps": "",
 			"env": {
 				"COORDINATOR_HOST": "=coordinator",
-				"NACRE_COORDINATOR_POLICY_HASH": "=ced68ae639439c97e7a3a889ccfc9feaad550363d93b216e6dea93770aa4e331",
+				"NACRE_COORDINATOR_POLICY_HASH": "=c045c9cfdb1871e25b9c1bb88c9611fa1dc194ffd39b4494f756eab1be16c9bb",
 				"NACRE_COORDINATOR_REFERENCE": concat("", [
 					"={\"snp\":[{\"CPUs\":1,\"GuestPolicy\":{\"ABIMajor\":0,\"ABIMinor\":0,\"CXLAllowed\":false,\"CipherTextHidingDRAM\":false,\"Debug\":false,\"MemAES256XTS\":false,\"MigrateMA\":false",
 					",\"PageSwapDisable\":false,\"RAPLDis\":false,\"SMT\":true,\"SingleSocket\":false},\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{\"BootloaderVersion\":null,\"MicrocodeVersion\"",

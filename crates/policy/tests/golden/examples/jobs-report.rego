@@ -18,7 +18,7 @@ policy_data := {
 			"caps": "",
 			"env": {
 				"COORDINATOR_HOST": "=coordinator",
-				"NACRE_COORDINATOR_POLICY_HASH": "=6a9d1b8ef182e3bf97ab8a76e93d1a5ed71360aa07fd574704f4035cce24cefd",
+				"NACRE_COORDINATOR_POLICY_HASH": "=c0dcd1bc4b845769b9ab9326e401d02cb4b1d00a056a63463fa24a3a03529113",
 				"NACRE_COORDINATOR_REFERENCE": concat("", [
 					"={\"snp\":[{\"CPUs\":1,\"GuestPolicy\":{\"ABIMajor\":0,\"ABIMinor\":0,\"CXLAllowed\":false,\"CipherTextHidingDRAM\":false,\"Debug\":false,\"MemAES256XTS\":false,\"MigrateMA\":false",
 					",\"PageSwapDisable\":false,\"RAPLDis\":false,\"SMT\":true,\"SingleSocket\":false},\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{\"BootloaderVersion\":null,\"MicrocodeVersion\"",

@@ -18,7 +18,7 @@ policy_data := {
 			"caps": "",
 			"env": {
 				"COORDINATOR_HOST": "=coordinator",
-				"NACRE_COORDINATOR_POLICY_HASH": "=dcc8af4b4a17c39becebfa149931bfb6681db192c7e9d90a783775c9abb7bbfc",
+				"NACRE_COORDINATOR_POLICY_HASH": "=6e9cbc26c02f748af461d51b734cf4c92ed98c8333f2599eb918e1e2da256578",
 				"NACRE_COORDINATOR_REFERENCE": concat("", [
 					"={\"snp\":[{\"CPUs\":1,\"GuestPolicy\":{\"ABIMajor\":0,\"ABIMinor\":0,\"CXLAllowed\":false,\"CipherTextHidingDRAM\":false,\"Debug\":false,\"MemAES256XTS\":false,\"MigrateMA\":false",
 					",\"PageSwapDisable\":false,\"RAPLDis\":false,\"SMT\":true,\"SingleSocket\":false},\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{\"BootloaderVersion\":null,\"MicrocodeVersion\"",

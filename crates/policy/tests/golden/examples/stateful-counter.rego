@@ -18,7 +18,7 @@ policy_data := {
 			"caps": "",
 			"env": {
 				"COORDINATOR_HOST": "=coordinator",
-				"NACRE_COORDINATOR_POLICY_HASH": "=293ac3f4ec4ca6f82a92883577fdea5abda1021c57baf28054bf185e92539215",
+				"NACRE_COORDINATOR_POLICY_HASH": "=dcd0099ec5d0c5b3b1c67834a499fc6fb1c8ed292706c46ce45574d43cf424f8",
 				"NACRE_COORDINATOR_REFERENCE": concat("", [
 					"={\"snp\":[{\"CPUs\":1,\"GuestPolicy\":{\"ABIMajor\":0,\"ABIMinor\":0,\"CXLAllowed\":false,\"CipherTextHidingDRAM\":false,\"Debug\":false,\"MemAES256XTS\":false,\"MigrateMA\":false",
 					",\"PageSwapDisable\":false,\"RAPLDis\":false,\"SMT\":true,\"SingleSocket\":false},\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{\"BootloaderVersion\":null,\"MicrocodeVersion\"",

@@ -227,7 +227,11 @@ fn check_names_what_changed_after_rendering() {
         .map(|finding| finding["code"].as_str().unwrap())
         .collect();
     assert_eq!(codes, ["NCR0801", "NCR0805"]);
-    assert!(run.stderr.contains("LOG_LEVEL=debug"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains(r#""LOG_LEVEL": "=debug""#),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]

@@ -128,13 +128,13 @@ mod tests {
 
     #[test]
     fn every_kind_of_difference_is_a_line() {
-        let container = |args: &[&str], env: &[&str], digest: &str| json!({"args": args, "env": env, "image": {"digest": digest}});
+        let container = |args: &[&str], env: Value, digest: &str| json!({"args": args, "env": env, "image": [format!("web@{digest}")]});
         let old = json!({"profile": "strict", "containers": {
-            "web": container(&["a", "b"], &["A=1", "B=2"], "sha256:1"),
+            "web": container(&["a", "b"], json!({"A": "=1", "B": "=2"}), "sha256:1"),
             "old": {},
         }});
         let new = json!({"profile": "logs", "containers": {
-            "web": container(&["b", "a"], &["B=2", "A=\u{1b}[2J"], "sha256:2"),
+            "web": container(&["b", "a"], json!({"A": "=\u{1b}[2J", "C": "=3"}), "sha256:2"),
             "new": {},
         }});
         let (old, new) = (policy(&old), policy(&new));
@@ -144,9 +144,11 @@ mod tests {
                 "+ container new",
                 "- container old",
                 "container web: args: [\"a\",\"b\"] → [\"b\",\"a\"]",
-                "- container web: env: A=1",
-                "+ container web: env: A=\\u{1b}[2J",
-                "container web: image.digest: sha256:1 → sha256:2",
+                "container web: env.A: =1 → =\\u{1b}[2J",
+                "- container web: env.B: =2",
+                "+ container web: env.C: =3",
+                "- container web: image: web@sha256:1",
+                "+ container web: image: web@sha256:2",
                 "profile: strict → logs",
             ]
         );
@@ -155,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_long_list_is_cut_and_says_so() {
-        let env = |n: usize| -> Vec<String> { (0..n).map(|i| format!("V{i}=1")).collect() };
+        let env = |n: usize| -> Value { (0..n).map(|i| (format!("V{i}"), json!("=1"))).collect() };
         let of = |n| policy(&json!({"profile": "strict", "containers": {"web": {"env": env(n)}}}));
         let lines = between(&of(0), &of(50));
         assert_eq!(lines.len(), 41);

@@ -100,12 +100,12 @@ impl World {
     pub(crate) fn before_set(bound: bool) -> Self {
         let owner = OwnerKeyPair::generate().unwrap();
         let env = match bound {
-            true => vec![format!("NACRE_OWNERS=1:{}", owner.digest())],
-            false => Vec::new(),
+            true => json!({"NACRE_OWNERS": format!("=1:{}", owner.digest())}),
+            false => json!({}),
         };
         let coordinator_policy = policy(&json!({
             "profile": "strict",
-            "containers": {".": {"env": []}, "coordinator": {"env": env}},
+            "containers": {".": {"env": {}}, "coordinator": {"env": env}},
         }));
         let coordinator = PolicyHash::of(&coordinator_policy);
         let (seed, salt) = (Seed::generate().unwrap(), Salt::generate().unwrap());

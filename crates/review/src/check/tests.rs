@@ -85,11 +85,11 @@ fn a_changed_pod_no_longer_fits_its_policy() {
     );
     let help = stale.help.as_deref().unwrap();
     assert!(
-        help.contains("the policy has") && help.contains("LOG_LEVEL=info"),
+        help.contains("the policy has") && help.contains(r#""LOG_LEVEL": "=info""#),
         "{help}"
     );
     assert!(
-        help.contains("the pod gives") && help.contains("LOG_LEVEL=debug"),
+        help.contains("the pod gives") && help.contains(r#""LOG_LEVEL": "=debug""#),
         "{help}"
     );
     assert_eq!(stale.resource.as_ref().unwrap().name, "web");

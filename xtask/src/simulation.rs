@@ -15,11 +15,23 @@ const PACKAGES: [&str; 5] = [
     "nacre-sim-platform",
 ];
 
+/// Packages of the programs that render; whole flows take those of the images instead.
+const RENDERERS: [&str; 3] = ["nacre-cli", "nacre-krm-fn", "nacre-post-renderer"];
+
 /// Builds them as tests are built, and says where they are.
 pub(crate) fn build() -> Result<PathBuf> {
+    build_packages(&PACKAGES)
+}
+
+/// The same, and beside them the programs that render.
+pub(crate) fn build_with_renderers() -> Result<PathBuf> {
+    build_packages(&[&PACKAGES[..], &RENDERERS].concat())
+}
+
+fn build_packages(packages: &[&str]) -> Result<PathBuf> {
     let mut cargo = workspace::cargo();
     cargo.args(["build", "--quiet"]);
-    for package in PACKAGES {
+    for package in packages {
         cargo.args(["--package", package]);
     }
     process::run(&mut cargo)?;

@@ -19,7 +19,13 @@ pub(crate) enum Extent {
 }
 
 /// Packages with tests in a module `cluster` that plain `cargo test` leaves out.
-const CLUSTER_TESTS: &[&str] = &["nacre-cli", "nacre-test-support", "nacre-tests"];
+const CLUSTER_TESTS: &[&str] = &[
+    "nacre-cli",
+    "nacre-coordinator",
+    "nacre-store",
+    "nacre-test-support",
+    "nacre-tests",
+];
 
 /// Runs every step in order; the first that fails ends the run.
 pub(crate) fn run(extent: Extent) -> Result<()> {
@@ -98,10 +104,16 @@ fn cluster(environment: &Environment, report: &mut Report) -> Result<()> {
         .collect();
     let mut arguments: Vec<&str> = packages.iter().map(String::as_str).collect();
     arguments.extend(["--", "--ignored", "cluster"]);
-    report.tests(
-        "tests with a kube-apiserver",
-        tests(&arguments, environment),
-    )
+    let programs = report.step(
+        "programs as tests are built",
+        simulation::build_with_renderers,
+    )?;
+    let mut cluster = tests(&arguments, environment);
+    // As tests are built: what is tested here is the cluster's side.
+    cluster
+        .env("NACRE_TEST_SIMULATION", &programs)
+        .env("NACRE_TEST_PROGRAMS", &programs);
+    report.tests("tests with a kube-apiserver", cluster)
 }
 
 fn tests(arguments: &[&str], environment: &Environment) -> Command {

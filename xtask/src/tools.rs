@@ -271,7 +271,7 @@ pub(crate) fn install_for_cluster() -> Result<Environment> {
         KUBE_APISERVER,
         "NACRE_TEST_KUBECTL",
         "NACRE_TEST_OPENSSL",
-        "NACRE_TEST_HELM4",
+        "NACRE_TEST_KUSTOMIZE",
     ])
 }
 

@@ -3,18 +3,25 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nacre_history::{GenesisAuthority, OwnerKeyPair};
-use nacre_store::{Directory, Store as _};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use nacre_attest::Product;
+use nacre_history::{GenesisAuthority, OwnerKeyPair, Transition};
+use nacre_sim::Pki;
+use nacre_store::{ConfigMaps, Directory, Store};
+use nacre_test_support::Cluster;
 
-use crate::support::{Deployment, ShareOwner, measured, read_history};
+use crate::support::{Deployment, PLATFORM, ShareOwner, measured, now, read_history};
 
 const FOLDER: &str = "NACRE_CRASH_FOLDER";
+/// Set where the history is in the ConfigMaps of the namespace.
+const CLUSTER: &str = "NACRE_CRASH_CLUSTER";
 /// Updates and kills of an ordinary run; `NACRE_CRASH_UPDATES=500` is the full one.
 const UPDATES: usize = 40;
-/// How long the other process may take to start: it makes three RSA keys of 4096 bits for its platform.
-const START: Duration = Duration::from_secs(600);
+/// How long the other process may take to start on a busy machine.
+const START: Duration = Duration::from_secs(120);
 
 fn owner(folder: &Path) -> OwnerKeyPair {
     let path = folder.join("owner.der");
@@ -48,32 +55,49 @@ async fn child() {
     std::fs::remove_dir(deployment.folder.path()).unwrap();
     std::os::unix::fs::symlink(folder, deployment.folder.path()).unwrap();
     deployment.genesis = measured(&[&deployment.owners[0]], 1);
+    if std::env::var_os(CLUSTER).is_some() {
+        deployment.elsewhere = Some(Arc::new(ConfigMaps::connect(None).await.unwrap()));
+    }
     let running = deployment.start().await;
+    let mut head = None;
     if deployment.store().latest().await.unwrap().is_some() {
-        let head = deployment.history().await.head().hash;
+        let last = deployment.history().await.head().clone();
         let owner = &deployment.shares[0];
-        assert!(
-            deployment
-                .recover(&running, owner, head)
-                .await
-                .unwrap()
-                .recovered
-        );
+        let recovered = deployment.recover(&running, owner, last.hash).await;
+        assert!(recovered.unwrap().recovered);
+        head = Some(last.transition);
     }
     println!("\nchild ready");
+    // One connection and no look at the history in between: what takes the time is setting.
+    let link = running.user().await;
     for round in 0_usize.. {
         let name = format!("app-{}", round % 50);
         let manifest = deployment.manifest(&[&name]);
-        let result = deployment.set(&running, &manifest).await.unwrap();
+        let next = match &head {
+            None => Transition::genesis(&manifest, manifest.hash(), now()),
+            Some(head) => head.next(&manifest, manifest.hash(), now()),
+        };
+        let owners = [&deployment.owners[0]];
+        let result = deployment
+            .submit(&link, &manifest, next, &owners)
+            .await
+            .unwrap();
         assert!(result.applied);
         println!("\nchild set {}", result.generation);
+        head = Some(next);
     }
 }
 
-fn start(folder: &Path) -> (Child, std::sync::mpsc::Receiver<String>) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+/// How the other process is started.
+fn ordinary() -> Command {
+    Command::new(std::env::current_exe().unwrap())
+}
+
+fn start(mut command: Command, folder: &Path) -> (Child, std::sync::mpsc::Receiver<String>) {
+    let mut child = command
         .args(["--exact", "crash::child", "--ignored", "--nocapture"])
         .env(FOLDER, folder)
+        .env(PLATFORM, folder.join("platform"))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -90,20 +114,29 @@ fn start(folder: &Path) -> (Child, std::sync::mpsc::Receiver<String>) {
     (child, receiver)
 }
 
-#[test]
-fn a_history_is_never_torn() {
+fn updates(otherwise: usize) -> usize {
     let updates = std::env::var("NACRE_CRASH_UPDATES").ok();
-    let updates = updates
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(UPDATES);
-    let folder = tempfile::tempdir().unwrap();
-    let genesis: GenesisAuthority = measured(&[&owner(folder.path())], 1);
-    share(folder.path());
+    let updates = updates.and_then(|text| text.parse().ok());
+    updates.unwrap_or(otherwise)
+}
+
+/// Sets manifests in processes that are killed, until so many are set. After each kill the history in the
+/// store is whole, and has what was reported.
+#[allow(clippy::print_stdout, reason = "how far a long test is")]
+fn set_and_kill(
+    updates: usize,
+    folder: &Path,
+    command: &dyn Fn() -> Command,
+    store: &dyn Fn() -> Arc<dyn Store>,
+) {
+    let genesis: GenesisAuthority = measured(&[&owner(folder)], 1);
+    share(folder);
+    Pki::create(Product::Genoa, &folder.join("platform")).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (mut done, mut kills, mut last) = (0, 0, 0_u64);
     let mut random = 0x9e37_79b9_7f4a_7c15_u64 ^ u64::from(std::process::id());
     while done < updates {
-        let (mut child, lines) = start(folder.path());
+        let (mut child, lines) = start(command(), folder);
         let ready = lines.recv_timeout(START).unwrap();
         assert_eq!(ready, "ready");
         random = random
@@ -122,13 +155,13 @@ fn a_history_is_never_torn() {
             reported = line.strip_prefix("set ").unwrap().parse().unwrap();
         }
         kills += 1;
-        let store = Directory::open(&folder.path().join("history")).unwrap();
         let generation = runtime.block_on(async {
+            let store = store();
             match store.latest().await.unwrap() {
                 None => 0,
                 Some(_) => {
                     // Every object is whole and everything that is named is there.
-                    let history = read_history(&store, &genesis).await.unwrap();
+                    let history = read_history(store.as_ref(), &genesis).await.unwrap();
                     history.head().transition.generation
                 }
             }
@@ -144,4 +177,43 @@ fn a_history_is_never_torn() {
     }
     println!("{done} updates, {kills} kills");
     assert!(kills >= 3, "{kills}");
+}
+
+#[test]
+fn a_history_is_never_torn() {
+    let folder = tempfile::tempdir().unwrap();
+    let store =
+        || -> Arc<dyn Store> { Arc::new(Directory::open(&folder.path().join("history")).unwrap()) };
+    set_and_kill(updates(UPDATES), folder.path(), &ordinary, &store);
+}
+
+/// A Coordinator in a pod of the deployed account, as far as a process can be one.
+#[test]
+#[ignore = "needs a cluster: cargo xtask test --cluster"]
+fn a_history_in_config_maps_of_a_cluster_is_never_torn() {
+    const NAMESPACE: &str = "crash";
+    let cluster = Cluster::shared();
+    cluster.namespace(NAMESPACE);
+    let rights = nacre_test_support::coordinator_rights(NAMESPACE);
+    cluster.kubectl_with(&["apply", "--filename=-"], &rights);
+    let program = std::env::current_exe().unwrap();
+    let command = || {
+        let mut command = cluster.in_pod(&program, NAMESPACE, "coordinator");
+        command.env(CLUSTER, "1");
+        command
+    };
+    // One client for each look: each has a runtime of its own.
+    let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig()).unwrap();
+    let store = || -> Arc<dyn Store> {
+        let kubeconfig = kubeconfig.clone();
+        let options = KubeConfigOptions::default();
+        let config = tokio::task::block_in_place(|| {
+            let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options);
+            tokio::runtime::Handle::current().block_on(config)
+        });
+        let client = kube::Client::try_from(config.unwrap()).unwrap();
+        Arc::new(ConfigMaps::new(client, NAMESPACE))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    set_and_kill(updates(500), folder.path(), &command, &store);
 }

@@ -45,8 +45,18 @@ pub(crate) const COORDINATOR: &[u8] = b"package coordinator";
 /// Raw policy of a workload that is in every manifest here.
 pub(crate) const WEB: &[u8] = b"package web";
 
+/// Folder with the platform's keys, for processes of one test that are to share them.
+pub(crate) const PLATFORM: &str = "NACRE_TEST_PLATFORM";
+
 pub(crate) fn pki() -> &'static Pki {
-    Pki::of_process(Product::Genoa).unwrap()
+    static SHARED: LazyLock<Option<Pki>> = LazyLock::new(|| {
+        let folder = std::env::var_os(PLATFORM)?;
+        Some(Pki::open(Path::new(&folder)).unwrap())
+    });
+    match &*SHARED {
+        Some(pki) => pki,
+        None => Pki::of_process(Product::Genoa).unwrap(),
+    }
 }
 
 pub(crate) fn verifier() -> Arc<Verifier> {
@@ -144,6 +154,8 @@ pub(crate) struct Deployment {
     pub(crate) policies: BTreeMap<PolicyHash, Vec<u8>>,
     /// Who may set the first manifest.
     pub(crate) genesis: GenesisAuthority,
+    /// Where the history is, if not in the folder.
+    pub(crate) elsewhere: Option<Arc<dyn Store>>,
 }
 
 impl Deployment {
@@ -171,6 +183,7 @@ impl Deployment {
             folder: tempfile::tempdir().unwrap(),
             policies: policies.into(),
             genesis,
+            elsewhere: None,
         }
     }
 
@@ -200,6 +213,9 @@ impl Deployment {
     }
 
     pub(crate) fn store(&self) -> Arc<dyn Store> {
+        if let Some(store) = &self.elsewhere {
+            return Arc::clone(store);
+        }
         Arc::new(Directory::open(&self.folder.path().join("history")).unwrap())
     }
 

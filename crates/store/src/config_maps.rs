@@ -6,15 +6,19 @@
 //! nacre-store-<kind>-<hash>.<n>      the n-th further part of a large object
 //! ```
 //! A ConfigMap holds 1 MiB, so large objects are split. Further parts are written first: an object is
-//! there when its first ConfigMap is. `latest` moves by the API server's `resourceVersion`. The service
-//! account needs `get, create, update, delete, list, watch` on ConfigMaps of its namespace.
+//! there when its first ConfigMap is and says of how many parts it consists; `0` is one that is being
+//! written anew. Nothing is ever removed. `latest` moves by the API server's `resourceVersion`. The service
+//! account needs `get, list, watch, create, update` on ConfigMaps of its namespace.
+//!
+//! Two writers of different large objects under one name could leave a mixture of their parts. Objects are
+//! named by their hash, so whoever reads finds that out.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, WatchEvent, WatchParams};
+use kube::api::{ListParams, ObjectMeta, PostParams, WatchEvent, WatchParams};
 use kube::{Api, Client};
 use tokio_stream::StreamExt as _;
 
@@ -28,8 +32,12 @@ const PREFIX: &str = "nacre-store";
 const DATA: &str = "data";
 const PARTS: &str = "nacre.dev/parts";
 const BYTES: &str = "nacre.dev/bytes";
-const LABELS: [(&str, &str); 2] = [
+/// Number of parts of an object that is being written anew.
+const UNFINISHED: usize = 0;
+/// By which an installation is listed and removed as a whole, as everything in `deploy/` is.
+const LABELS: [(&str, &str); 3] = [
     ("app.kubernetes.io/name", "nacre-store"),
+    ("app.kubernetes.io/part-of", "nacre"),
     ("app.kubernetes.io/managed-by", "nacre"),
 ];
 /// How long one watch goes on, in seconds; then `latest` is read again, in case an event was lost.
@@ -111,6 +119,9 @@ impl ConfigMaps {
         let (parts, size) = number(PARTS)
             .zip(number(BYTES))
             .ok_or_else(|| damaged("its annotations do not say how much there is"))?;
+        if parts == UNFINISHED {
+            return Ok(None);
+        }
         if size > MAX_OBJECT || parts > MAX_OBJECT / PART + 1 {
             return Err(StoreError::TooLarge {
                 bytes: size,
@@ -131,61 +142,59 @@ impl ConfigMaps {
         Ok(Some(bytes))
     }
 
-    /// The ConfigMaps of an object, further parts first. What is left of a longer one that was there
-    /// before is removed.
-    async fn write_parts(&self, name: &str, bytes: &[u8]) -> Result<ConfigMap, StoreError> {
-        if bytes.len() > MAX_OBJECT {
-            return Err(StoreError::TooLarge {
-                bytes: bytes.len(),
-                limit: MAX_OBJECT,
-            });
+    /// What is there, as a [`Put`] of these bytes finds it; `None` if there is nothing. What cannot be read
+    /// is another object.
+    async fn compare(&self, key: &StoreKey, bytes: &[u8]) -> Result<Option<Put>, StoreError> {
+        match self.read_object(key).await {
+            Ok(found) => Ok(found.map(|found| match found == bytes {
+                true => Put::Same,
+                false => Put::Different,
+            })),
+            Err(StoreError::Damaged { .. } | StoreError::TooLarge { .. }) => {
+                Ok(Some(Put::Different))
+            }
+            Err(error) => Err(error),
         }
+    }
+
+    /// The further parts of an object, and its first ConfigMap, which is for the caller to write.
+    async fn write_parts(&self, name: &str, bytes: &[u8]) -> Result<ConfigMap, StoreError> {
         let (head, rest) = bytes.split_at(bytes.len().min(PART));
         let mut parts = 1;
         for chunk in rest.chunks(PART) {
             self.write(map(part_name(name, parts), chunk)).await?;
             parts += 1;
         }
-        let mut first = map(name.to_owned(), head);
-        first.metadata.annotations = Some(BTreeMap::from([
-            (PARTS.to_owned(), parts.to_string()),
-            (BYTES.to_owned(), bytes.len().to_string()),
-        ]));
-        Ok(first)
+        Ok(first(name, head, parts, bytes.len()))
     }
 
     async fn put_object(&self, key: &StoreKey, bytes: &[u8]) -> Result<Put, StoreError> {
-        let same = |found: &[u8]| {
-            if found == bytes {
-                Put::Same
-            } else {
-                Put::Different
-            }
-        };
-        // Before anything is written: parts of an object that is there must not be touched.
-        if let Some(found) = self.read_object(key).await? {
-            return Ok(same(&found));
+        check_size(bytes)?;
+        // Parts of an object that is there must not be touched.
+        if bytes.len() > PART
+            && let Some(end) = self.compare(key, bytes).await?
+        {
+            return Ok(end);
         }
-        let first = self.write_parts(&object_name(key), bytes).await?;
-        match self.create(&first).await? {
-            Some(_) => Ok(Put::Stored),
-            None => match self.read_object(key).await? {
-                Some(found) => Ok(same(&found)),
-                None => Err(StoreError::Damaged {
-                    object: key.to_string(),
-                    what: "it was removed while it was written",
-                }),
-            },
+        let name = object_name(key);
+        let first = self.write_parts(&name, bytes).await?;
+        if self.create(&first).await?.is_some() {
+            return Ok(Put::Stored);
         }
+        if let Some(end) = self.compare(key, bytes).await? {
+            return Ok(end);
+        }
+        // Somebody began to write it anew and may have stopped halfway.
+        self.replace_object(key, bytes).await?;
+        Ok(Put::Stored)
     }
 
     async fn replace_object(&self, key: &StoreKey, bytes: &[u8]) -> Result<(), StoreError> {
+        check_size(bytes)?;
         let name = object_name(key);
-        // The object is away while its parts change: never a mixture of two.
-        match self.api.delete(&name, &DeleteParams::default()).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == NOT_FOUND => {}
-            Err(error) => return Err(failed(&name)(error)),
+        if bytes.len() > PART {
+            // The object is away while its parts change: never a mixture of two.
+            self.write(first(&name, &[], UNFINISHED, 0)).await?;
         }
         let first = self.write_parts(&name, bytes).await?;
         self.write(first).await
@@ -309,6 +318,26 @@ fn map(name: String, bytes: &[u8]) -> ConfigMap {
         },
         ..ConfigMap::default()
     }
+}
+
+/// The ConfigMap that says that an object is there.
+fn first(name: &str, head: &[u8], parts: usize, size: usize) -> ConfigMap {
+    let mut first = map(name.to_owned(), head);
+    first.metadata.annotations = Some(BTreeMap::from([
+        (PARTS.to_owned(), parts.to_string()),
+        (BYTES.to_owned(), size.to_string()),
+    ]));
+    first
+}
+
+fn check_size(bytes: &[u8]) -> Result<(), StoreError> {
+    if bytes.len() > MAX_OBJECT {
+        return Err(StoreError::TooLarge {
+            bytes: bytes.len(),
+            limit: MAX_OBJECT,
+        });
+    }
+    Ok(())
 }
 
 /// The bytes; an empty value may be left away on the way.

@@ -184,6 +184,35 @@ impl Cluster {
         self.folder.path().join(name)
     }
 
+    /// A program as a kubelet starts it in a pod of a service account: with the account's files where the
+    /// pod has them, the variables of the API server, and nothing else in its environment. Needs root.
+    ///
+    /// The program is the process itself: a signal meets it, not a parent.
+    pub fn in_pod(&self, program: &Path, namespace: &str, account: &str) -> Command {
+        const ENTER: &str = "\
+            mount -t tmpfs tmpfs /var/run && cd /var/run && mkdir -p secrets/kubernetes.io && \
+            cp -r \"$1\" secrets/kubernetes.io/serviceaccount && cd / && shift && exec \"$@\"";
+        self.account_named(namespace, account);
+        let token = self.kubectl(&["create", "token", account, "--namespace", namespace]);
+        let files = self
+            .folder
+            .path()
+            .join(format!("pod-{namespace}-{account}"));
+        fs::create_dir_all(&files).unwrap();
+        fs::write(files.join("token"), token.trim()).unwrap();
+        fs::write(files.join("namespace"), namespace).unwrap();
+        fs::copy(self.certificate(), files.join("ca.crt")).unwrap();
+
+        let (_, port) = self.server.rsplit_once(':').unwrap();
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--", "/bin/sh", "-ec", ENTER, "sh"]);
+        command.arg(files).arg(program).env_clear();
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env("KUBERNETES_SERVICE_HOST", "127.0.0.1");
+        command.env("KUBERNETES_SERVICE_PORT", port);
+        command
+    }
+
     /// Makes a namespace, with the account that pods need and no controller is here to make.
     pub fn namespace(&self, name: &str) {
         self.kubectl(&["create", "namespace", name]);
@@ -231,7 +260,7 @@ impl Cluster {
             namespace,
         ];
         let made = self.try_kubectl(&arguments, "");
-        let known = made.succeeded || made.stderr.contains("AlreadyExists");
+        let known = made.succeeded || made.stderr.contains("already exists");
         assert!(known, "{}", made.stderr);
     }
 

@@ -17,5 +17,7 @@
 )]
 
 mod cluster;
+mod deployed;
 
 pub use cluster::{Attempt, Cluster};
+pub use deployed::coordinator_rights;

@@ -9,5 +9,6 @@
     reason = "tests"
 )]
 
+mod cluster;
 mod conformance;
 mod directory;

@@ -5,23 +5,33 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::Value;
+use nacre_test_support::Cluster;
+use serde_json::{Value, json};
 
 use super::PATIENCE;
 use super::processes::{Running, free_ports, openssl};
 use super::service::{Backend, Service, is_ready};
 use crate::harness::{Ended, KUSTOMIZE, Place, given, object};
 
+const NAMESPACE: &str = "shop";
+const COORDINATOR: &str = "StatefulSet/coordinator";
+
 /// How the shop is deployed.
 pub(crate) struct Options {
     pub(crate) coordinators: u16,
+    /// Where resources are applied and the history is kept; a folder and no cluster without it.
+    pub(crate) cluster: Option<Arc<Cluster>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { coordinators: 1 }
+        Options {
+            coordinators: 1,
+            cluster: None,
+        }
     }
 }
 
@@ -31,6 +41,7 @@ pub(crate) struct Deployment {
     ports: Vec<[u16; 4]>,
     service: Service,
     pods: usize,
+    cluster: Option<Arc<Cluster>>,
 }
 
 /// A Coordinator process.
@@ -79,6 +90,7 @@ impl Deployment {
             ports: (0..options.coordinators).map(|_| free_ports()).collect(),
             service: Service::start(),
             pods: 0,
+            cluster: options.cluster.clone(),
         };
         deployment
             .nacre(&[
@@ -86,7 +98,7 @@ impl Deployment {
                 "--platform",
                 "metal-qemu-snp",
                 "--namespace",
-                "shop",
+                NAMESPACE,
             ])
             .ok();
         fs::copy(
@@ -100,7 +112,47 @@ impl Deployment {
             deployment.configure("peerRecovery: true");
             deployment.configure("allowAnyChip: true");
         }
+        deployment.enter_cluster();
         deployment
+    }
+
+    /// The namespace is made, the Coordinator's resources are those of the command, and the kube context
+    /// of `nacre` is the cluster.
+    fn enter_cluster(&mut self) {
+        let Some(cluster) = self.cluster.clone() else {
+            return;
+        };
+        cluster.namespace(NAMESPACE);
+        self.place.set("KUBECONFIG", cluster.kubeconfig());
+        let resources = [
+            "coordinator-resources",
+            "--unrendered",
+            "--namespace",
+            NAMESPACE,
+        ];
+        let resources = [&resources[..], &["-o", "base/coordinator.yaml"]].concat();
+        self.nacre(&resources).ok();
+    }
+
+    /// `kubectl apply` of what was rendered. The load balancer is this machine: the Service gets the port
+    /// and the address at which the Coordinator will listen.
+    fn apply(&self) {
+        let Some(cluster) = &self.cluster else { return };
+        println!("$ kubectl apply -f resources/");
+        let port = format!("port: {}\n", self.ports[0][0]);
+        let resources = self.resources();
+        assert_eq!(resources.matches("port: 1313\n").count(), 1, "{resources}");
+        let resources = resources.replace("port: 1313\n", &port);
+        let apply = ["apply", "--namespace", NAMESPACE, "--filename=-"];
+        for line in cluster.kubectl_with(&apply, &resources).lines() {
+            println!("  {line}");
+        }
+        let status =
+            json!({ "status": { "loadBalancer": { "ingress": [{ "ip": "127.0.0.1" }] } } });
+        let status = status.to_string();
+        let what = ["patch", "service", "coordinator", "--namespace", NAMESPACE];
+        let how = ["--subresource=status", "--type=merge", "--patch", &status];
+        cluster.kubectl(&[&what[..], &how].concat());
     }
 
     /// A path in the workspace.
@@ -150,6 +202,7 @@ impl Deployment {
         self.place
             .run(&simulation("nacre-sim-platform"), &arguments, "")
             .ok();
+        self.apply();
     }
 
     /// Changes what a customer sees, and with it the policy of `web`.
@@ -183,12 +236,14 @@ impl Deployment {
         let local = |port: u16| format!("127.0.0.1:{port}");
         let peers: Vec<_> = self.ports.iter().map(|ports| local(ports[1])).collect();
         let spec = pod_spec(&self.resources(), "StatefulSet", "coordinator");
-        let mut command = self.command("nacre-sim-coordinator", "StatefulSet/coordinator");
+        let mut command = self.command("nacre-sim-coordinator", COORDINATOR);
         command.envs(environment(&spec["containers"][0]));
-        let history = self.place.home("history");
+        if self.cluster.is_none() {
+            let history = self.place.home("history");
+            command.env("NACRE_HISTORY", format!("directory:{}", history.display()));
+        }
         command
-            .env("NACRE_HISTORY", format!("directory:{}", history.display()))
-            .env("NACRE_NAMESPACE", "shop")
+            .env("NACRE_NAMESPACE", NAMESPACE)
             .env("NACRE_USER_ADDRESS", local(user))
             .env("NACRE_MESH_ADDRESS", local(mesh))
             .env("NACRE_HTTP_ADDRESS", local(http))
@@ -239,7 +294,7 @@ impl Deployment {
         let workloads: Vec<_> = self.policies().into_keys().collect();
         workloads
             .into_iter()
-            .filter(|name| name != "StatefulSet/coordinator")
+            .filter(|name| name != COORDINATOR)
             .map(|name| self.start_pod(&resources, &name))
             .collect()
     }
@@ -267,9 +322,19 @@ impl Deployment {
 
     /// A program with the simulated guest of a workload around it.
     fn command(&self, program: &str, workload: &str) -> Command {
-        let mut command = Command::new(simulation(program));
+        let program = simulation(program);
+        let mut command = match &self.cluster {
+            // The account is the Coordinator's; no other pod has one.
+            Some(cluster) if workload == COORDINATOR => {
+                cluster.in_pod(&program, NAMESPACE, "coordinator")
+            }
+            _ => {
+                let mut command = Command::new(program);
+                command.env_clear();
+                command
+            }
+        };
         command
-            .env_clear()
             .env("NACRE_SIM_PKI", self.place.home("simulated-root"))
             .env("NACRE_SIM_HOST_DATA", &self.policies()[workload]);
         command

@@ -9,6 +9,7 @@
 )]
 
 mod deployment;
+mod in_cluster;
 mod processes;
 mod service;
 
@@ -112,7 +113,10 @@ fn from_set_to_recovery() {
 #[test]
 fn three_coordinators_one_dies_and_nobody_notices() {
     title("three Coordinators behind one service, with one history");
-    let mut shop = Deployment::new(&Options { coordinators: 3 });
+    let mut shop = Deployment::new(&Options {
+        coordinators: 3,
+        ..Options::default()
+    });
     shop.render();
     let mut coordinators: Vec<_> = (0..3)
         .map(|number| shop.start_coordinator(number))

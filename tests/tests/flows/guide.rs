@@ -1,4 +1,4 @@
-//! The commands of the guide, run as they stand there.
+//! The commands of the documentation, run as they stand there: the guide, the README files, all of `docs/`.
 //!
 //! A page says in comments where its commands run: `<!-- run in: EXAMPLE -->` starts anew in a copy of a
 //! folder of `examples/` (`empty` for none); `<!-- not run: WHY -->` leaves out the next block. Blocks of one
@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::harness::{HELM4, KPT, KUSTOMIZE, Place, given, root};
 
@@ -32,7 +32,7 @@ fn blocks(page: &str) -> Vec<Block> {
     };
     for (number, line) in page.lines().enumerate() {
         if let Some((start, commands, text)) = &mut open {
-            if line.starts_with("```") {
+            if line.trim_start().starts_with("```") {
                 if *commands {
                     found.push(Block {
                         line: *start,
@@ -47,7 +47,7 @@ fn blocks(page: &str) -> Vec<Block> {
                 text.push_str(line);
                 text.push('\n');
             }
-        } else if let Some(language) = line.strip_prefix("```") {
+        } else if let Some(language) = line.trim_start().strip_prefix("```") {
             open = Some((number + 1, language == "sh", String::new()));
         } else if let Some(example) = directive(line, "run in") {
             place = Some(example);
@@ -72,7 +72,7 @@ fn place(example: &str) -> Place {
 }
 
 fn run_page(page: &Path) -> usize {
-    let name = page.file_name().unwrap().to_str().unwrap();
+    let name = page.strip_prefix(root()).unwrap().display();
     let text = fs::read_to_string(page).unwrap();
     let mut current: Option<(String, Place)> = None;
     let mut run = 0;
@@ -113,15 +113,28 @@ fn run_page(page: &Path) -> usize {
 }
 
 #[test]
-#[ignore = "kpt refuses the page's manifest.json beside the package"]
 fn every_command_that_needs_no_cluster_works() {
-    let mut run = 0;
-    let mut pages = 0;
-    for entry in fs::read_dir(root().join("docs/guide")).unwrap() {
-        run += run_page(&entry.unwrap().path());
-        pages += 1;
+    let mut pages = vec![root().join("README.md")];
+    for folder in ["docs", "deploy", "examples", "packages"] {
+        find_pages(&root().join(folder), &mut pages);
     }
-    assert!(pages >= 10 && run >= 15, "{run} blocks on {pages} pages");
+    let run: usize = pages.iter().map(|page| run_page(page)).sum();
+    assert!(pages.len() >= 25 && run >= 25, "{run} blocks on {pages:?}");
+}
+
+fn find_pages(folder: &Path, found: &mut Vec<PathBuf>) {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            find_pages(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
 }
 
 #[test]

@@ -28,3 +28,4 @@ mod lock;
 mod packages;
 mod routes;
 mod shipped;
+mod site;

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use nacre_attest::Timestamp;
 use nacre_client::examine::AcceptPolicies;
-use nacre_client::pin::{MAX_PIN, Pin};
+use nacre_client::pin::{MAX_PIN, Pin, known_lists};
 use nacre_client::session::{Session, State};
 use nacre_client::{ClientError, Expectation, Kind as ClientKind};
 use nacre_findings::{Finding, Location, Severity, codes::client as codes};
@@ -240,10 +240,10 @@ pub(crate) fn converse<T>(
 pub(crate) async fn open(
     address: &str,
     reference: &Manifest,
-    newest_crl: u64,
+    pin: Option<&Pin>,
     context: &Context,
 ) -> Result<Session, CommandError> {
-    let expectation = Expectation::of(reference, newest_crl).map_err(ClientError::from)?;
+    let expectation = Expectation::of(reference, known_lists(pin)).map_err(ClientError::from)?;
     let session = Session::open(address, &context.trust, &expectation, Timestamp::now());
     Ok(session.await?)
 }

@@ -97,8 +97,7 @@ async fn talk(
 ) -> Result<Done, CommandError> {
     let spinner = Spinner::new(context);
     spinner.say(format!("attesting {address}"));
-    let newest = pin.map_or(0, |pin| pin.newest_crl);
-    let mut session = open(address, &file.manifest, newest, context).await?;
+    let mut session = open(address, &file.manifest, pin, context).await?;
     let state = session.state().await?;
     match state.phase {
         Phase::Empty => return Err(empty(pin)),

@@ -142,8 +142,7 @@ fn ask(
     let spinner = Spinner::new(context);
     let snapshot = converse(async {
         spinner.say(format!("attesting {address}"));
-        let newest = pin.map_or(0, |pin| pin.newest_crl);
-        let mut session = open(address, &file.manifest, newest, context).await?;
+        let mut session = open(address, &file.manifest, pin, context).await?;
         let state = session.state().await?;
         match state.phase {
             Phase::Sealed => return Err(sealed(&state)),

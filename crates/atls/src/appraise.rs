@@ -1,11 +1,10 @@
 //! Deciding on the evidence of the other end.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nacre_attest::{
-    Claims, Evidence, Expected, HostData, Policy, Rejection, ReportData, Timestamp, Verifier,
+    Claims, Evidence, HostData, NewestLists, Policy, Rejection, ReportData, Timestamp, Verifier,
 };
 
 /// Decides on evidence that has to be bound to `report_data`.
@@ -31,6 +30,9 @@ pub enum AppraisalError {
     /// There is nothing to compare evidence with.
     #[error("there are no reference values")]
     NoReference,
+    /// There will be something to compare with later.
+    #[error("no manifest is in force")]
+    NotReady,
 }
 
 /// Compares with reference values and a set of policy hashes.
@@ -40,7 +42,7 @@ pub struct References {
     policies: Vec<Policy>,
     host_data: BTreeSet<[u8; 32]>,
     not_before: Timestamp,
-    newest_crl: AtomicU64,
+    lists: Mutex<NewestLists>,
 }
 
 impl References {
@@ -59,14 +61,8 @@ impl References {
             policies,
             host_data,
             not_before,
-            newest_crl: AtomicU64::new(0),
+            lists: Mutex::default(),
         }
-    }
-
-    fn now(&self, newest_crl: u64) -> Timestamp {
-        Timestamp::now()
-            .max(self.not_before)
-            .max(Timestamp(newest_crl))
     }
 }
 
@@ -76,20 +72,26 @@ impl Appraise for References {
         evidence: &Evidence,
         report_data: [u8; 64],
     ) -> Result<Claims, AppraisalError> {
-        let newest = self.newest_crl.load(Ordering::Relaxed);
-        let expected = Expected {
-            report_data: ReportData::Exact(report_data),
-            host_data: HostData::OneOf(self.host_data.clone()),
-            newest_crl: (newest > 0).then_some(Timestamp(newest)),
-        };
+        // Cloned, so that nobody waits while another connection's evidence is verified.
+        let lists = self
+            .lists
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let now = Timestamp::now().max(self.not_before).max(lists.latest());
+        let expected = (
+            ReportData::Exact(report_data),
+            HostData::OneOf(self.host_data.clone()),
+        );
         let (_, claims) = self
             .verifier
-            .verify_any(evidence, &self.policies, &expected, self.now(newest))
+            .verify_any_by(&lists, evidence, &self.policies, expected, now)
             .ok_or(AppraisalError::NoReference)?
             .map_err(AppraisalError::Rejected)?;
-        if let Some(Timestamp(seen)) = claims.crl_this_update {
-            self.newest_crl.fetch_max(seen, Ordering::Relaxed);
-        }
+        self.lists
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .saw_evidence(evidence, &claims);
         Ok(claims)
     }
 }

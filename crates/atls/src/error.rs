@@ -75,6 +75,7 @@ impl AtlsError {
     /// What the other end is told; `None` when it said so itself, or cannot be told.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         match self {
+            Self::Evidence(AppraisalError::NotReady) => Some(Refusal::NotReady),
             Self::Evidence(_) => Some(Refusal::Evidence),
             Self::Kind => Some(Refusal::Kind),
             Self::Source(SourceError::Busy) => Some(Refusal::Busy),

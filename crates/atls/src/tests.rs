@@ -3,6 +3,7 @@
 mod attacks;
 mod exchange;
 mod grpc;
+mod lists;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

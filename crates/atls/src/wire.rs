@@ -62,6 +62,8 @@ pub enum Refusal {
     Busy,
     /// Something on the refusing side failed.
     Internal,
+    /// No manifest is in force that evidence could be compared with: before the first `set`, or before recovery.
+    NotReady,
     /// A code this build does not know.
     Unknown(u16),
 }
@@ -75,6 +77,7 @@ impl Refusal {
             Self::Kind => 3,
             Self::Busy => 4,
             Self::Internal => 5,
+            Self::NotReady => 6,
             Self::Unknown(code) => code,
         }
     }
@@ -87,6 +90,7 @@ impl Refusal {
             3 => Self::Kind,
             4 => Self::Busy,
             5 => Self::Internal,
+            6 => Self::NotReady,
             other => Self::Unknown(other),
         }
     }
@@ -100,6 +104,7 @@ impl std::fmt::Display for Refusal {
             Self::Kind => f.write_str("this kind of client is not served here"),
             Self::Busy => f.write_str("busy, try again later"),
             Self::Internal => f.write_str("internal error"),
+            Self::NotReady => f.write_str("no manifest is in force"),
             Self::Unknown(code) => write!(f, "code {code}"),
         }
     }
@@ -293,6 +298,7 @@ mod tests {
             Message::ClientUnattested,
             Message::Accept,
             Message::Refusal(Refusal::Busy),
+            Message::Refusal(Refusal::NotReady),
             Message::Refusal(Refusal::Unknown(700)),
         ]
     }

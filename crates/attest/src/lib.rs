@@ -22,6 +22,7 @@ mod crl;
 pub mod danger;
 mod evidence;
 mod form;
+mod lists;
 pub mod measure;
 mod policy;
 mod product;
@@ -44,6 +45,7 @@ pub use collateral::{
 pub use crl::MAX_CRL;
 pub use evidence::{Evidence, EvidenceError, MAX_EVIDENCE};
 pub use form::ReportDataForm;
+pub use lists::NewestLists;
 pub use policy::{
     Bit, CpuMatch, CrlMode, Expected, GuestPolicyRules, HostData, MinimumTcb, PLATFORM_INFO_BITS,
     PlatformInfoRules, Policy, ReportData,

@@ -74,7 +74,9 @@ impl ClientError {
         match self {
             Self::Connect { source, .. } => match source {
                 AtlsError::Evidence(_) => Kind::Verification,
-                AtlsError::Refused(Refusal::Busy | Refusal::Internal) => Kind::Unreachable,
+                AtlsError::Refused(Refusal::Busy | Refusal::Internal | Refusal::NotReady) => {
+                    Kind::Unreachable
+                }
                 AtlsError::Refused(_) => Kind::Refused,
                 _ => Kind::Unreachable,
             },

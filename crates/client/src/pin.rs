@@ -3,14 +3,17 @@
 //! Storage is untrusted, and a Coordinator that has just started believes whatever valid history it is
 //! shown. Only somebody who has seen a newer one can tell: that is what is written down here.
 
+use std::collections::BTreeMap;
+
+use nacre_attest::{MAX_CRL, NewestLists, Product, Timestamp};
 use nacre_history::Transition;
 use nacre_manifest::{ManifestHash, TransitionHash};
 use serde::{Deserialize, Serialize};
 
 /// Version of the file.
 const VERSION: u32 = 1;
-/// Longest pin that is read: a manifest and a few hashes.
-pub const MAX_PIN: usize = nacre_manifest::MAX_BYTES + 64 * 1024;
+/// Longest pin that is read: a manifest, a revocation list of each product in hex and a few hashes.
+pub const MAX_PIN: usize = nacre_manifest::MAX_BYTES + 2 * MAX_CRL * Product::ALL.len() + 64 * 1024;
 
 /// A deployment as it was last seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,9 +36,9 @@ pub struct Pin {
     pub accepted: Option<TransitionHash>,
     /// The manifest of the newest transition, byte for byte.
     pub manifest: String,
-    /// Start of the newest revocation list verified, seconds since 1970; an older one is refused.
+    /// The newest revocation list verified, of each product; an older one does not count.
     #[serde(default)]
-    pub newest_crl: u64,
+    pub revocation_lists: RevocationLists,
 }
 
 /// A transition that was seen.
@@ -202,7 +205,7 @@ impl Pin {
             head,
             accepted: None,
             manifest,
-            newest_crl: 0,
+            revocation_lists: RevocationLists::default(),
         }
     }
 
@@ -280,24 +283,75 @@ impl Pin {
         }
     }
 
-    /// The same pin, no revocation list older than this one being good any more.
+    /// The same pin with these lists, where they are newer.
     #[must_use]
-    pub fn advanced_crl(self, newest_crl: u64) -> Self {
+    pub fn with_lists(self, lists: &NewestLists) -> Self {
         Self {
-            newest_crl: self.newest_crl.max(newest_crl),
+            revocation_lists: RevocationLists(self.revocation_lists.0.merged(lists)),
             ..self
         }
     }
 
     /// The pin after a run that saw this head. What was accepted stays so.
     #[must_use]
-    pub fn advanced(&self, head: Seen, manifest: String, newest_crl: u64) -> Self {
+    pub fn advanced(&self, head: Seen, manifest: String) -> Self {
         Self {
             head,
             manifest,
-            newest_crl: self.newest_crl.max(newest_crl),
             ..self.clone()
         }
+    }
+}
+
+/// The revocation lists that earlier runs have verified.
+pub fn known_lists(pin: Option<&Pin>) -> NewestLists {
+    pin.map(|pin| pin.revocation_lists.0.clone())
+        .unwrap_or_default()
+}
+
+/// Verified revocation lists in a file: by product, start in seconds since 1970 and DER in hex.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    try_from = "BTreeMap<String, ListText>",
+    into = "BTreeMap<String, ListText>"
+)]
+pub struct RevocationLists(pub NewestLists);
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ListText {
+    this_update: u64,
+    der: String,
+}
+
+impl From<RevocationLists> for BTreeMap<String, ListText> {
+    fn from(lists: RevocationLists) -> Self {
+        let text = |(product, start, der): (&str, Timestamp, &[u8])| {
+            let text = ListText {
+                this_update: start.0,
+                der: hex::encode(der),
+            };
+            (product.to_owned(), text)
+        };
+        lists.0.iter().map(text).collect()
+    }
+}
+
+impl TryFrom<BTreeMap<String, ListText>> for RevocationLists {
+    type Error = String;
+
+    fn try_from(texts: BTreeMap<String, ListText>) -> Result<Self, String> {
+        let mut lists = NewestLists::default();
+        for (name, text) in texts {
+            let product = Product::parse(&name);
+            let product = product.ok_or_else(|| format!("{name:?} is no product"))?;
+            let der = hex::decode(&text.der).map_err(|error| error.to_string())?;
+            if der.len() > MAX_CRL {
+                return Err(format!("the revocation list of {name} is too long"));
+            }
+            lists.saw(product, Timestamp(text.this_update), &der);
+        }
+        Ok(Self(lists))
     }
 }
 
@@ -342,13 +396,40 @@ mod tests {
         Pin::new(genesis, &found(&[]), head, "{}".into())
     }
 
+    fn lists(all: &[(Product, u64)]) -> NewestLists {
+        let mut lists = NewestLists::default();
+        for (product, start) in all {
+            lists.saw(*product, Timestamp(*start), &[7; 3]);
+        }
+        lists
+    }
+
+    #[test]
+    fn revocation_lists_only_get_newer_each_product_for_itself() {
+        let pin = pin(&chain(1, 5)).with_lists(&lists(&[(Product::Genoa, 9)]));
+        let pin = pin.with_lists(&lists(&[(Product::Milan, 20), (Product::Genoa, 3)]));
+        let RevocationLists(kept) = &pin.revocation_lists;
+        assert_eq!(*kept, lists(&[(Product::Genoa, 9), (Product::Milan, 20)]));
+        let advanced = pin.advanced(pin.head, pin.manifest.clone());
+        assert_eq!(advanced.revocation_lists, pin.revocation_lists);
+        // What is no list of a product is refused.
+        let text = String::from_utf8(pin.to_bytes()).unwrap();
+        for (from, to) in [
+            ("\"Genoa\"", "\"Naples\""),
+            ("\"070707\"", "\"07070\""),
+            ("\"thisUpdate\"", "\"thisupdate\""),
+        ] {
+            assert!(text.contains(from), "{text}");
+            assert!(Pin::parse(text.replace(from, to).as_bytes()).is_err());
+        }
+    }
+
     #[test]
     fn a_pin_survives_its_file() {
         let chain = chain(2, 5);
         let pin = Pin {
             accepted: Some(chain[0].hash()),
-            newest_crl: 9,
-            ..pin(&chain)
+            ..pin(&chain).with_lists(&lists(&[(Product::Genoa, 9), (Product::Milan, 20)]))
         };
         assert_eq!(Pin::parse(&pin.to_bytes()).unwrap(), pin);
         let text = String::from_utf8(pin.to_bytes()).unwrap();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use nacre_atls::{AppraisalError, Appraise};
 use nacre_attest::{
-    Claims, Evidence, Expected, HostData, Policy, ReferenceError, ReportData, Timestamp, Verdict,
-    Verifier,
+    Claims, Evidence, HostData, NewestLists, Policy, ReferenceError, ReportData, Timestamp,
+    Verdict, Verifier,
 };
 use nacre_history::ManifestReader;
 use nacre_manifest::{Manifest, PolicyHash};
@@ -44,7 +44,7 @@ impl fmt::Debug for Trust {
 pub struct Expectation {
     policies: Vec<Policy>,
     coordinators: BTreeSet<[u8; 32]>,
-    newest_crl: Option<Timestamp>,
+    lists: NewestLists,
 }
 
 /// Why a manifest cannot say what a Coordinator has to be.
@@ -68,9 +68,8 @@ pub enum ExpectationError {
 }
 
 impl Expectation {
-    /// From a manifest. `newest_crl` is the start of the newest revocation list verified before, Unix
-    /// seconds; 0 = none.
-    pub fn of(manifest: &Manifest, newest_crl: u64) -> Result<Self, ExpectationError> {
+    /// From a manifest. No revocation list counts that is older than those of earlier runs.
+    pub fn of(manifest: &Manifest, lists: NewestLists) -> Result<Self, ExpectationError> {
         let policies = manifest
             .reference_values
             .snp
@@ -94,7 +93,7 @@ impl Expectation {
         Ok(Self {
             policies,
             coordinators,
-            newest_crl: (newest_crl > 0).then_some(Timestamp(newest_crl)),
+            lists,
         })
     }
 
@@ -115,14 +114,14 @@ impl Expectation {
         report_data: [u8; 64],
         now: Timestamp,
     ) -> Option<(usize, Verdict)> {
-        let expected = Expected {
-            report_data: ReportData::Exact(report_data),
-            host_data: HostData::OneOf(self.coordinators.clone()),
-            newest_crl: self.newest_crl,
-        };
+        let expected = (
+            ReportData::Exact(report_data),
+            HostData::OneOf(self.coordinators.clone()),
+        );
+        let now = now.max(self.lists.latest());
         trust
             .verifier
-            .examine_any(evidence, &self.policies, &expected, now)
+            .examine_any_by(&self.lists, evidence, &self.policies, expected, now)
     }
 }
 

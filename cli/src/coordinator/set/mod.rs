@@ -153,8 +153,8 @@ fn plan<'a>(args: &'a Args, context: &mut Context) -> Result<Plan<'a>, CommandEr
 async fn talk(plan: &Plan<'_>, context: &Context) -> Result<Done, CommandError> {
     let spinner = Spinner::new(context);
     spinner.say(format!("attesting {}", plan.address));
-    let newest = plan.pin.as_ref().map_or(0, |pin| pin.newest_crl);
-    let mut session = open(&plan.address, &plan.reference, newest, context).await?;
+    let pin = plan.pin.as_ref();
+    let mut session = open(&plan.address, &plan.reference, pin, context).await?;
     let state = session.state().await?;
     match state.phase {
         Phase::Sealed => Err(sealed(&state)),

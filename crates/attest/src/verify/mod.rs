@@ -69,7 +69,7 @@ pub fn examine(
 #[derive(Debug)]
 pub struct Verifier {
     roots: RootsOf,
-    cache: cache::Cache,
+    cache: Option<cache::Cache>,
 }
 
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Verifier {
     pub fn amd() -> Self {
         Self {
             roots: RootsOf::Amd,
-            cache: cache::Cache::default(),
+            cache: Some(cache::Cache::default()),
         }
     }
 
@@ -92,7 +92,16 @@ impl Verifier {
     pub(crate) fn with_roots(roots: Roots) -> Self {
         Self {
             roots: RootsOf::Other(roots),
-            cache: cache::Cache::default(),
+            cache: Some(cache::Cache::default()),
+        }
+    }
+
+    /// The same verifier, which verifies everything anew each time: to measure what remembering saves.
+    #[must_use]
+    pub fn without_memory(self) -> Self {
+        Self {
+            cache: None,
+            ..self
         }
     }
 
@@ -113,7 +122,7 @@ impl Verifier {
         expected: &Expected,
         now: Timestamp,
     ) -> Result<Claims, Rejection> {
-        let (roots, cache) = (self.roots(), Some(&self.cache));
+        let (roots, cache) = (self.roots(), self.cache.as_ref());
         Case {
             roots,
             cache,
@@ -135,7 +144,7 @@ impl Verifier {
     ) -> Verdict {
         examine_with(
             self.roots(),
-            Some(&self.cache),
+            self.cache.as_ref(),
             evidence,
             policy,
             expected,

@@ -1,5 +1,6 @@
 //! The answer beside what is known already: the manifest given and what earlier runs saw.
 
+use nacre_attest::NewestLists;
 use nacre_findings::codes::client as codes;
 use nacre_history::{History, ObjectKey};
 use nacre_manifest::ManifestHash;
@@ -117,7 +118,7 @@ pub(super) fn pin(
     snapshot: &Snapshot,
     question: &Question<'_>,
     history: &History,
-    newest_crl: u64,
+    lists: &NewestLists,
     out: &Examination,
 ) -> Option<Pin> {
     let entry = history.head();
@@ -129,12 +130,13 @@ pub(super) fn pin(
     let chain = chain_of(history);
     let found = found(history, &chain);
     let mut pin = match question.pin {
-        Some(pin) => pin.advanced(head, manifest, newest_crl),
+        Some(pin) => pin.advanced(head, manifest),
         None => {
             let genesis = history.genesis_entry().hash;
-            Pin::new(genesis, &found, head, manifest).advanced_crl(newest_crl)
+            Pin::new(genesis, &found, head, manifest)
         }
     };
+    pin = pin.with_lists(lists);
     let read = out
         .rows
         .get("entries")

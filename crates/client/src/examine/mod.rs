@@ -8,7 +8,7 @@ mod weaknesses;
 
 use std::collections::BTreeSet;
 
-use nacre_attest::{Evidence, Timestamp};
+use nacre_attest::{Evidence, NewestLists, Timestamp};
 use nacre_findings::{Code, codes::client as codes};
 use nacre_history::{Expect, GenesisAuthority, History, ObjectKey, Rules, validate};
 use nacre_manifest::{KeyDigest, Manifest, PolicyHash, TransitionHash};
@@ -16,7 +16,7 @@ use nacre_review::diff::Diff;
 
 pub use self::steps::Step;
 use crate::certificates;
-use crate::pin::{Found, Pin};
+use crate::pin::{Found, Pin, known_lists};
 use crate::snapshot::Snapshot;
 use crate::trust::{Expectation, Trust};
 use crate::verdict::{Outcome, Row, Rows};
@@ -113,7 +113,7 @@ fn run(snapshot: &Snapshot, question: &Question<'_>, out: &mut Examination) -> O
         );
         out.rows.push(Row::pass("time", text));
     }
-    let (coordinator, newest_crl) = evidence(snapshot, question, out)?;
+    let (coordinator, lists) = evidence(snapshot, question, out)?;
     let policies = Policies::read(
         snapshot
             .objects
@@ -133,20 +133,20 @@ fn run(snapshot: &Snapshot, question: &Question<'_>, out: &mut Examination) -> O
     out.workloads = policies.workloads(&manifest);
     weaknesses::policies_row(question, &history, &policies, out);
     weaknesses::weaknesses(&manifest, &history, out);
-    out.pin = known::pin(snapshot, question, &history, newest_crl, out);
+    out.pin = known::pin(snapshot, question, &history, &lists, out);
     out.history = Some(history);
     Some(())
 }
 
-/// The evidence of the head: HOST_DATA of the Coordinator and the start of the newest revocation list.
+/// The evidence of the head: HOST_DATA of the Coordinator and the revocation lists that are known now.
 fn evidence(
     snapshot: &Snapshot,
     question: &Question<'_>,
     out: &mut Examination,
-) -> Option<(PolicyHash, u64)> {
+) -> Option<(PolicyHash, NewestLists)> {
     let fail = |code, text: String| Row::of(Outcome::Fail, "evidence", code, text);
-    let newest = question.pin.map_or(0, |pin| pin.newest_crl);
-    let expectation = match Expectation::of(question.reference, newest) {
+    let mut lists = known_lists(question.pin);
+    let expectation = match Expectation::of(question.reference, lists.clone()) {
         Ok(expectation) => expectation,
         Err(error) => {
             out.rows.push(fail(codes::NOT_CURRENT, error.to_string()));
@@ -190,7 +190,8 @@ fn evidence(
         claims.product, claims.reported_tcb
     );
     out.rows.push(Row::pass("evidence", text));
-    Some((coordinator, claims.crl_this_update.map_or(0, |time| time.0)))
+    lists.saw_evidence(&evidence, &claims);
+    Some((coordinator, lists))
 }
 
 fn history(

@@ -1,5 +1,6 @@
 //! One change to a good answer, and the row that refuses it.
 
+use nacre_attest::Product;
 use nacre_client::bundle::Bundle;
 use nacre_client::examine::{AcceptPolicies, Examination, Question};
 use nacre_client::verdict::{Outcome, Row};
@@ -60,7 +61,7 @@ fn a_good_answer_holds_and_is_remembered() {
     assert_eq!(pin.head.transition(), &world.transitions[0]);
     assert_eq!(pin.accepted, Some(world.transitions[0].hash()));
     assert_eq!(pin.manifest.as_bytes(), world.manifests[0]);
-    assert!(pin.newest_crl > 0);
+    assert!(pin.revocation_lists.0.of(Product::Genoa).is_some());
     let again = world.examine(&world.snapshot(NONCE), Some(&pin));
     assert!(again.rows.hold(false));
     // The only warning is that the platform is a simulated one.

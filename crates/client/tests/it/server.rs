@@ -11,7 +11,7 @@ use nacre_api::v1::set_manifest_response::Step as Answer;
 use nacre_api::v1::user_server::{User, UserServer};
 use nacre_atls::tonic::{Caller, Limits, incoming, server};
 use nacre_atls::{Acceptor, Admission, ReportQueue, Timeouts};
-use nacre_attest::Timestamp;
+use nacre_attest::{NewestLists, Timestamp};
 use nacre_client::session::Session;
 use nacre_client::{ClientError, Expectation, Kind};
 use nacre_manifest::PolicyHash;
@@ -125,7 +125,7 @@ pub(crate) async fn serve(host_data: PolicyHash, say: Say) -> SocketAddr {
 }
 
 pub(crate) async fn session(world: &World, address: SocketAddr) -> Result<Session, ClientError> {
-    let expectation = Expectation::of(&world.manifest(), 0).unwrap();
+    let expectation = Expectation::of(&world.manifest(), NewestLists::default()).unwrap();
     Session::open(
         &address.to_string(),
         &world.trust,

@@ -9,24 +9,29 @@ use nacre_api::limits;
 use nacre_api::v1::mesh_client::MeshClient;
 use nacre_api::v1::{NewMeshCertRequest, NewMeshCertResponse};
 use nacre_atls::tonic::{Own, connect};
-use nacre_atls::{AtlsError, ClientKind, Connector, References, Refusal, ReportQueue, Timeouts};
+use nacre_atls::{
+    Appraise, AtlsError, ClientKind, Connector, References, Refusal, ReportQueue, Timeouts,
+};
 use nacre_attest::Timestamp;
 use nacre_manifest::PolicyHash;
 use nacre_pki::LeafKey;
 use tonic::Code;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::config::Config;
+use crate::any_guest::AnyGuest;
+use crate::config::{Config, Trusted};
 use crate::run::Deps;
 
 /// How long the Coordinator may take to answer a request on an accepted connection.
 const ANSWER: Duration = Duration::from_secs(30);
+const NO_MANIFEST: &str =
+    "no manifest is in force: `nacre set` the first one, or `nacre recover` the Coordinator";
 const CERTIFICATE: (&str, &str) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----");
 
 /// Knows how to ask.
 pub struct Ask {
     coordinator: String,
-    references: References,
+    trusted: Box<dyn Appraise>,
     queue: ReportQueue,
     connector: Connector,
 }
@@ -58,16 +63,21 @@ impl fmt::Debug for Issued {
 impl Ask {
     /// Asks the Coordinator of the configuration.
     pub fn new(config: &Config, deps: Deps) -> Self {
-        let hashes = config.policy_hashes.iter().map(|hash| *hash.as_bytes());
-        let references = References::new(
-            deps.verifier,
-            config.references.clone(),
-            hashes.collect(),
-            Timestamp::BUILT_AFTER,
-        );
+        let trusted: Box<dyn Appraise> = match &config.trusted {
+            Trusted::Known {
+                policy_hashes,
+                references,
+            } => Box::new(References::new(
+                deps.verifier,
+                references.clone(),
+                policy_hashes.iter().map(|hash| *hash.as_bytes()).collect(),
+                Timestamp::BUILT_AFTER,
+            )),
+            Trusted::AnyGuest => Box::new(AnyGuest(deps.verifier)),
+        };
         Self {
             coordinator: config.coordinator.clone(),
-            references,
+            trusted,
             queue: ReportQueue::new(deps.source, 1, 1),
             connector: Connector::new(Timeouts::default()),
         }
@@ -79,7 +89,7 @@ impl Ask {
             kind: ClientKind::Workload,
             queue: &self.queue,
         };
-        let link = connect(&self.coordinator, &self.connector, own, &self.references).await?;
+        let link = connect(&self.coordinator, &self.connector, own, &*self.trusted).await?;
         let csr = key.request().map_err(|_| AskError::Key)?;
         let mut client = MeshClient::new(link.channel())
             .max_decoding_message_size(limits::MAX_MESSAGE)
@@ -219,15 +229,14 @@ impl AskError {
                  hash and reference values with NACRE_COORDINATOR_POLICY_HASH and _REFERENCE, or render again"
             }
             Self::Connection(AtlsError::Refused(Refusal::Evidence)) => {
-                "the manifest in force does not list this pod, or none is in force: `nacre set` it, or see \
-                 the Coordinator's log for the check that failed"
+                "the manifest in force does not list this pod, or its guest is another than the manifest's: \
+                 `nacre set` one that does; the Coordinator's log names the check that failed"
             }
+            Self::Connection(AtlsError::Refused(Refusal::NotReady)) => NO_MANIFEST,
             Self::Connection(AtlsError::Refused(Refusal::Busy)) => "it is busy; nothing to do",
             Self::Connection(_) => "see the Coordinator's log for the other side of it",
             Self::Refused(status) => match status.code() {
-                Code::FailedPrecondition => {
-                    "no manifest is in force: `nacre set` the first one, or `nacre recover` the Coordinator"
-                }
+                Code::FailedPrecondition => NO_MANIFEST,
                 Code::PermissionDenied => {
                     "the manifest in force does not list this pod: `nacre set` one that does"
                 }

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nacre_attest::Policy;
+use nacre_collateral::Guest;
 use nacre_manifest::{PolicyHash, ReferenceValues};
+
+use crate::platform;
 
 /// Host or `host:port` of the Coordinator.
 pub(crate) const HOST: &str = "COORDINATOR_HOST";
@@ -14,6 +17,8 @@ pub(crate) const HOST: &str = "COORDINATOR_HOST";
 pub(crate) const POLICY_HASH: &str = "NACRE_COORDINATOR_POLICY_HASH";
 /// Reference values of the Coordinator's guest: JSON as in a manifest's `ReferenceValues`.
 pub(crate) const REFERENCE: &str = "NACRE_COORDINATOR_REFERENCE";
+/// `true`: no Coordinator is known, any will do. Only without the two above; pinned by the pod's policy.
+pub(crate) const ALLOW_UNATTESTED: &str = "NACRE_ALLOW_UNATTESTED_COORDINATOR";
 /// Where the files go, in place of `/tls-config`.
 pub(crate) const DIRECTORY: &str = "NACRE_TLS_DIR";
 /// The start gate to put beside them, in place of `/nacre-gate`.
@@ -35,10 +40,10 @@ const LONGEST_RENEWAL: u64 = 30 * 86_400;
 pub struct Config {
     /// `host:port` of the Coordinator.
     pub coordinator: String,
-    /// Policies of which the Coordinator has to run one.
-    pub policy_hashes: BTreeSet<PolicyHash>,
-    /// What its guest has to be, any of these.
-    pub references: Vec<Policy>,
+    /// Who may answer.
+    pub trusted: Trusted,
+    /// Where reports about this pod come from, and what goes with them.
+    pub guest: Guest,
     /// Where the files go.
     pub directory: PathBuf,
     /// The start gate.
@@ -47,6 +52,20 @@ pub struct Config {
     pub renew: Option<Duration>,
     /// What is listened on once the files are there.
     pub ready: Option<SocketAddr>,
+}
+
+/// Who may answer for the Coordinator.
+#[derive(Clone, Debug)]
+pub enum Trusted {
+    /// One of the Coordinators that the pod was rendered for.
+    Known {
+        /// Policies of which it has to run one.
+        policy_hashes: BTreeSet<PolicyHash>,
+        /// What its guest has to be, any of these.
+        references: Vec<Policy>,
+    },
+    /// Whoever answers from a genuine guest, which may run anything: `NACRE_ALLOW_UNATTESTED_COORDINATOR`.
+    AnyGuest,
 }
 
 /// One mistake.
@@ -70,17 +89,8 @@ impl Config {
             mistakes: Vec::new(),
         };
         let coordinator = reader.required(HOST, "name the Coordinator: host or host:port", address);
-        let policy_hashes = reader.required(
-            POLICY_HASH,
-            "it says which Coordinator to trust; `nacre generate` writes it when the Coordinator is \
-             rendered with the workloads or named in the configuration",
-            hashes,
-        );
-        let references = reader.required(
-            REFERENCE,
-            "it says which guest the Coordinator has to run in; `nacre generate` writes it",
-            references,
-        );
+        let trusted = reader.trusted();
+        let guest = reader.guest(get);
         let renew = reader.optional(RENEW, seconds);
         let ready = reader.optional(READY, |text| {
             text.parse()
@@ -88,14 +98,12 @@ impl Config {
         });
         let directory = reader.text(DIRECTORY);
         let gate = reader.text(GATE);
-        match (coordinator, policy_hashes, references, reader.mistakes) {
-            (Some(coordinator), Some(policy_hashes), Some(references), mistakes)
-                if mistakes.is_empty() =>
-            {
+        match (coordinator, trusted, guest, reader.mistakes) {
+            (Some(coordinator), Some(trusted), Some(guest), mistakes) if mistakes.is_empty() => {
                 Ok(Self {
                     coordinator,
-                    policy_hashes,
-                    references,
+                    trusted,
+                    guest,
                     directory: directory.unwrap_or(DEFAULT_DIRECTORY.to_owned()).into(),
                     gate: gate.unwrap_or(DEFAULT_GATE.to_owned()).into(),
                     renew,
@@ -116,6 +124,57 @@ impl Reader<'_> {
     /// Unset and empty are the same.
     fn text(&self, variable: &str) -> Option<String> {
         (self.get)(variable).filter(|text| !text.trim().is_empty())
+    }
+
+    /// Known Coordinators, or none at all where that is said in so many words.
+    fn trusted(&mut self) -> Option<Trusted> {
+        let known = [POLICY_HASH, REFERENCE].map(|variable| self.text(variable).is_some());
+        let allowed = self.optional(ALLOW_UNATTESTED, |text| match text {
+            "true" => Ok(()),
+            _ => Err(format!("{text:?} is not true; remove the variable")),
+        });
+        if allowed.is_some() && known == [false, false] {
+            return Some(Trusted::AnyGuest);
+        }
+        if allowed.is_some() {
+            let reason = format!("contradicts {POLICY_HASH} and {REFERENCE}: remove it");
+            self.mistakes.push(Mistake {
+                variable: ALLOW_UNATTESTED,
+                reason,
+            });
+        }
+        let policy_hashes = self.required(
+            POLICY_HASH,
+            "it says which Coordinator to trust; `nacre generate` writes it when the Coordinator is \
+             rendered with the workloads or named in the configuration",
+            hashes,
+        );
+        let references = self.required(
+            REFERENCE,
+            "it says which guest the Coordinator has to run in; `nacre generate` writes it",
+            references,
+        );
+        Some(Trusted::Known {
+            policy_hashes: policy_hashes?,
+            references: references?,
+        })
+    }
+
+    fn guest(&mut self, get: &dyn Fn(&str) -> Option<String>) -> Option<Guest> {
+        match platform::guest(get) {
+            Ok(guest) => Some(guest),
+            Err(mistakes) => {
+                self.mistakes.extend(mistakes.into_iter().map(|mistake| {
+                    let reason =
+                        format!("{:?} is not known; write {}", mistake.value, mistake.form());
+                    Mistake {
+                        variable: mistake.variable,
+                        reason,
+                    }
+                }));
+                None
+            }
+        }
     }
 
     fn optional<T>(
@@ -213,6 +272,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use nacre_collateral::{COLLATERAL, EVIDENCE};
+
     use super::*;
 
     const HASH: &str = "1111111111111111111111111111111111111111111111111111111111111111";
@@ -248,8 +309,14 @@ mod tests {
     fn what_the_function_writes_is_enough() {
         let config = read(&[]).unwrap();
         assert_eq!(config.coordinator, "coordinator:7777");
-        assert_eq!(config.policy_hashes.len(), 2);
-        assert_eq!(config.references.len(), 1);
+        let Trusted::Known {
+            policy_hashes,
+            references,
+        } = &config.trusted
+        else {
+            panic!("{:?}", config.trusted);
+        };
+        assert_eq!((policy_hashes.len(), references.len()), (2, 1));
         assert_eq!(config.directory, PathBuf::from("/tls-config"));
         assert_eq!(config.gate, PathBuf::from("/nacre-gate"));
         assert_eq!((config.renew, config.ready), (None, None));
@@ -293,16 +360,50 @@ mod tests {
     }
 
     #[test]
+    fn any_guest_is_trusted_only_when_nothing_else_is_said() {
+        let config = read(&[
+            (POLICY_HASH, ""),
+            (REFERENCE, ""),
+            (ALLOW_UNATTESTED, "true"),
+        ]);
+        assert!(matches!(config.unwrap().trusted, Trusted::AnyGuest));
+        // Half of what is known is not nothing, and is never forgotten over the permission.
+        for variables in [
+            &[(ALLOW_UNATTESTED, "true")][..],
+            &[(ALLOW_UNATTESTED, "true"), (POLICY_HASH, "")],
+            &[(ALLOW_UNATTESTED, "true"), (REFERENCE, "")],
+            &[(ALLOW_UNATTESTED, "1"), (REFERENCE, ""), (POLICY_HASH, "")],
+            &[(ALLOW_UNATTESTED, "1")],
+        ] {
+            let mistakes = read(variables).unwrap_err();
+            assert_eq!(mistakes[0].variable, ALLOW_UNATTESTED, "{variables:?}");
+        }
+    }
+
+    #[test]
     fn every_mistake_is_told_at_once() {
         let mistakes = read(&[
             (HOST, ""),
             (POLICY_HASH, "zz"),
             (REFERENCE, "{"),
+            (EVIDENCE, "tpm"),
+            (COLLATERAL, "here"),
             (RENEW, "0"),
             (READY, "9102"),
         ])
         .unwrap_err();
         let variables: Vec<_> = mistakes.iter().map(|mistake| mistake.variable).collect();
-        assert_eq!(variables, [HOST, POLICY_HASH, REFERENCE, RENEW, READY]);
+        assert_eq!(
+            variables,
+            [
+                HOST,
+                POLICY_HASH,
+                REFERENCE,
+                EVIDENCE,
+                COLLATERAL,
+                RENEW,
+                READY
+            ]
+        );
     }
 }

@@ -13,6 +13,7 @@
 //! What it does not do: trust a Coordinator by its name. Who answers has to prove by SEV-SNP evidence that
 //! it runs a policy and a guest that the pod's own policy names.
 
+mod any_guest;
 mod ask;
 mod config;
 mod platform;
@@ -20,7 +21,7 @@ mod run;
 mod volume;
 
 pub use ask::{Ask, AskError, Issued};
-pub use config::{Config, Mistake};
-pub use platform::{EVIDENCE, PlatformError, report_source};
+pub use config::{Config, Mistake, Trusted};
+pub use platform::{NoReports, report_source};
 pub use run::{Deps, RunError, run};
 pub use volume::{Volume, VolumeError};

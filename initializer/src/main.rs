@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use nacre_attest::Verifier;
-use nacre_initializer::{Config, Deps, EVIDENCE, report_source, run};
+use nacre_initializer::{Config, Deps, report_source, run};
 
 fn main() -> ExitCode {
     let filter = std::env::var("NACRE_LOG").unwrap_or_else(|_| "info".to_owned());
@@ -22,17 +22,15 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let source = match report_source(std::env::var(EVIDENCE).ok().as_deref()) {
+    let verifier = Arc::new(Verifier::amd());
+    let source = match report_source(&config.guest, &verifier) {
         Ok(source) => source,
         Err(error) => {
             tracing::error!("{error}");
             return ExitCode::FAILURE;
         }
     };
-    let deps = Deps {
-        verifier: Arc::new(Verifier::amd()),
-        source,
-    };
+    let deps = Deps { verifier, source };
     match run(config, deps) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -10,7 +10,7 @@ use nacre_pki::{LEAF_LIFETIME, LeafKey, PkiError};
 use tokio::net::TcpListener;
 
 use crate::ask::{Ask, AskError, Issued};
-use crate::config::Config;
+use crate::config::{Config, Trusted};
 use crate::volume::{Volume, VolumeError};
 
 /// First pause after a refusal; doubled each time.
@@ -44,24 +44,25 @@ pub fn run(config: Config, deps: Deps) -> Result<(), RunError> {
 
 async fn serve(config: Config, deps: Deps) -> Result<(), RunError> {
     let volume = Volume::open(&config.directory)?;
-    // One key for the life of the pod: a renewal changes one file, so that no reader sees half of it.
-    let key = LeafKey::generate()?;
     let ask = Ask::new(&config, deps);
-    let hashes: Vec<_> = config
-        .policy_hashes
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    tracing::info!(
-        coordinator = config.coordinator,
-        policies = hashes.join(","),
-        directory = %config.directory.display(),
-        "asking for a certificate"
-    );
-    let mut issued = until_answered(&ask, &key).await;
-    volume.write_issued(&issued, &key)?;
+    tell_whom(&config);
+    // One key for the life of the pod: a renewal changes one file, so that no reader sees half of it.
+    let found = config.renew.and_then(|_| volume.issued());
+    let (key, mut issued, mut written) = match found {
+        Some((key, age)) => {
+            tracing::info!("certificates are there already");
+            let written = Instant::now().checked_sub(age);
+            (key, None, written.unwrap_or_else(Instant::now))
+        }
+        None => {
+            let key = LeafKey::generate()?;
+            let issued = until_answered(&ask, &key).await;
+            volume.write_issued(&issued, &key)?;
+            tracing::info!(generation = issued.generation, "certificates are written");
+            (key, Some(issued.transition), Instant::now())
+        }
+    };
     volume.write_gate(&config.gate)?;
-    tracing::info!(generation = issued.generation, "certificates are written");
     let Some(every) = config.renew else {
         return Ok(());
     };
@@ -75,19 +76,43 @@ async fn serve(config: Config, deps: Deps) -> Result<(), RunError> {
             }
         });
     }
-    let mut written = Instant::now();
+    let mut pause = jittered(every).saturating_sub(written.elapsed());
     loop {
-        tokio::time::sleep(jittered(every)).await;
+        tokio::time::sleep(pause).await;
+        pause = jittered(every);
         let next = until_answered(&ask, &key).await;
         let due = written.elapsed() > Duration::from_secs(LEAF_LIFETIME / 3);
-        if next.transition == issued.transition && !due {
+        if issued.as_ref() == Some(&next.transition) && !due {
             continue;
         }
         volume.write_issued(&next, &key)?;
         tracing::info!(generation = next.generation, "certificates are renewed");
         written = Instant::now();
-        issued = next;
+        issued = Some(next.transition);
     }
+}
+
+/// Whom it asks and whom it believes.
+fn tell_whom(config: &Config) {
+    let policies = match &config.trusted {
+        Trusted::Known { policy_hashes, .. } => {
+            let hashes: Vec<_> = policy_hashes.iter().map(ToString::to_string).collect();
+            hashes.join(",")
+        }
+        Trusted::AnyGuest => {
+            tracing::warn!(
+                "this pod was rendered without knowing its Coordinator: whoever answers from a SEV-SNP \
+                 guest is believed"
+            );
+            "any".to_owned()
+        }
+    };
+    tracing::info!(
+        coordinator = config.coordinator,
+        policies,
+        directory = %config.directory.display(),
+        "asking for a certificate"
+    );
 }
 
 /// Asks until there is an answer, with growing pauses.

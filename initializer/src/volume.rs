@@ -10,6 +10,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use nacre_pki::LeafKey;
 use serde_json::json;
@@ -88,6 +89,17 @@ impl Volume {
         self.write(MESH_CA, issued.mesh_ca.as_bytes(), PUBLIC)?;
         self.write(KEY, key.to_pem().as_bytes(), self.secret_mode)?;
         self.write(CHAIN, issued.chain.as_bytes(), PUBLIC)
+    }
+
+    /// The key of certificates that are there already, and how long ago they were written: a renewer goes on
+    /// with what the initializer, or an earlier run of its own, has got.
+    pub fn issued(&self) -> Option<(LeafKey, Duration)> {
+        let text = Zeroizing::new(fs::read_to_string(self.path.join(KEY)).ok()?);
+        let chain = fs::metadata(self.path.join(CHAIN)).ok()?;
+        let key = LeafKey::from_pem(&text).ok()?;
+        // A file from the future was just written, by a clock that was set back since.
+        let age = SystemTime::now().duration_since(chain.modified().ok()?);
+        Some((key, age.unwrap_or_default()))
     }
 
     /// Puts the start gate there. Has to come last: who finds it finds everything else.

@@ -11,7 +11,7 @@ use ureq::http::header::{HeaderMap, RETRY_AFTER};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// How services are asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The longest a request may take, body included.
     pub request: Duration,

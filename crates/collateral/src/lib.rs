@@ -23,11 +23,13 @@ mod cached;
 mod guest;
 mod http;
 mod kds;
+mod kept;
 mod thim;
 
 pub use agent::{AGENT_URL, HttpAgent};
 pub use cached::Cached;
-pub use guest::{Guest, GuestError};
+pub use guest::{CACHE, COLLATERAL, EVIDENCE, Guest, GuestError};
 pub use http::Options;
 pub use kds::{KDS_URL, Kds};
+pub use kept::Kept;
 pub use thim::{THIM_URL, Thim};

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::derive::{self, SCALAR, SCALAR_INPUT};
 use crate::error::PkiError;
-use crate::pem::secret_pem;
+use crate::pem::{read_secret_pem, secret_pem};
 
 /// `ECPrivateKey` (RFC 5915) of secp384r1 around the private key, which stands between the two.
 const BEFORE_SCALAR: [u8; 7] = [0x30, 0x3e, 0x02, 0x01, 0x01, 0x04, 0x30];
@@ -132,6 +132,13 @@ impl LeafKey {
         Ok(Self { pair, pkcs8 })
     }
 
+    /// Reads what [`LeafKey::to_pem`] wrote.
+    pub fn from_pem(text: &str) -> Result<Self, PkiError> {
+        let pkcs8 = read_secret_pem("PRIVATE KEY", text).ok_or(PkiError::Key)?;
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pkcs8)?;
+        Ok(Self { pair, pkcs8 })
+    }
+
     /// PEM of the private key (`PRIVATE KEY`, PKCS#8).
     pub fn to_pem(&self) -> Zeroizing<String> {
         secret_pem("PRIVATE KEY", &self.pkcs8)
@@ -178,6 +185,25 @@ impl SigningKey for LeafKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_leaf_key_survives_its_file() {
+        let key = LeafKey::generate().unwrap();
+        let text = key.to_pem();
+        let again = LeafKey::from_pem(&text).unwrap();
+        assert_eq!(again.spki(), key.spki());
+        assert_eq!(*again.to_pem(), *text);
+        let other = LeafKey::generate().unwrap().to_pem();
+        for wrong in [
+            String::new(),
+            text.replace("PRIVATE", "PUBLIC"),
+            text.replace("-----END", "----END"),
+            format!("{}{}", *text, *other),
+            text.replacen('M', "N", 1),
+        ] {
+            assert!(LeafKey::from_pem(&wrong).is_err());
+        }
+    }
 
     #[test]
     fn a_key_survives_the_journey_to_another_coordinator() {

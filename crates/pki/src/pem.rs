@@ -20,6 +20,18 @@ pub(crate) fn secret_pem(label: &str, der: &[u8]) -> Zeroizing<String> {
     Zeroizing::new(lines(label, &body))
 }
 
+/// The content of the one block that a text has to be.
+pub(crate) fn read_secret_pem(label: &str, text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let begin = format!("-----BEGIN {label}-----");
+    let end = format!("-----END {label}-----");
+    let body = text.trim().strip_prefix(&begin)?.strip_suffix(&end)?;
+    let mut whole = Zeroizing::new(String::with_capacity(body.len()));
+    for line in body.split_ascii_whitespace() {
+        whole.push_str(line);
+    }
+    Some(Zeroizing::new(STANDARD.decode(whole.as_bytes()).ok()?))
+}
+
 fn lines(label: &str, body: &str) -> String {
     // Reserved at once: growing would leave copies of a secret behind.
     let length = body.len() + body.len() / LINE + 2 * label.len() + 64;

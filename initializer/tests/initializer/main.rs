@@ -8,6 +8,11 @@
     reason = "tests"
 )]
 
+#[path = "../../../crates/collateral/tests/it/server.rs"]
+#[allow(dead_code, reason = "shared with the tests of nacre-collateral")]
+mod server;
+mod services;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
@@ -23,10 +28,12 @@ use nacre_api::v1::{
 };
 use nacre_atls::tonic::{Caller, Limits, incoming, server};
 use nacre_atls::{
-    Acceptor, Admission, AtlsError, ClientKind, References, Refusal, ReportQueue, Timeouts,
+    Acceptor, Admission, AppraisalError, AtlsError, ClientKind, References, Refusal, ReportQueue,
+    Timeouts,
 };
-use nacre_attest::{Policy, Product, ReportSource, Timestamp};
-use nacre_initializer::{Ask, AskError, Config, Deps, run};
+use nacre_attest::{CheckId, Outcome, Policy, Product, ReportDataForm, ReportSource, Timestamp};
+use nacre_collateral::Guest;
+use nacre_initializer::{Ask, AskError, Config, Deps, Trusted, run};
 use nacre_manifest::{Identity, PolicyEntry, PolicyHash, TrustDomain};
 use nacre_pki::{Authority, CertificateRequest, LeafKey, LeafProfile, P384Key};
 use nacre_sim::{Behaviour, Machine, Pki, SimulatedGuest};
@@ -66,6 +73,7 @@ fn deps() -> Deps {
 struct Served {
     authority: Arc<Mutex<Authority>>,
     generation: Arc<AtomicU64>,
+    form: ReportDataForm,
     refuse: Option<(tonic::Code, &'static str)>,
 }
 
@@ -74,6 +82,7 @@ impl Served {
         Served {
             authority: Arc::new(Mutex::new(authority())),
             generation: Arc::new(AtomicU64::new(1)),
+            form: ReportDataForm::Exact,
             refuse: None,
         }
     }
@@ -82,7 +91,10 @@ impl Served {
     async fn start(&self, accepted: [u8; 32]) -> SocketAddr {
         let references = References::new(
             Arc::new(pki().verifier().unwrap()),
-            vec![Policy::new(Product::Genoa, [MEASUREMENT])],
+            vec![Policy {
+                report_data_form: self.form,
+                ..Policy::new(Product::Genoa, [MEASUREMENT])
+            }],
             BTreeSet::from([accepted]),
             Timestamp(0),
         );
@@ -156,13 +168,20 @@ impl Mesh for Served {
     }
 }
 
+fn known(policy: [u8; 32], measurement: [u8; 48]) -> Trusted {
+    Trusted::Known {
+        policy_hashes: BTreeSet::from([PolicyHash::from_bytes(policy)]),
+        references: vec![Policy::new(Product::Genoa, [measurement])],
+    }
+}
+
 fn config(address: SocketAddr, folder: &Path) -> Config {
     let gate = folder.join("gate-of-the-image");
     fs::write(&gate, "program").unwrap();
     Config {
         coordinator: address.to_string(),
-        policy_hashes: BTreeSet::from([PolicyHash::from_bytes(COORDINATOR)]),
-        references: vec![Policy::new(Product::Genoa, [MEASUREMENT])],
+        trusted: known(COORDINATOR, MEASUREMENT),
+        guest: Guest::default(),
         directory: folder.join("tls-config"),
         gate,
         renew: None,
@@ -225,9 +244,9 @@ async fn another_coordinator_is_not_believed() {
     let folder = tempfile::tempdir().unwrap();
     let address = Served::new().start(WORKLOAD).await;
     let mut other_policy = config(address, folder.path());
-    other_policy.policy_hashes = BTreeSet::from([PolicyHash::from_bytes([0xc1; 32])]);
+    other_policy.trusted = known([0xc1; 32], MEASUREMENT);
     let mut other_guest = config(address, folder.path());
-    other_guest.references = vec![Policy::new(Product::Genoa, [[0x5b; 48]])];
+    other_guest.trusted = known(COORDINATOR, [0x5b; 48]);
     for config in [other_policy, other_guest] {
         let error = once(&config).await;
         assert!(
@@ -336,5 +355,69 @@ async fn a_sidecar_renews_without_changing_the_key() {
     served.generation.store(2, Ordering::SeqCst);
     changed(volume.join("certChain.pem"), &chain).await;
     assert_ne!(read("mesh-ca.pem"), mesh);
+    assert_eq!(read("key.pem"), key);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_nobody_knows_is_believed_only_where_that_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = Served::new().start(WORKLOAD).await;
+    let mut config = config(address, folder.path());
+    // Another policy and another guest than the pod knows of: refused, until it knows of none.
+    config.trusted = known([0xc1; 32], [0x5b; 48]);
+    assert!(matches!(
+        once(&config).await,
+        AskError::Connection(AtlsError::Evidence(_))
+    ));
+    config.trusted = Trusted::AnyGuest;
+    let key = LeafKey::generate().unwrap();
+    let issued = Ask::new(&config, deps()).once(&key).await.unwrap();
+    assert_eq!(issued.generation, 1);
+
+    // It still has to be a genuine guest: to a pod that trusts AMD's roots this one is none.
+    let deps = Deps {
+        verifier: Arc::new(nacre_attest::Verifier::amd()),
+        source: guest(WORKLOAD),
+    };
+    let error = Ask::new(&config, deps).once(&key).await.unwrap_err();
+    let AskError::Connection(AtlsError::Evidence(AppraisalError::Rejected(rejection))) = error
+    else {
+        panic!("{error}");
+    };
+    // (The names differ as well: the simulated authorities have shorter ones.)
+    let signature = rejection.verdict().check(CheckId::VekSignature).unwrap();
+    assert_eq!(signature.outcome, Outcome::Fail);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewer_goes_on_with_what_the_initializer_has_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::new();
+    let mut config = config(served.start(WORKLOAD).await, folder.path());
+    let volume = config.directory.clone();
+    let first = config.clone();
+    tokio::task::spawn_blocking(|| run(first, deps()))
+        .await
+        .unwrap()
+        .unwrap();
+    let read = |name: &str| fs::read_to_string(volume.join(name)).unwrap();
+    let (chain, key) = (read("certChain.pem"), read("key.pem"));
+
+    config.renew = Some(Duration::from_secs(3));
+    let probe = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    config.ready = Some(probe);
+    std::thread::spawn(|| run(config, deps()));
+    let start = Instant::now();
+    while tokio::net::TcpStream::connect(probe).await.is_err() {
+        assert!(start.elapsed() < Duration::from_secs(2), "it asks nobody");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(read("certChain.pem"), chain);
+    let renewed = changed(volume.join("certChain.pem"), &chain).await;
+    assert_ne!(renewed, chain);
     assert_eq!(read("key.pem"), key);
 }

@@ -27,7 +27,7 @@ fn options() -> Options {
 }
 
 /// What `sev` makes of a report.
-fn new_form(report: &[u8]) -> Value {
+pub(crate) fn new_form(report: &[u8]) -> Value {
     serde_json::to_value(AttestationReport::from_bytes(report).unwrap()).unwrap()
 }
 
@@ -61,7 +61,7 @@ fn old_form(report: &[u8]) -> Value {
     value
 }
 
-fn answer(report: Value, vek: Option<&[u8]>) -> Vec<u8> {
+pub(crate) fn answer(report: Value, vek: Option<&[u8]>) -> Vec<u8> {
     let chain = vek.map(|vek| {
         json!([
             { "cert_type": "ARK", "data": [1, 2, 3] },

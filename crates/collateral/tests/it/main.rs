@@ -11,6 +11,7 @@
 mod agent;
 mod cached;
 mod kds;
+mod kept;
 mod server;
 mod thim;
 

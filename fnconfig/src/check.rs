@@ -1,10 +1,15 @@
 //! What is wrong between fields that are right by themselves.
 
+use std::ops::RangeInclusive;
+
 use nacre_manifest::{MAX_THRESHOLD, is_san};
 
 use crate::config::Confidential;
 use crate::error::Reason;
 use crate::object::Reader;
+
+/// Seconds between renewals, as in the annotation `nacre.dev/renew-seconds`.
+const RENEWALS: RangeInclusive<u32> = 10..=30 * 86_400;
 
 /// Looks at everything that can be judged without a workload or a platform.
 pub(crate) fn all(config: &Confidential, reader: &mut Reader) {
@@ -50,6 +55,14 @@ fn thresholds(config: &Confidential, reader: &mut Reader) {
                 reader.error(Reason::WrongValue, message);
             });
         }
+    }
+    let seconds = config.renew_seconds;
+    if seconds != 0 && !RENEWALS.contains(&seconds) {
+        reader.within("renewSeconds", |reader| {
+            let (least, most) = (RENEWALS.start(), RENEWALS.end());
+            let message = format!("{seconds} is neither 0 nor between {least} and {most}");
+            reader.error(Reason::WrongValue, message);
+        });
     }
     if config.coordinator_replicas == 0 {
         reader.within("coordinatorReplicas", |reader| {

@@ -84,6 +84,10 @@ config_object! {
         /// Whether the command of mesh workloads is wrapped so that it waits for certificates and the mesh,
         /// for guests that do not drop inbound traffic themselves.
         start_gate: bool as "startGate";
+        /// Seconds between renewals of each workload's certificate by a sidecar, 10 to 2592000 (30 days); 0
+        /// injects none, and certificates are renewed by restarting the pod. The annotation
+        /// `nacre.dev/renew-seconds` goes before it.
+        renew_seconds: u32 as "renewSeconds", default 0 => "0";
         /// What becomes of the manifest.
         manifest: ManifestSettings as "manifest";
         /// Whether each policy is tried against the requests of its own pod before it is given out.

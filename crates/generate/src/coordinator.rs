@@ -108,6 +108,7 @@ pub(crate) fn link(
         host: config.coordinator.host.clone(),
         reference: (!hashes.is_empty()).then(|| canonical(sets)),
         policy_hashes: hashes,
+        allow_unattested: config.allow_unattested_coordinator,
     }
 }
 

@@ -81,6 +81,7 @@ fn of_workload(mut workload: Workload<'_>, options: &Options<'_>) -> Vec<ImageUs
         host: config.coordinator.host.to_string(),
         policy_hashes: Vec::new(),
         reference: None,
+        allow_unattested: false,
     };
     let injection = Injection {
         initializer_image: (!skip).then(|| initializer.unwrap_or(INITIALIZER_IMAGE)),
@@ -88,6 +89,8 @@ fn of_workload(mut workload: Workload<'_>, options: &Options<'_>) -> Vec<ImageUs
             .as_ref()
             .map(|mesh| (mesh_image.unwrap_or(SERVICE_MESH_IMAGE), mesh)),
         coordinator: &link,
+        renew_seconds: 0,
+        attestation_agent: false,
     };
     let (path, field) = (workload.path, workload.spec_field.clone());
     if !workload.annotations.coordinator

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use nacre_findings::{Code, Finding, Severity, codes::generate as codes, codes::workload};
 use nacre_imagelock::{Entry, ImageLock, ImageReference, LookupError};
 use nacre_manifest::{Identity, PolicyHash};
-use nacre_platform::{EvidenceReach, ImageDelivery, Platform};
+use nacre_platform::{EvidenceReach, EvidenceSource, ImageDelivery, Platform};
 use nacre_policy::{Carried, Carrier, Facts, Injected, Profile, Target, WorkloadInput};
 use nacre_workload::inject::{Argv, CoordinatorLink, Injection, MeshSettings};
 use nacre_workload::mesh::{Peer, PeerRule};
-use nacre_workload::names::{CERTS_VOLUME, INITIALIZER, KATA_DEFAULT_VCPUS, SERVICE_MESH};
+use nacre_workload::names::{CERTS_VOLUME, INITIALIZER, KATA_DEFAULT_VCPUS, RENEWER, SERVICE_MESH};
 use nacre_workload::{checks, images, inject, object, sans, vcpus};
 use serde_json::Value;
 
@@ -86,6 +86,11 @@ impl Context<'_, '_> {
             if let Some(spec) = path.pod_spec_mut(&mut workload.object) {
                 let bound = inject::bind_owners(spec, field, config.update_threshold, &digests);
                 findings.extend(bound.err().map(|finding| *finding));
+                if !nacre_findings::has_errors(&findings) {
+                    let agent = from_agent(workload.platform);
+                    let bound = inject::bind_evidence(spec, field, agent);
+                    findings.extend(bound.err().map(|finding| *finding));
+                }
             }
         }
         self.finish(workload, findings, None)
@@ -117,6 +122,8 @@ impl Context<'_, '_> {
             initializer_image: initializer.then_some(self.initializer_image),
             mesh: settings.as_ref().map(|mesh| (self.mesh_image, mesh)),
             coordinator: link,
+            renew_seconds: self.renewal(&workload, initializer, settings.as_ref(), &mut findings),
+            attestation_agent: from_agent(workload.platform),
         };
         let (path, field) = (workload.path, workload.spec_field.clone());
         if let Some(spec) = path.pod_spec_mut(&mut workload.object) {
@@ -130,6 +137,46 @@ impl Context<'_, '_> {
         }
         self.start_gate(&mut workload, settings.is_some(), &mut findings);
         self.finish(workload, findings, settings.as_ref())
+    }
+
+    /// Seconds between renewals, and what keeps a renewer from its work.
+    fn renewal(
+        &self,
+        workload: &Workload<'_>,
+        initializer: bool,
+        mesh: Option<&MeshSettings>,
+        findings: &mut Vec<Finding>,
+    ) -> u32 {
+        let asked = workload.annotations.renew_seconds.as_ref();
+        let seconds = asked.map_or(self.options.config.renew_seconds, |asked| asked.value);
+        if seconds == 0 {
+            return 0;
+        }
+        let field = asked.map_or(&workload.spec_field, |asked| &asked.field);
+        if !initializer {
+            findings.extend(asked.map(|asked| {
+                Finding::warning(
+                    workload::RENEWAL_WITHOUT_INITIALIZER,
+                    "nothing renews the certificates: the initializer is skipped",
+                )
+                .help("do not skip the initializer, or remove nacre.dev/renew-seconds")
+                .field(asked.field.clone())
+            }));
+            return 0;
+        }
+        if mesh.is_some_and(|mesh| mesh.strict_egress) {
+            findings.push(
+                Finding::error(
+                    workload::RENEWAL_BLOCKED,
+                    "strict egress keeps the renewer from the Coordinator",
+                )
+                .help(
+                    "remove nacre.dev/servicemesh-strict-egress, or set nacre.dev/renew-seconds: \"0\"",
+                )
+                .field(field.clone()),
+            );
+        }
+        seconds
     }
 
     /// An egress entry to a Service of the rendered set expects the workloads behind it, unless the
@@ -365,6 +412,7 @@ impl Context<'_, '_> {
         input.allow_secret_env = &config.policy.allow_secret_env;
         input.injected = Injected {
             initializer: has(INITIALIZER).then_some(INITIALIZER),
+            renewer: has(RENEWER).then_some(RENEWER),
             mesh: (mesh.is_some() || has(SERVICE_MESH)).then_some(SERVICE_MESH),
             coordinator: workload.annotations.coordinator,
             report_sources: &sources,
@@ -463,6 +511,11 @@ impl Context<'_, '_> {
             .map_err(|errors| findings.extend(errors))
             .ok()
     }
+}
+
+/// Whether containers of the platform get reports from CoCo's attestation agent.
+fn from_agent(platform: Option<&Platform>) -> bool {
+    platform.is_some_and(|platform| platform.data.evidence.source == EvidenceSource::CocoAa)
 }
 
 /// The reference with the digest of the lock, if it is not what stands there already.

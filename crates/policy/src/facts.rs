@@ -32,6 +32,7 @@ pub struct Facts {
     strict: bool,
     allow_secret_env: Vec<String>,
     initializer: Option<String>,
+    renewer: Option<String>,
     mesh: Option<String>,
     coordinator: bool,
     report_sources: Vec<String>,
@@ -100,6 +101,7 @@ impl Facts {
             strict: input.strict,
             allow_secret_env: input.allow_secret_env.to_vec(),
             initializer: input.injected.initializer.map(str::to_owned),
+            renewer: input.injected.renewer.map(str::to_owned),
             mesh: input.injected.mesh.map(str::to_owned),
             coordinator: input.injected.coordinator,
             report_sources: owned(input.injected.report_sources),
@@ -136,6 +138,7 @@ impl Facts {
             allow_secret_env: &self.allow_secret_env,
             injected: Injected {
                 initializer: self.initializer.as_deref(),
+                renewer: self.renewer.as_deref(),
                 mesh: self.mesh.as_deref(),
                 coordinator: self.coordinator,
                 report_sources: &sources,

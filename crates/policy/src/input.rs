@@ -113,6 +113,8 @@ pub struct ServicePort {
 pub struct Injected<'a> {
     /// Name of the initializer's container.
     pub initializer: Option<&'a str>,
+    /// Name of the container that renews what the initializer got.
+    pub renewer: Option<&'a str>,
     /// Name of the mesh sidecar's container.
     pub mesh: Option<&'a str>,
     /// The pod is the Coordinator's: each of its containers counts as ours.
@@ -127,6 +129,6 @@ pub struct Injected<'a> {
 impl Injected<'_> {
     /// Whether this container is one of ours.
     pub fn contains(&self, container: &str) -> bool {
-        self.coordinator || self.initializer == Some(container) || self.mesh == Some(container)
+        self.coordinator || [self.initializer, self.renewer, self.mesh].contains(&Some(container))
     }
 }

@@ -10,7 +10,7 @@ use nacre_policy::carrier::Carrier;
 use nacre_policy::read::{Rules, Unknown};
 use nacre_policy::{Facts, Policy, rules};
 use nacre_workload::kinds::Kinds;
-use nacre_workload::names::{INITIALIZER, SERVICE_MESH};
+use nacre_workload::names::INJECTED;
 use serde_json::Value;
 
 use crate::manifest::about;
@@ -97,7 +97,7 @@ impl Workload {
 
 /// Whether a container is one that the transformation injected; all of the Coordinator's are ours.
 pub fn is_ours(container: &str, coordinator: bool) -> bool {
-    coordinator || container == INITIALIZER || container == SERVICE_MESH
+    coordinator || INJECTED.contains(&container)
 }
 
 /// Reads the workloads that carry a policy; confidential ones without one are findings.

@@ -1,6 +1,7 @@
 //! The annotations of a workload, read from the object and from its pod template.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use nacre_findings::{Finding, codes::workload as codes};
 use serde_json::Value;
@@ -8,10 +9,13 @@ use serde_json::Value;
 use crate::kinds::TemplatePath;
 use crate::names::{
     ADMIN_PORT, CONTRAST_PREFIX, EGRESS, EGRESS_PEER, INBOUND_UDP, INGRESS, INGRESS_ALLOW,
-    NACRE_PREFIX, OWN_ANNOTATIONS, POD_ROLE, ROLE_COORDINATOR, SANS, SHARED_ANNOTATIONS,
-    SKIP_INITIALIZER, START_GATE, STRICT_EGRESS, WORKLOAD_SECRET_ID,
+    NACRE_PREFIX, OWN_ANNOTATIONS, POD_ROLE, RENEW_SECONDS, ROLE_COORDINATOR, SANS,
+    SHARED_ANNOTATIONS, SKIP_INITIALIZER, START_GATE, STRICT_EGRESS, WORKLOAD_SECRET_ID,
 };
 use crate::object;
+
+/// Seconds that may lie between two renewals: an attested connection each, and a leaf lives for a year.
+pub const RENEWALS: RangeInclusive<u32> = 10..=30 * 86_400;
 
 /// Contrast annotations whose effect we do not have; ignoring them would take away a protection.
 const REFUSED: &[(&str, &str)] = &[(
@@ -59,6 +63,8 @@ pub struct Annotations {
     pub skip_initializer: bool,
     /// `start-gate`, where it says anything.
     pub start_gate: Option<Annotation<bool>>,
+    /// `renew-seconds`, where it says anything; 0 renews nothing.
+    pub renew_seconds: Option<Annotation<u32>>,
     /// `pod-role: coordinator`.
     pub coordinator: bool,
     /// `workload-secret-id`.
@@ -86,6 +92,7 @@ impl Annotations {
             strict_egress: reader.word(STRICT_EGRESS, BOOL),
             skip_initializer: reader.word(SKIP_INITIALIZER, BOOL),
             start_gate: reader.start_gate(),
+            renew_seconds: reader.renew_seconds(),
             coordinator: reader.word(POD_ROLE, &[(ROLE_COORDINATOR, true)]),
             workload_secret_id: reader.secret_id(),
             sans: reader.sans(),
@@ -249,6 +256,22 @@ impl Reader {
         Some(annotation.map(value))
     }
 
+    fn renew_seconds(&mut self) -> Option<Annotation<u32>> {
+        let annotation = self.take(RENEW_SECONDS)?;
+        let digits = annotation.value.bytes().all(|b| b.is_ascii_digit());
+        match annotation.value.parse::<u32>() {
+            Ok(seconds) if digits && (seconds == 0 || RENEWALS.contains(&seconds)) => {
+                Some(annotation.map(seconds))
+            }
+            _ => {
+                let (least, most) = (RENEWALS.start(), RENEWALS.end());
+                let help = format!("write \"0\", or seconds from {least} to {most}");
+                self.refuse(RENEW_SECONDS, &annotation, help);
+                None
+            }
+        }
+    }
+
     fn admin_port(&mut self) -> Option<Annotation<u16>> {
         let annotation = self.take(ADMIN_PORT)?;
         let digits = annotation.value.bytes().all(|b| b.is_ascii_digit());
@@ -391,6 +414,10 @@ mod tests {
             json!({"nacre.dev/servicemesh-admin-interface-port": "65536"}),
             json!({"nacre.dev/servicemesh-admin-interface-port": "+80"}),
             json!({"nacre.dev/start-gate": "on"}),
+            json!({"nacre.dev/renew-seconds": "9"}),
+            json!({"nacre.dev/renew-seconds": "2592001"}),
+            json!({"nacre.dev/renew-seconds": "+60"}),
+            json!({"nacre.dev/renew-seconds": "1h"}),
             json!({"nacre.dev/workload-secret-id": ""}),
             json!({"nacre.dev/skip-initializer": true}),
         ] {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::containers::{Container, containers};
 use crate::inject::MeshSettings;
 use crate::mesh::{Egress, Ingress, IngressTls};
-use crate::names::{INITIALIZER, MESH_PORT_MUTUAL, MESH_PORT_SERVER, SERVICE_MESH};
+use crate::names::{INJECTED, MESH_PORT_MUTUAL, MESH_PORT_SERVER};
 use crate::object::{list, text};
 
 /// Everything about a pod with the mesh sidecar.
@@ -37,7 +37,7 @@ pub fn pull_secrets(pod_spec: &Value, spec_field: &str, delivery: &str) -> Optio
 }
 
 fn is_users(container: &Container<'_>) -> bool {
-    ![INITIALIZER, SERVICE_MESH].contains(&container.name())
+    !INJECTED.contains(&container.name())
 }
 
 /// Ways around the mesh's packet filter: whoever may change it, or stands beside it.
@@ -281,6 +281,7 @@ mod tests {
 
     use super::*;
     use crate::mesh::PeerRules;
+    use crate::names::SERVICE_MESH;
 
     fn settings(ingress: &str, egress: Option<&str>) -> MeshSettings {
         MeshSettings {

@@ -9,11 +9,14 @@
 //!     host: "coordinator".to_owned(),
 //!     policy_hashes: vec!["0".repeat(64)],
 //!     reference: Some("{}".to_owned()),
+//!     allow_unattested: false,
 //! };
 //! let injection = Injection {
 //!     initializer_image: Some("initializer:1"),
 //!     mesh: None,
 //!     coordinator: &coordinator,
+//!     renew_seconds: 0,
+//!     attestation_agent: false,
 //! };
 //! assert!(injection.apply(&mut spec, "spec").is_empty());
 //! assert_eq!(spec["initContainers"][0]["name"], "contrast-initializer");

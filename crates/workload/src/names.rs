@@ -23,6 +23,8 @@ pub const POD_ROLE: &str = "pod-role";
 pub const SANS: &str = "sans";
 /// `"true"` wraps the app in the start gate. Ours only.
 pub const START_GATE: &str = "start-gate";
+/// Seconds between renewals of the certificate, `"0"` for none. Ours only.
+pub const RENEW_SECONDS: &str = "renew-seconds";
 /// Who may call a port: `<port or *>=<peer>[,…]`. Ours only.
 pub const INGRESS_ALLOW: &str = "servicemesh-ingress-allow";
 /// Who must answer an egress entry: `<entry>=<peer>[,…]`. Ours only.
@@ -42,9 +44,10 @@ pub const SHARED_ANNOTATIONS: [&str; 6] = [
     POD_ROLE,
 ];
 /// Names understood below [`NACRE_PREFIX`] only.
-pub const OWN_ANNOTATIONS: [&str; 6] = [
+pub const OWN_ANNOTATIONS: [&str; 7] = [
     SANS,
     START_GATE,
+    RENEW_SECONDS,
     INGRESS_ALLOW,
     EGRESS_PEER,
     INBOUND_UDP,
@@ -76,6 +79,10 @@ pub const RUNTIME_CLASS: &str = "contrast-cc";
 pub const INITIALIZER: &str = "contrast-initializer";
 /// Name of the injected native sidecar.
 pub const SERVICE_MESH: &str = "contrast-service-mesh";
+/// Name of the injected native sidecar that renews certificates: the initializer's image.
+pub const RENEWER: &str = "nacre-renewer";
+/// Every container that is injected.
+pub const INJECTED: [&str; 3] = [INITIALIZER, RENEWER, SERVICE_MESH];
 /// Name of the volume with certificates and keys.
 pub const CERTS_VOLUME: &str = "contrast-tls-certs";
 /// Where [`CERTS_VOLUME`] is mounted.
@@ -93,6 +100,12 @@ pub const DEFAULT_COORDINATOR_HOST: &str = "coordinator";
 pub const ENV_COORDINATOR_POLICY_HASH: &str = "NACRE_COORDINATOR_POLICY_HASH";
 /// Canonical reference values of the Coordinator's guest, as JSON on one line.
 pub const ENV_COORDINATOR_REFERENCE: &str = "NACRE_COORDINATOR_REFERENCE";
+/// `true` where the configuration allows a Coordinator that nothing is known of, or absent.
+pub const ENV_ALLOW_UNATTESTED: &str = "NACRE_ALLOW_UNATTESTED_COORDINATOR";
+/// Where reports come from, on platforms that have no kernel interface in a container: `coco-aa`.
+pub const ENV_EVIDENCE: &str = "NACRE_EVIDENCE";
+/// Seconds between two renewals; makes an initializer a renewer.
+pub const ENV_RENEW_SECONDS: &str = "NACRE_RENEW_SECONDS";
 /// Owners measured into the Coordinator: `<k>:<digest>,…`, digests sorted.
 pub const ENV_OWNERS: &str = "NACRE_OWNERS";
 /// Ingress annotation, as the mesh reads it.

@@ -92,4 +92,10 @@ codes! {
     MESH_PORT_TAKEN = 430, "Port that the mesh itself needs",
         "The mesh sidecar takes 15006 and 15007 for intercepted connections, and a port for health and metrics: the one that is asked for, on all addresses, or 15090 on 127.0.0.1. An egress entry or a container wants the same one.",
         "Choose another port.";
+    RENEWAL_BLOCKED = 431, "Renewal behind strict egress",
+        "The workload's certificates are to be renewed by a sidecar, and the mesh drops egress that no entry lists. The sidecar speaks attested TLS with the Coordinator itself, which no egress entry can carry.",
+        "Remove `nacre.dev/servicemesh-strict-egress`, or set `nacre.dev/renew-seconds: \"0\"` and restart the pod to renew.";
+    RENEWAL_WITHOUT_INITIALIZER = 432, "Renewal without initializer",
+        "The workload asks for a sidecar that renews certificates and skips the initializer, which writes the first ones. No sidecar is injected.",
+        "Do not skip the initializer, or remove `nacre.dev/renew-seconds`.";
 }

@@ -2,14 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{CoordinatorLink, MeshSettings, list_mut};
+use super::coordinator::{ATTESTATION_AGENT, bind_evidence_in as bind_evidence};
+use super::{Injection, MeshSettings, list_mut};
 use crate::mesh::PeerRules;
 use crate::mesh::Resolved;
 use crate::names::{
-    ADMIN_PORT_NAME, CERTS_PATH, CERTS_VOLUME, ENV_ADMIN_PORT, ENV_COORDINATOR_HOST,
-    ENV_COORDINATOR_POLICY_HASH, ENV_COORDINATOR_REFERENCE, ENV_EGRESS, ENV_EGRESS_PEER,
-    ENV_INBOUND_UDP, ENV_INGRESS, ENV_INGRESS_ALLOW, ENV_STRICT_EGRESS, INITIALIZER,
-    MESH_PORT_MUTUAL, SERVICE_MESH,
+    ADMIN_PORT_NAME, CERTS_PATH, CERTS_VOLUME, ENV_ADMIN_PORT, ENV_ALLOW_UNATTESTED,
+    ENV_COORDINATOR_HOST, ENV_COORDINATOR_POLICY_HASH, ENV_COORDINATOR_REFERENCE, ENV_EGRESS,
+    ENV_EGRESS_PEER, ENV_EVIDENCE, ENV_INBOUND_UDP, ENV_INGRESS, ENV_INGRESS_ALLOW,
+    ENV_RENEW_SECONDS, ENV_STRICT_EGRESS, INITIALIZER, MESH_PORT_MUTUAL, RENEWER, SERVICE_MESH,
 };
 use crate::object::text;
 
@@ -20,11 +21,28 @@ const MEMORY: &str = "64Mi";
 
 /// The initializer. Runs as root because it prepares the volume for every user of the pod, whatever
 /// the pod's own securityContext says.
-pub(super) fn initializer(image: &str, link: &CoordinatorLink) -> Value {
+pub(super) fn initializer(image: &str, injection: &Injection<'_>) -> Value {
     json!({
         "name": INITIALIZER,
         "image": image,
-        "env": Value::Array(initializer_env(link)),
+        "env": Value::Array(initializer_env(injection)),
+        "resources": resources("10m"),
+        "securityContext": security_context(None),
+        "volumeMounts": [mount()],
+    })
+}
+
+/// The renewer: the initializer once more, as a native sidecar that starts with what the initializer got.
+/// It needs no probe, which a guest that drops inbound traffic until the mesh runs would not let through.
+pub(super) fn renewer(image: &str, injection: &Injection<'_>) -> Value {
+    let mut env = initializer_env(injection);
+    let seconds = injection.renew_seconds.to_string();
+    env.push(variable(ENV_RENEW_SECONDS, &seconds));
+    json!({
+        "name": RENEWER,
+        "image": image,
+        "restartPolicy": "Always",
+        "env": env,
         "resources": resources("10m"),
         "securityContext": security_context(None),
         "volumeMounts": [mount()],
@@ -32,26 +50,38 @@ pub(super) fn initializer(image: &str, link: &CoordinatorLink) -> Value {
 }
 
 /// Writes the variables of [`initializer`] into an initializer that the user placed.
-pub(super) fn complete_initializer(container: &mut Value, link: &CoordinatorLink) {
+pub(super) fn complete_initializer(container: &mut Value, injection: &Injection<'_>) {
     let Some(env) = container
         .as_object_mut()
         .and_then(|map| list_mut(map, "env"))
     else {
         return;
     };
-    for wanted in initializer_env(link) {
+    env.retain(|entry| {
+        let name = text(entry, "name");
+        ![
+            ENV_COORDINATOR_POLICY_HASH,
+            ENV_COORDINATOR_REFERENCE,
+            ENV_ALLOW_UNATTESTED,
+        ]
+        .map(Some)
+        .contains(&name)
+    });
+    bind_evidence(env, injection.attestation_agent);
+    for wanted in initializer_env(injection) {
         let name = text(&wanted, "name").unwrap_or_default();
         let found = env.iter().position(|e| text(e, "name") == Some(name));
         match found.and_then(|at| env.get_mut(at)) {
-            // The user's own host stays.
-            Some(_) if name == ENV_COORDINATOR_HOST => {}
+            // The user's own host stays, and the user's own place of the agent.
+            Some(_) if [ENV_COORDINATOR_HOST, ENV_EVIDENCE].contains(&name) => {}
             Some(entry) => *entry = wanted,
             None => env.push(wanted),
         }
     }
 }
 
-fn initializer_env(link: &CoordinatorLink) -> Vec<Value> {
+fn initializer_env(injection: &Injection<'_>) -> Vec<Value> {
+    let link = injection.coordinator;
     let mut env = vec![variable(ENV_COORDINATOR_HOST, &link.host)];
     if !link.policy_hashes.is_empty() {
         let mut hashes = link.policy_hashes.clone();
@@ -61,6 +91,12 @@ fn initializer_env(link: &CoordinatorLink) -> Vec<Value> {
     }
     if let Some(reference) = &link.reference {
         env.push(variable(ENV_COORDINATOR_REFERENCE, reference));
+    }
+    if link.policy_hashes.is_empty() && link.allow_unattested {
+        env.push(variable(ENV_ALLOW_UNATTESTED, "true"));
+    }
+    if injection.attestation_agent {
+        env.push(variable(ENV_EVIDENCE, ATTESTATION_AGENT));
     }
     env
 }

@@ -22,7 +22,7 @@ use nacre_findings::{Finding, codes::workload as codes};
 use serde_json::{Value, json};
 
 use super::each_container;
-use crate::names::{GATE_PATH, INITIALIZER, SERVICE_MESH};
+use crate::names::{GATE_PATH, INJECTED};
 
 /// What an image runs when the pod says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub fn wrap<'a>(
     let mut findings = Vec::new();
     each_container(pod_spec, |list, index, container| {
         let name = container.get("name").and_then(Value::as_str);
-        if matches!(name, Some(INITIALIZER | SERVICE_MESH)) {
+        if name.is_some_and(|name| INJECTED.contains(&name)) {
             return;
         }
         let command = strings(container.get("command"));

@@ -11,14 +11,15 @@ mod volume;
 use nacre_findings::{Finding, codes::workload as codes};
 use serde_json::{Map, Value};
 
-pub use coordinator::bind_owners;
+pub use coordinator::{bind_evidence, bind_owners};
 pub use gate::{Argv, wrap as wrap_in_gate};
 
 use crate::annotations::Annotation;
 use crate::containers::{LISTS, containers};
 use crate::mesh::{Egress, Ingress, PeerRules, admin_conflict};
 use crate::names::{
-    CONTRAST_SECRETS_VOLUME, INITIALIZER, MESH_PORT_MUTUAL, MESH_PORT_SERVER, SERVICE_MESH,
+    CONTRAST_SECRETS_VOLUME, INITIALIZER, INJECTED, MESH_PORT_MUTUAL, MESH_PORT_SERVER, RENEWER,
+    SERVICE_MESH,
 };
 use crate::object::{list, text};
 
@@ -31,6 +32,9 @@ pub struct CoordinatorLink {
     pub policy_hashes: Vec<String>,
     /// Canonical reference values; `None` only when an unattested Coordinator is allowed.
     pub reference: Option<String>,
+    /// Whether the configuration allows an unattested Coordinator. Said to the initializer only where
+    /// there is no policy hash: a Coordinator that is known is attested.
+    pub allow_unattested: bool,
 }
 
 /// What the mesh sidecar is told.
@@ -73,6 +77,10 @@ pub struct Injection<'a> {
     pub mesh: Option<(&'a str, &'a MeshSettings)>,
     /// The Coordinator.
     pub coordinator: &'a CoordinatorLink,
+    /// Seconds between renewals by a sidecar with the initializer's image; 0 injects none.
+    pub renew_seconds: u32,
+    /// Whether reports come from CoCo's attestation agent.
+    pub attestation_agent: bool,
 }
 
 impl Injection<'_> {
@@ -108,7 +116,7 @@ impl Injection<'_> {
     /// Our names belong to init containers.
     fn names_taken(&self, pod_spec: &Value, spec_field: &str, findings: &mut Vec<Finding>) {
         for container in containers(pod_spec) {
-            let ours = [INITIALIZER, SERVICE_MESH].contains(&container.name());
+            let ours = INJECTED.contains(&container.name());
             if ours && container.list == "containers" {
                 findings.push(
                     Finding::error(
@@ -148,17 +156,21 @@ impl Injection<'_> {
                 .field(format!("{spec_field}.initContainers")),
             );
         }
+        init.retain(|c| text(c, "name") != Some(RENEWER));
         match self.initializer_image {
             Some(image) => {
                 init.retain(|c| text(c, "name") != Some(INITIALIZER));
-                init.insert(0, containers::initializer(image, self.coordinator));
+                init.insert(0, containers::initializer(image, self));
+                if self.renew_seconds > 0 {
+                    init.insert(1, containers::renewer(image, self));
+                }
             }
             None => {
                 let manual = init
                     .iter_mut()
                     .find(|c| text(c, "name") == Some(INITIALIZER));
                 match manual {
-                    Some(container) => containers::complete_initializer(container, self.coordinator),
+                    Some(container) => containers::complete_initializer(container, self),
                     None if self.mesh.is_some() => findings.push(
                         Finding::warning(
                             codes::MESH_WITHOUT_INITIALIZER,
@@ -178,7 +190,7 @@ impl Injection<'_> {
             init.retain(|c| text(c, "name") != Some(SERVICE_MESH));
             let after = init
                 .iter()
-                .position(|c| text(c, "name") == Some(INITIALIZER));
+                .rposition(|c| matches!(text(c, "name"), Some(INITIALIZER | RENEWER)));
             let at = after.map_or(0, |at| at + 1);
             init.insert(at, containers::mesh(image, settings));
         }

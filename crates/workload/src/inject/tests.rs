@@ -10,6 +10,7 @@ fn link() -> CoordinatorLink {
         host: "coordinator".to_owned(),
         policy_hashes: vec!["b".to_owned(), "a".to_owned()],
         reference: Some("{\"snp\":[]}".to_owned()),
+        allow_unattested: true,
     }
 }
 
@@ -25,6 +26,8 @@ fn inject(spec: &mut Value, mesh: Option<&MeshSettings>) -> Vec<Finding> {
         initializer_image: Some("init:2"),
         mesh: mesh.map(|settings| ("mesh:2", settings)),
         coordinator: &link,
+        renew_seconds: 0,
+        attestation_agent: false,
     }
     .apply(spec, "spec")
 }
@@ -215,6 +218,8 @@ fn a_skipped_initializer_stays_the_users_and_learns_the_coordinator() {
         initializer_image: None,
         mesh: None,
         coordinator: &link,
+        renew_seconds: 0,
+        attestation_agent: false,
     };
     assert_eq!(injection.apply(&mut spec, "spec"), []);
     let container = &spec["initContainers"][0];
@@ -235,6 +240,8 @@ fn a_mesh_needs_an_initializer() {
         initializer_image: None,
         mesh: Some(("mesh:2", &mesh)),
         coordinator: &link,
+        renew_seconds: 0,
+        attestation_agent: false,
     };
     let mut spec = json!({"containers": [{"name": "app"}]});
     assert_eq!(
@@ -324,6 +331,150 @@ fn owners_go_into_the_coordinators_container() {
     let mut two = json!({"containers": [{"name": "c"}, {"name": "d"}]});
     let finding = bind_owners(&mut two, "spec", 1, &["aa".to_owned()]).unwrap_err();
     assert_eq!(finding.code, codes::COORDINATOR_CONTAINER);
+}
+
+#[test]
+fn the_coordinator_learns_of_the_agent_and_forgets_it_again() {
+    let env = |spec: &Value| spec["containers"][0]["env"].clone();
+    let mut spec = json!({"containers": [{"name": "c"}]});
+    bind_evidence(&mut spec, "spec", false).unwrap();
+    assert_eq!(spec, json!({"containers": [{"name": "c"}]}));
+    for _ in 0..2 {
+        bind_evidence(&mut spec, "spec", true).unwrap();
+        assert_eq!(
+            env(&spec),
+            json!([{"name": "NACRE_EVIDENCE", "value": "coco-aa"}])
+        );
+    }
+    bind_evidence(&mut spec, "spec", false).unwrap();
+    assert_eq!(env(&spec), json!([]));
+    for (value, agent, expected) in [
+        // The agent at another place, the kernel's interfaces: what fits the platform stays.
+        (
+            "coco-aa=http://127.0.0.1:1/e",
+            true,
+            Some("coco-aa=http://127.0.0.1:1/e"),
+        ),
+        ("sev-guest", false, Some("sev-guest")),
+        ("sev-guest", true, Some("coco-aa")),
+        ("coco-aa=http://127.0.0.1:1/e", false, None),
+    ] {
+        let entry = json!({"name": "NACRE_EVIDENCE", "value": value});
+        let mut spec = json!({"containers": [{"name": "c", "env": [entry]}]});
+        bind_evidence(&mut spec, "spec", agent).unwrap();
+        assert_eq!(env(&spec)[0]["value"].as_str(), expected, "{value} {agent}");
+    }
+    let mut two = json!({"containers": [{"name": "c"}, {"name": "d"}]});
+    let finding = bind_evidence(&mut two, "spec", true).unwrap_err();
+    assert_eq!(finding.code, codes::COORDINATOR_CONTAINER);
+}
+
+#[test]
+fn a_renewer_stands_between_initializer_and_mesh() {
+    let (link, mesh) = (link(), settings(""));
+    let mut spec =
+        json!({"containers": [{"name": "app"}], "initContainers": [{"name": "migrate"}]});
+    let mut injection = Injection {
+        initializer_image: Some("init:2"),
+        mesh: Some(("mesh:2", &mesh)),
+        coordinator: &link,
+        renew_seconds: 3600,
+        attestation_agent: true,
+    };
+    for _ in 0..2 {
+        assert_eq!(injection.apply(&mut spec, "spec"), []);
+        assert_eq!(
+            names(&spec),
+            [
+                "contrast-initializer",
+                "nacre-renewer",
+                "contrast-service-mesh",
+                "migrate",
+                "app"
+            ]
+        );
+    }
+    let (first, renewer) = (&spec["initContainers"][0], &spec["initContainers"][1]);
+    assert_eq!(renewer["image"], "init:2");
+    assert_eq!(renewer["restartPolicy"], "Always");
+    // What the initializer is told, and how often.
+    let mut expected = first["env"].as_array().unwrap().clone();
+    assert_eq!(
+        expected.last().unwrap(),
+        &json!({"name": "NACRE_EVIDENCE", "value": "coco-aa"})
+    );
+    expected.push(json!({"name": "NACRE_RENEW_SECONDS", "value": "3600"}));
+    assert_eq!(renewer["env"], json!(expected));
+    assert_eq!(
+        renewer["volumeMounts"],
+        json!([{"name": CERTS_VOLUME, "mountPath": "/tls-config"}])
+    );
+    // It is never behind the gate, and goes when nobody asks for it any more.
+    let image = |_: &str| None::<Argv<'_>>;
+    wrap_in_gate(&mut spec, "spec", &image);
+    assert!(spec["initContainers"][1].get("command").is_none());
+    injection.renew_seconds = 0;
+    injection.apply(&mut spec, "spec");
+    assert!(!names(&spec).contains(&"nacre-renewer"));
+}
+
+#[test]
+fn an_unattested_coordinator_is_allowed_only_where_none_is_known() {
+    let env = |link: &CoordinatorLink| {
+        let mut spec = json!({"containers": [{"name": "app"}]});
+        let injection = Injection {
+            initializer_image: Some("init:2"),
+            mesh: None,
+            coordinator: link,
+            renew_seconds: 0,
+            attestation_agent: false,
+        };
+        injection.apply(&mut spec, "spec");
+        spec["initContainers"][0]["env"].to_string()
+    };
+    let mut link = link();
+    let allowed = "NACRE_ALLOW_UNATTESTED_COORDINATOR";
+    assert!(!env(&link).contains(allowed));
+    link.policy_hashes.clear();
+    link.reference = None;
+    assert!(env(&link).contains(allowed));
+    link.allow_unattested = false;
+    assert!(!env(&link).contains(allowed));
+}
+
+#[test]
+fn what_an_earlier_run_told_a_manual_initializer_is_taken_back() {
+    let mut spec = json!({
+        "initContainers": [{"name": "contrast-initializer", "env": [
+            {"name": "NACRE_ALLOW_UNATTESTED_COORDINATOR", "value": "true"},
+            {"name": "NACRE_EVIDENCE", "value": "coco-aa"},
+            {"name": "MINE", "value": "x"},
+        ]}],
+        "containers": [],
+    });
+    let link = link();
+    let injection = Injection {
+        initializer_image: None,
+        mesh: None,
+        coordinator: &link,
+        renew_seconds: 0,
+        attestation_agent: false,
+    };
+    injection.apply(&mut spec, "spec");
+    let entries = spec["initContainers"][0]["env"].as_array().unwrap();
+    let names: Vec<_> = entries
+        .iter()
+        .map(|e| e["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "MINE",
+            "COORDINATOR_HOST",
+            "NACRE_COORDINATOR_POLICY_HASH",
+            "NACRE_COORDINATOR_REFERENCE"
+        ]
+    );
 }
 
 #[test]

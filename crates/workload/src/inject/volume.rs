@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{each_container, list_mut};
 use crate::containers::containers;
-use crate::names::{CERTS_PATH, CERTS_VOLUME, INITIALIZER, SERVICE_MESH};
+use crate::names::{CERTS_PATH, CERTS_VOLUME, INJECTED};
 use crate::object::{list, text};
 
 /// Adds the volume, or turns what is there into guest memory.
@@ -76,7 +76,7 @@ fn foreign_source(volume: &Value) -> Option<String> {
 
 /// Mounts the volume where it is not, and refuses mounts that would hide it.
 ///
-/// Other containers than ours get it read-only: nobody but the initializer and the mesh can put the
+/// Other containers than ours get it read-only: nobody but what is injected can put the
 /// start gate, certificates or the ready mark there.
 pub(super) fn mount_everywhere(
     pod_spec: &mut Value,
@@ -106,10 +106,8 @@ pub(super) fn mount_everywhere(
         }
     }
     each_container(pod_spec, |_, _, container| {
-        let ours = matches!(
-            container.get("name").and_then(Value::as_str),
-            Some(INITIALIZER | SERVICE_MESH)
-        );
+        let name = container.get("name").and_then(Value::as_str);
+        let ours = name.is_some_and(|name| INJECTED.contains(&name));
         let Some(mounts) = list_mut(container, "volumeMounts") else {
             return;
         };

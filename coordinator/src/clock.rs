@@ -1,10 +1,9 @@
 //! What time it is, as far as anybody in a guest can tell.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use nacre_attest::{Product, Timestamp, as_of};
+use nacre_attest::{Claims, Evidence, NewestLists, Timestamp, as_of};
 
 /// Gives Unix seconds. The clock of a guest is the host's, so this is a claim.
 pub type Clock = fn() -> u64;
@@ -21,8 +20,7 @@ pub(crate) struct Time {
     clock: Clock,
     /// What signed data have told.
     floor: AtomicU64,
-    /// The newest revocation list that was verified, of each product: start and DER.
-    lists: Mutex<BTreeMap<&'static str, (Timestamp, Vec<u8>)>>,
+    lists: Mutex<NewestLists>,
 }
 
 impl Time {
@@ -45,24 +43,19 @@ impl Time {
         self.floor.fetch_max(moment, Ordering::Relaxed);
     }
 
-    /// Learns of a verified revocation list of a product.
-    pub(crate) fn saw_crl(&self, product: Product, this_update: Timestamp, der: &[u8]) {
-        self.has_passed(this_update.0);
-        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let newer = match lists.get(product.name()) {
-            Some((newest, _)) => this_update > *newest,
-            None => true,
-        };
-        if newer {
-            lists.insert(product.name(), (this_update, der.to_vec()));
+    /// Learns of the revocation list of accepted evidence.
+    pub(crate) fn saw_list_of(&self, evidence: &Evidence, claims: &Claims) {
+        if let Some(start) = claims.crl_this_update {
+            self.has_passed(start.0);
         }
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        lists.saw_evidence(evidence, claims);
     }
 
-    /// The newest revocation list of a product that was verified. Products have roots of their own, so
-    /// their lists have nothing to do with each other.
-    pub(crate) fn newest_crl(&self, product: Product) -> Option<(Timestamp, Vec<u8>)> {
+    /// The newest revocation lists that were verified.
+    pub(crate) fn lists(&self) -> NewestLists {
         let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        lists.get(product.name()).cloned()
+        lists.clone()
     }
 }
 
@@ -79,14 +72,5 @@ mod tests {
         assert_eq!(time.now(), built + 10);
         time.has_passed(7);
         assert_eq!(time.now(), built + 10);
-        let milan = Product::Milan;
-        time.saw_crl(milan, Timestamp(built + 20), b"new");
-        time.saw_crl(milan, Timestamp(built + 15), b"old");
-        assert_eq!(time.now(), built + 20);
-        assert_eq!(
-            time.newest_crl(milan),
-            Some((Timestamp(built + 20), b"new".to_vec()))
-        );
-        assert_eq!(time.newest_crl(Product::Genoa), None);
     }
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nacre_collateral::{Guest, GuestError};
 use nacre_history::GenesisAuthority;
 
 /// Owners who may set the first manifest: `<threshold>:<digest>,…`. Pinned by the Coordinator's policy.
@@ -27,11 +28,6 @@ pub const HTTP_ADDRESS: &str = "NACRE_HTTP_ADDRESS";
 pub const HEALTH_ADDRESS: &str = "NACRE_HEALTH_ADDRESS";
 /// Seconds that open requests have after SIGTERM, 0 to 600; default 20.
 pub const DRAIN_SECONDS: &str = "NACRE_DRAIN_SECONDS";
-/// Where reports come from: `configfs` (default), `sev-guest`, or `coco-aa`, CoCo's attestation agent on loopback.
-pub const EVIDENCE: &str = "NACRE_EVIDENCE";
-/// Directory with certificates of chips and revocation lists, for what the host does not give.
-pub const COLLATERAL: &str = "NACRE_COLLATERAL";
-
 const LONGEST_DRAIN: u64 = 600;
 const MOST_PEERS: usize = 16;
 
@@ -50,10 +46,8 @@ pub struct Config {
     pub log: String,
     /// Time for open requests after SIGTERM.
     pub drain: Duration,
-    /// Where reports come from.
-    pub evidence: EvidenceSource,
-    /// Directory with certificates of chips and revocation lists.
-    pub collateral: Option<PathBuf>,
+    /// Where reports come from, and what goes with them.
+    pub guest: Guest,
 }
 
 /// Where a history is kept.
@@ -66,17 +60,6 @@ pub enum Backend {
     },
     /// A directory.
     Directory(PathBuf),
-}
-
-/// Where reports come from. Both are hardware.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EvidenceSource {
-    /// configfs-tsm.
-    Configfs,
-    /// `/dev/sev-guest`.
-    SevGuest,
-    /// CoCo's attestation agent.
-    CocoAa,
 }
 
 /// Where to listen.
@@ -134,6 +117,13 @@ impl Config {
         });
         let namespace = reader.parsed(NAMESPACE, namespace);
         let history = reader.parsed(HISTORY, backend);
+        let guest = match Guest::from_env(environment) {
+            Ok(guest) => Some(guest),
+            Err(mistakes) => {
+                reader.mistakes.extend(mistakes.iter().map(Mistake::from));
+                None
+            }
+        };
         let config = Self {
             genesis: genesis.unwrap_or(GenesisAuthority::InsecureUnbound),
             history: match history {
@@ -151,10 +141,7 @@ impl Config {
             drain: reader
                 .parsed(DRAIN_SECONDS, drain)
                 .unwrap_or(Duration::from_secs(20)),
-            evidence: reader
-                .parsed(EVIDENCE, evidence)
-                .unwrap_or(EvidenceSource::Configfs),
-            collateral: reader.parsed(COLLATERAL, absolute),
+            guest: guest.unwrap_or_default(),
         };
         if reader.mistakes.is_empty() {
             Ok(config)
@@ -259,20 +246,21 @@ fn drain(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(seconds))
 }
 
-fn evidence(text: &str) -> Result<EvidenceSource, String> {
-    match text {
-        "configfs" => Ok(EvidenceSource::Configfs),
-        "sev-guest" => Ok(EvidenceSource::SevGuest),
-        "coco-aa" => Ok(EvidenceSource::CocoAa),
-        _ => Err(format!(
-            "{text:?} is none of \"configfs\", \"sev-guest\" and \"coco-aa\""
-        )),
+impl From<&GuestError> for Mistake {
+    fn from(error: &GuestError) -> Self {
+        let GuestError { variable, value } = error;
+        Self {
+            variable,
+            reason: format!("{value:?} is not known; write {}", error.form()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use nacre_collateral::{CACHE, COLLATERAL, EVIDENCE};
 
     use super::*;
 
@@ -308,7 +296,8 @@ mod tests {
             (USER_ADDRESS, "127.0.0.1:1"),
             (DRAIN_SECONDS, "3"),
             (EVIDENCE, "sev-guest"),
-            (COLLATERAL, "/collateral"),
+            (COLLATERAL, "/collateral, thim"),
+            (CACHE, "/cache"),
         ])
         .unwrap();
         assert!(matches!(&config.genesis, GenesisAuthority::Owners(owners)
@@ -317,8 +306,15 @@ mod tests {
         assert_eq!(config.peers, ["coordinator-peers:7777", "[::1]:7778"]);
         assert_eq!(config.addresses.user.to_string(), "127.0.0.1:1");
         assert_eq!(config.drain, Duration::from_secs(3));
-        assert_eq!(config.evidence, EvidenceSource::SevGuest);
-        assert_eq!(config.collateral, Some("/collateral".into()));
+        let guest = Guest::from_env(|name| {
+            let text = match name {
+                EVIDENCE => "sev-guest",
+                COLLATERAL => "directory=/collateral,thim",
+                _ => "/cache",
+            };
+            Some(text.to_owned())
+        });
+        assert_eq!(config.guest, guest.unwrap());
     }
 
     #[test]
@@ -335,11 +331,16 @@ mod tests {
             (DRAIN_SECONDS, "601"),
             (EVIDENCE, "none"),
             (COLLATERAL, "here"),
+            (CACHE, "there"),
         ];
         let mistakes = read(&wrong).unwrap_err();
-        let variables: Vec<&str> = mistakes.iter().map(|mistake| mistake.variable).collect();
-        assert_eq!(variables, wrong.map(|(variable, _)| variable));
-        let owners = mistakes[0].to_string();
+        let mut variables: Vec<&str> = mistakes.iter().map(|mistake| mistake.variable).collect();
+        let mut expected = wrong.map(|(variable, _)| variable);
+        variables.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(variables, expected);
+        let of = |variable| mistakes.iter().find(|mistake| mistake.variable == variable);
+        let owners = of(OWNERS).unwrap().to_string();
         assert!(
             owners.contains("NACRE_OWNERS") && owners.contains("64 hex"),
             "{owners}"

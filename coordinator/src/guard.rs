@@ -7,10 +7,7 @@ use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
 use nacre_api::{method, recover_digest, v1};
 use nacre_atls::tonic::Caller;
 use nacre_atls::{AppraisalError, Appraise, AttestedPeer};
-use nacre_attest::{
-    CheckId, Claims, Evidence, Expected, HostData, Policy, Product, Rejection, Report, ReportData,
-    Timestamp, Verifier,
-};
+use nacre_attest::{Claims, Evidence, HostData, Policy, Report, ReportData, Timestamp, Verifier};
 use nacre_history::Rules;
 use nacre_manifest::{Manifest, PolicyEntry, PolicyHash, SeedshareOwnerKey, TransitionHash};
 
@@ -93,45 +90,19 @@ impl Core {
                 policy.require_chips = true;
             }
         }
-        let product = report.and_then(|report| Product::from_cpu(report.cpu?));
-        let newest = product.and_then(|product| self.time.newest_crl(product));
-        let expected = Expected {
-            report_data: ReportData::Exact(report_data),
-            host_data: HostData::OneOf(host_data),
-            newest_crl: newest.as_ref().map(|(this_update, _)| *this_update),
-        };
-        let mut verified = self.verify(evidence, &policies, &expected)?;
-        if let (Err(rejection), Some((_, newest))) = (&verified, newest)
-            && is_about_an_older_list(rejection)
-        {
-            // Guests get their lists at different times. What counts is the newest one that is known.
-            let evidence = Evidence {
-                crl: Some(newest),
-                ..evidence.clone()
-            };
-            verified = self.verify(&evidence, &policies, &expected)?;
-        }
-        let claims = verified.map_err(|rejection| {
-            let reason = rejection.reason().map_or("none", |check| check.id.name());
-            self.metrics.denied(wanted.name(), reason);
-            AppraisalError::Rejected(rejection)
-        })?;
-        if let (Some(this_update), Some(crl)) = (claims.crl_this_update, &evidence.crl) {
-            self.time.saw_crl(claims.product, this_update, crl);
-        }
-        Ok(claims)
-    }
-
-    fn verify(
-        &self,
-        evidence: &Evidence,
-        policies: &[Policy],
-        expected: &Expected,
-    ) -> Result<Result<Claims, Rejection>, AppraisalError> {
+        let expected = (ReportData::Exact(report_data), HostData::OneOf(host_data));
         let now = Timestamp(self.time.now());
-        let verified = self.verifier.verify_any(evidence, policies, expected, now);
-        let verified = verified.ok_or(AppraisalError::NoReference)?;
-        Ok(verified.map(|(_, claims)| claims))
+        let (_, claims) = self
+            .verifier
+            .verify_any_by(&self.time.lists(), evidence, &policies, expected, now)
+            .ok_or(AppraisalError::NoReference)?
+            .map_err(|rejection| {
+                let reason = rejection.reason().map_or("none", |check| check.id.name());
+                self.metrics.denied(wanted.name(), reason);
+                AppraisalError::Rejected(rejection)
+            })?;
+        self.time.saw_list_of(evidence, &claims);
+        Ok(claims)
     }
 
     fn appraise_now(
@@ -176,12 +147,6 @@ impl Core {
     }
 }
 
-/// Whether the only thing wrong is a revocation list that is older than one already seen.
-fn is_about_an_older_list(rejection: &Rejection) -> bool {
-    let reason = rejection.reason();
-    reason.is_some_and(|check| check.id == CheckId::CrlNotRolledBack)
-}
-
 fn hashes(manifest: &Manifest, wanted: Wanted) -> BTreeSet<[u8; 32]> {
     let fitting = manifest
         .policies
@@ -207,7 +172,7 @@ impl Appraise for InForce {
             self.core
                 .metrics
                 .denied(self.wanted.name(), denied.reason());
-            AppraisalError::NoReference
+            AppraisalError::NotReady
         })?;
         self.core
             .appraise_now(&ready, evidence, report_data, self.wanted)

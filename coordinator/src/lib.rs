@@ -40,5 +40,5 @@ mod storage;
 mod user;
 
 pub use clock::{Clock, system_clock};
-pub use config::{Addresses, Backend, Config, EvidenceSource, Mistake};
+pub use config::{Addresses, Backend, Config, Mistake};
 pub use run::{Coordinator, Deps, Log, RunError, run};

@@ -4,12 +4,8 @@ use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use nacre_attest::{
-    Assembled, CocoAgent, CollateralDirectory, CollateralSource, ConfigfsTsm, RawReportSource,
-    SevGuest, SourceError, Verifier,
-};
-use nacre_collateral::HttpAgent;
-use nacre_coordinator::{Backend, Config, Deps, EvidenceSource, Log, run, system_clock};
+use nacre_attest::Verifier;
+use nacre_coordinator::{Backend, Config, Deps, Log, run, system_clock};
 use nacre_manifest::Manifest;
 use nacre_store::{ConfigMaps, Directory, Store};
 
@@ -54,27 +50,16 @@ fn main() -> ExitCode {
 
 async fn start(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     let store = store(&config.history).await?;
+    let verifier = Arc::new(Verifier::amd());
     let deps = Deps {
-        verifier: Arc::new(Verifier::amd()),
-        reports: Arc::new(reports(&config)?),
+        // Hardware or nothing.
+        reports: Arc::new(config.guest.open(&verifier)?),
+        verifier,
         reader: Manifest::parse,
         store,
         clock: system_clock,
     };
     Ok(run(config, deps).await?)
-}
-
-/// Hardware or nothing.
-fn reports(config: &Config) -> Result<Assembled, SourceError> {
-    let reports: Box<dyn RawReportSource> = match config.evidence {
-        EvidenceSource::Configfs => Box::new(ConfigfsTsm::open()?),
-        EvidenceSource::SevGuest => Box::new(SevGuest::open(0)?),
-        EvidenceSource::CocoAa => Box::new(CocoAgent::new(HttpAgent::local()?)),
-    };
-    let directory = config.collateral.as_ref();
-    let collateral = directory
-        .map(|path| -> Box<dyn CollateralSource> { Box::new(CollateralDirectory::new(path)) });
-    Ok(Assembled::new(reports, collateral.into_iter().collect()))
 }
 
 async fn store(backend: &Backend) -> Result<Arc<dyn Store>, Box<dyn std::error::Error>> {

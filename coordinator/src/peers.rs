@@ -13,7 +13,7 @@ use nacre_atls::{AppraisalError, Appraise, ClientKind, Connector, ReportQueue};
 use nacre_attest::{Claims, Evidence};
 use nacre_history::History;
 use nacre_manifest::{Manifest, PolicyEntry, TransitionHash};
-use nacre_pki::{P384Key, Salt, Seed};
+use nacre_pki::{CaCertificates, P384Key, Salt, Seed};
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
@@ -189,6 +189,11 @@ impl Peers {
             seed: Seed::from_bytes(*seed),
             salt: Salt::from_bytes(array(&answer.salt)?),
             mesh_key: P384Key::from_scalar(&scalar).map_err(|error| chain(&error))?,
+            certificates: CaCertificates {
+                root: answer.root_ca,
+                intermediate: answer.intermediate_ca,
+                mesh: answer.mesh_ca,
+            },
             transition: TransitionHash::from_bytes(array(&answer.transition)?),
             previous: Some(answer.previous_mesh_ca).filter(|der| !der.is_empty()),
         })

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nacre_history::{History, ObjectKey};
 use nacre_manifest::{SeedshareOwnerKey, TransitionHash};
-use nacre_pki::{Authority as Ca, P384Key, Salt, Seed, SeedShares, Share};
+use nacre_pki::{Authority as Ca, CaCertificates, P384Key, Salt, Seed, SeedShares, Share};
 use nacre_store::Latest as Stored;
 
 use crate::audit;
@@ -52,6 +52,8 @@ pub(crate) struct Handed {
     pub(crate) seed: Seed,
     pub(crate) salt: Salt,
     pub(crate) mesh_key: P384Key,
+    /// Workloads and clients keep seeing the same ones.
+    pub(crate) certificates: CaCertificates,
     pub(crate) transition: TransitionHash,
     /// DER of the mesh CA before, if there is an overlap.
     pub(crate) previous: Option<Vec<u8>>,
@@ -127,6 +129,7 @@ impl Authority {
         let opened = Opened {
             keys: SeedKeys::derive(seed, salt)?,
             mesh_key: P384Key::generate()?,
+            certificates: None,
             previous: None,
         };
         progress.recovered = Some(self.open(&mut inner, history, stored, opened, "recovery")?);
@@ -155,6 +158,7 @@ impl Authority {
         let opened = Opened {
             keys: SeedKeys::derive(handed.seed, handed.salt)?,
             mesh_key: handed.mesh_key,
+            certificates: Some(handed.certificates),
             previous: overlap.map(|mesh_ca| Previous {
                 mesh_ca,
                 generation: generation.saturating_sub(1),
@@ -177,8 +181,11 @@ impl Authority {
             return Err(nacre_history::Invalid::ForeignSeed { key: "salt of the" }.into());
         }
         history.check_keys(keys.root.spki(), keys.history.spki())?;
-        let now = self.core.time.now();
-        let ca = Arc::new(Ca::new(&keys.root, opened.mesh_key, now)?);
+        let ca = match opened.certificates {
+            Some(certificates) => Ca::restore(&keys.root, opened.mesh_key, certificates)?,
+            None => Ca::new(&keys.root, opened.mesh_key, self.core.time.now())?,
+        };
+        let ca = Arc::new(ca);
         let ready = Arc::new(Ready::from(Parts {
             history,
             latest: stored.bytes,
@@ -214,6 +221,8 @@ impl Authority {
 struct Opened {
     keys: SeedKeys,
     mesh_key: P384Key,
+    /// Those of another Coordinator; none = made now.
+    certificates: Option<CaCertificates>,
     previous: Option<Previous>,
 }
 

@@ -25,6 +25,15 @@ async fn start(deployment: &Deployment, ports: &[String], index: usize) -> Runni
     deployment.start_deps(deps, ports, &ports[index]).await
 }
 
+/// Root CA, mesh CA and intermediate that come with a leaf, as PEM.
+fn authorities(issued: &nacre_api::v1::NewMeshCertResponse) -> [String; 3] {
+    let certificates = issued.cert_chain.matches("-----BEGIN").count();
+    assert_eq!(certificates, 2, "{}", issued.cert_chain);
+    let intermediate = issued.cert_chain.rfind("-----BEGIN").unwrap();
+    let intermediate = issued.cert_chain[intermediate..].to_owned();
+    [issued.root_ca.clone(), issued.mesh_ca.clone(), intermediate]
+}
+
 #[tokio::test]
 async fn three_share_what_they_serve_and_one_that_is_lost_comes_back() {
     let deployment = Deployment::new();
@@ -53,20 +62,9 @@ async fn three_share_what_they_serve_and_one_that_is_lost_comes_back() {
         second.certificate(WEB).await,
         third.certificate(WEB).await,
     ];
-    // One mesh: each leaf verifies under any of them.
-    let key_of = |pem: &str| {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ca.pem");
-        std::fs::write(&path, pem).unwrap();
-        let output = std::process::Command::new("openssl")
-            .args(["x509", "-noout", "-pubkey", "-in"])
-            .arg(&path)
-            .output()
-            .unwrap();
-        output.stdout
-    };
-    let keys = certificates.each_ref().map(|c| key_of(&c.mesh_ca));
-    assert!(!keys[0].is_empty() && keys[0] == keys[1] && keys[1] == keys[2]);
+    // One mesh: every Coordinator shows the very same certificates.
+    let shown = certificates.each_ref().map(authorities);
+    assert!(shown[0] == shown[1] && shown[1] == shown[2]);
 
     // An update at another one, then one is lost and comes back with seed and mesh CA.
     let mut update = deployment.manifest(&["one"]);
@@ -84,8 +82,13 @@ async fn three_share_what_they_serve_and_one_that_is_lost_comes_back() {
     let back = first.certificate(WEB).await;
     assert_eq!(back.generation, 2);
     assert_eq!(
-        key_of(&back.mesh_ca),
-        key_of(&second.certificate(WEB).await.mesh_ca)
+        authorities(&back),
+        authorities(&second.certificate(WEB).await)
+    );
+    assert_ne!(
+        authorities(&back)[1],
+        shown[0][1],
+        "a new manifest, a new mesh CA"
     );
 }
 

@@ -1,6 +1,7 @@
 //! After a restart: who may bring a history back, and what is refused with which reason.
 
 use nacre_api::v1::{self, Phase};
+use nacre_atls::{AtlsError, Refusal};
 use nacre_history::{Latest, ObjectKey};
 use nacre_manifest::{PolicyHash, TransitionHash};
 use tonic::Code;
@@ -40,7 +41,8 @@ async fn one_share_brings_the_same_deployment_back() {
         Code::FailedPrecondition,
         "NCR1204",
     );
-    assert!(running.workload(guest(WEB)).await.is_err());
+    let waits = running.workload(guest(WEB)).await;
+    assert!(matches!(waits, Err(AtlsError::Refused(Refusal::NotReady))));
     let manifest = deployment.manifest(&["one"]);
     let set = deployment.set(&running, &manifest).await;
     refused(set, Code::FailedPrecondition, "NCR1204");

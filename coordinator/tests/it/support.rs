@@ -19,7 +19,7 @@ use nacre_api::{limits, method, recover_digest};
 use nacre_atls::References;
 use nacre_atls::tonic::Link;
 use nacre_attest::{Policy, Product, ReportSource, Timestamp, Verifier};
-use nacre_coordinator::{Addresses, Backend, Config, Coordinator, Deps, EvidenceSource};
+use nacre_coordinator::{Addresses, Backend, Config, Coordinator, Deps};
 use nacre_history::{
     Authority, Confirmation, Expect, GenesisAuthority, History, ObjectKey, OwnerKeyPair,
     OwnerSignature, Rules, Transition, validate,
@@ -253,8 +253,7 @@ impl Deployment {
             },
             log: "info".to_owned(),
             drain: Duration::from_secs(5),
-            evidence: EvidenceSource::Configfs,
-            collateral: None,
+            guest: nacre_collateral::Guest::default(),
         };
         let coordinator = Coordinator::bind(config, deps).await.unwrap();
         let addresses = coordinator.addresses();

@@ -321,7 +321,7 @@ pub struct PeerRecoverResponse {
     pub seed: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
     pub salt: ::prost::alloc::vec::Vec<u8>,
-    /// PKCS#8 DER of the key of the mesh CA in force.
+    /// Private number of the key of the mesh CA in force, 48 bytes, big-endian.
     #[prost(bytes = "vec", tag = "3")]
     pub mesh_key: ::prost::alloc::vec::Vec<u8>,
     /// DER certificates, so that the recovered Coordinator shows the very same ones.

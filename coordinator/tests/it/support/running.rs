@@ -26,6 +26,16 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// One in another process.
+    #[allow(dead_code, reason = "for the benchmark")]
+    pub(crate) fn elsewhere(addresses: Addresses) -> Self {
+        Self {
+            addresses,
+            stop: None,
+            task: tokio::spawn(std::future::ready(())),
+        }
+    }
+
     /// Ends it as SIGTERM does.
     pub(crate) async fn stop(mut self) {
         let _ = self.stop.take().unwrap().send(());

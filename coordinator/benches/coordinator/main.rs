@@ -1,0 +1,362 @@
+//! Issuance, setting, memory and start of the Coordinator, each against its limit.
+//!
+//! Ratios are taken within one run, of processor time: neither the number of cores nor other load counts. Where it is
+//! the Coordinator's own time and memory that has a limit, the Coordinator runs in a process of its own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    dead_code,
+    missing_docs,
+    reason = "a benchmark with the helpers of the tests"
+)]
+
+mod apart;
+mod bound;
+
+use std::hint::black_box;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair};
+use nacre_atls::tonic::{Link, Own, connect};
+use nacre_atls::{ClientKind, Connector, References, ReportQueue, Timeouts};
+use nacre_attest::{Policy, Product, ReportSource, Timestamp, Verifier};
+use nacre_coordinator::Deps;
+use nacre_manifest::{Identity, Manifest, PolicyEntry, PolicyHash};
+use nacre_pki::{Authority, CertificateRequest, LeafKey, LeafProfile, P384Key};
+use nacre_sim::Pki;
+use rustix::time::{ClockId, clock_gettime};
+
+#[path = "../../tests/it/support.rs"]
+mod support;
+
+use support::{COORDINATOR, Deployment, PLATFORM, Running, WEB, guest, new_cert, pki};
+
+/// Certificates of one measurement.
+const ROUNDS: u32 = 300;
+/// Initializers at once.
+const AT_ONCE: usize = 1000;
+/// Bytes of a policy: those of the examples have 20 900 to 28 900.
+const POLICY: usize = 29_000;
+
+fn cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap(),
+        u32::try_from(time.tv_nsec).unwrap(),
+    )
+}
+
+/// Processor time of one call, in microseconds: the best of three rounds.
+fn cost(rounds: u32, mut call: impl FnMut()) -> f64 {
+    (0..3)
+        .map(|_| {
+            let start = cpu();
+            (0..rounds).for_each(|_| call());
+            (cpu() - start).as_secs_f64() * 1e6 / f64::from(rounds)
+        })
+        .fold(f64::INFINITY, f64::min)
+}
+
+#[derive(Default)]
+struct Table {
+    failed: bool,
+}
+
+impl Table {
+    fn at_least(&mut self, what: &str, limit: f64, value: f64) {
+        self.row(
+            what,
+            &format!("{value:.2}"),
+            &format!(">= {limit}"),
+            value >= limit,
+        );
+    }
+
+    fn at_most(&mut self, what: &str, limit: f64, value: f64) {
+        self.row(
+            what,
+            &format!("{value:.1}"),
+            &format!("<= {limit}"),
+            value <= limit,
+        );
+    }
+
+    fn row(&mut self, what: &str, value: &str, limit: &str, holds: bool) {
+        let verdict = if holds { "ok" } else { "MISSED" };
+        println!("{what:<72} {value:>10} {limit:>10}  {verdict}");
+        self.failed |= !holds;
+    }
+}
+
+fn main() {
+    // `cargo bench` and `cargo test --benches` pass flags; there is nothing to choose.
+    if std::env::var_os(PLATFORM).is_none() {
+        // One simulated root for all processes.
+        let folder = tempfile::tempdir().unwrap();
+        Pki::create(Product::Genoa, folder.path()).unwrap();
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        let status = again.env(PLATFORM, folder.path()).status().unwrap();
+        assert!(status.success(), "a limit is missed");
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    if apart::is_the_coordinator() {
+        runtime.block_on(apart::coordinator());
+        return;
+    }
+    let mut table = Table::default();
+    runtime.block_on(start(&mut table));
+    leaves(&mut table);
+    let bound = bound::print();
+    runtime.block_on(issuance(&mut table, bound));
+    runtime.block_on(thousand_policies(&mut table));
+    runtime.block_on(crowd(&mut table));
+    if table.failed {
+        std::process::exit(1);
+    }
+}
+
+/// From nothing to listening.
+async fn start(table: &mut Table) {
+    let deployment = Deployment::new();
+    let reports = guest(COORDINATOR);
+    let store = deployment.store();
+    let before = Instant::now();
+    let running = deployment.start_with(reports, store, &[]).await;
+    let time = before.elapsed().as_secs_f64() * 1e3;
+    table.at_most("start to listening, ms", 100.0, time);
+    running.stop().await;
+}
+
+/// Certificates as the issuer makes them, against bare signatures of the same kind.
+fn leaves(table: &mut Table) {
+    let random = SystemRandom::new();
+    let raw = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_ASN1_SIGNING).unwrap();
+    let message = [7; 600];
+    let sign = cost(500, || {
+        black_box(raw.sign(&random, &message).unwrap());
+    });
+    let root = P384Key::generate().unwrap();
+    let ca = Authority::new(&root, P384Key::generate().unwrap(), support::now()).unwrap();
+    let csr = LeafKey::generate().unwrap().request().unwrap();
+    let request = CertificateRequest::verify(&csr).unwrap();
+    let entry = PolicyEntry::new(
+        Identity::new("shop", "Deployment", "web"),
+        vec!["web".into()],
+    );
+    let hash = PolicyHash::of(WEB);
+    let domain = nacre_manifest::TrustDomain::default();
+    let profile = LeafProfile::new(hash, &entry, &domain, None).unwrap();
+    let now = support::now();
+    let issue = cost(500, || {
+        black_box(ca.issue(&request, &profile, now).unwrap());
+    });
+    println!("raw P-384 signature {sign:.0} us, leaf {issue:.0} us");
+    table.at_least("leaf signing, of the raw P-384 rate", 0.85, sign / issue);
+}
+
+/// An initializer as far as it matters here: what it knows of the Coordinator, and where its reports come from.
+struct Client {
+    references: References,
+    queue: ReportQueue,
+    connector: Connector,
+}
+
+impl Client {
+    fn new(verifier: Arc<Verifier>, reports: Arc<dyn ReportSource>) -> Self {
+        let limit = Duration::from_secs(120);
+        let policy = Policy::try_from(&support::reference()).unwrap();
+        let hashes = [*PolicyHash::of(COORDINATOR).as_bytes()];
+        Self {
+            references: References::new(verifier, vec![policy], hashes.into(), Timestamp(0)),
+            queue: ReportQueue::new(reports, 1, AT_ONCE),
+            connector: Connector::new(Timeouts {
+                handshake: limit,
+                message: limit,
+                report: limit,
+            }),
+        }
+    }
+
+    /// A fresh attested connection and a certificate for a new key.
+    async fn once(&self, address: &str) -> Link {
+        let own = Own::Attested {
+            kind: ClientKind::Workload,
+            queue: &self.queue,
+        };
+        let link = connect(address, &self.connector, own, &self.references).await;
+        let link = link.unwrap();
+        new_cert(&link, &LeafKey::generate().unwrap())
+            .await
+            .unwrap();
+        link
+    }
+}
+
+/// A Coordinator and its client in this process, with one verifier.
+struct Pair {
+    _deployment: Deployment,
+    running: Running,
+    client: Client,
+    address: String,
+    spent: Vec<Duration>,
+}
+
+impl Pair {
+    async fn new(verifier: Verifier) -> Self {
+        let deployment = Deployment::new();
+        let verifier = Arc::new(verifier);
+        let deps = Deps {
+            verifier: Arc::clone(&verifier),
+            reports: guest(COORDINATOR),
+            reader: Manifest::parse,
+            store: deployment.store(),
+            clock: nacre_coordinator::system_clock,
+        };
+        let running = deployment.start_deps(deps, &[], "127.0.0.1:0").await;
+        let manifest = deployment.manifest(&[]);
+        deployment.set(&running, &manifest).await.unwrap();
+        Self {
+            address: running.addresses.mesh.to_string(),
+            client: Client::new(verifier, guest(WEB)),
+            running,
+            _deployment: deployment,
+            spent: Vec::new(),
+        }
+    }
+
+    async fn rounds(&mut self, rounds: u32) {
+        let start = cpu();
+        for _ in 0..rounds {
+            drop(self.client.once(&self.address).await);
+        }
+        self.spent.push((cpu() - start) / rounds);
+    }
+
+    /// The median, in microseconds.
+    fn each(&mut self) -> f64 {
+        self.spent.sort();
+        self.spent[self.spent.len() / 2].as_secs_f64() * 1e6
+    }
+}
+
+/// A fresh attested connection for each certificate, over loopback; with chains and lists remembered, and without.
+async fn issuance(table: &mut Table, bound: f64) {
+    let mut cached = Pair::new(pki().verifier().unwrap()).await;
+    let mut uncached = Pair::new(pki().verifier().unwrap().without_memory()).await;
+    for pair in [&mut cached, &mut uncached] {
+        pair.rounds(20).await;
+        pair.spent.clear();
+    }
+    // In turns, so that a slow moment hits both.
+    for _ in 0..15 {
+        cached.rounds(ROUNDS / 15).await;
+        uncached.rounds(ROUNDS / 15).await;
+    }
+    let (each, anew) = (cached.each(), uncached.each());
+    println!(
+        "one issuance {each:.0} us ({:.0}/s on one core, both sides), bound {bound:.0} us ({:.0}/s)",
+        1e6 / each,
+        1e6 / bound
+    );
+    table.at_least(
+        "issuance, of the bound by its cryptography",
+        0.6,
+        bound / each,
+    );
+    println!("with chains and lists verified anew each time {anew:.0} us");
+    table.at_least(
+        "rate with the chain cache, of the rate without",
+        1.15,
+        anew / each,
+    );
+    cached.running.stop().await;
+    uncached.running.stop().await;
+}
+
+/// A manifest with a thousand policies, which all have to be sent; then one that sends nothing.
+async fn thousand_policies(table: &mut Table) {
+    let mut deployment = Deployment::new();
+    let mut coordinator = apart::Process::start(&deployment);
+    let running = coordinator.running();
+    let first = deployment.manifest(&[]);
+    deployment.set(&running, &first).await.unwrap();
+    let mut manifest = deployment.manifest(&[]);
+    for index in 0..1000 {
+        let line = "# a line of a policy, as long as lines of policies are\n";
+        let raw = format!("package app_{index}\n{}", line.repeat(POLICY / line.len()));
+        let name = format!("app-{index}");
+        let entry = PolicyEntry::new(Identity::new("shop", "Deployment", &name), vec![name]);
+        let hash = PolicyHash::of(raw.as_bytes());
+        manifest.policies.insert(hash, entry);
+        deployment.policies.insert(hash, raw.into_bytes());
+    }
+    let mut next = manifest.clone();
+    for entry in next.policies.values_mut() {
+        entry.sans.push("more".to_owned());
+    }
+    for (what, manifest) in [
+        (
+            "set of 1000 new policies, directory, ms of its own",
+            manifest,
+        ),
+        ("set of 1000 policies that are there, ms of its own", next),
+    ] {
+        let (wall, before) = (Instant::now(), coordinator.ask("cpu"));
+        assert!(deployment.set(&running, &manifest).await.unwrap().applied);
+        let (wall, own) = (wall.elapsed(), coordinator.ask("cpu") - before);
+        println!(
+            "{:.0} ms by the clock, with the client",
+            wall.as_secs_f64() * 1e3
+        );
+        table.at_most(what, 200.0, own);
+    }
+}
+
+/// Everybody at once, and nobody first.
+async fn crowd(table: &mut Table) {
+    let deployment = Deployment::new();
+    let mut coordinator = apart::Process::start(&deployment);
+    let running = coordinator.running();
+    let manifest = deployment.manifest(&[]);
+    deployment.set(&running, &manifest).await.unwrap();
+    let address = running.addresses.mesh.to_string();
+    let client = Arc::new(Client::new(support::verifier(), guest(WEB)));
+    drop(client.once(&address).await);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    table.at_most(
+        "resident when idle, MB (with the simulated platform)",
+        30.0,
+        coordinator.ask("resident"),
+    );
+    let started = Instant::now();
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..AT_ONCE {
+        let (client, address) = (Arc::clone(&client), address.clone());
+        all.spawn(async move { client.once(&address).await });
+    }
+    // Every link is kept until the last one has its certificate.
+    let links = all.join_all().await;
+    println!(
+        "{} at once in {:?}, none lost",
+        links.len(),
+        started.elapsed()
+    );
+    assert_eq!(links.len(), AT_ONCE);
+    table.at_most(
+        "resident at most with 1000 at once, MB",
+        100.0,
+        coordinator.ask("peak"),
+    );
+}

@@ -18,7 +18,7 @@ use crate::common::{Done, TestEnvironment};
 /// Nobody listens on the discard port of loopback.
 const NOBODY: &str = "127.0.0.1:9";
 
-fn openssl(environment: &TestEnvironment, args: &str) {
+pub(crate) fn openssl(environment: &TestEnvironment, args: &str) {
     let done: Done = environment
         .program("openssl")
         .args(args.split_whitespace())
@@ -29,7 +29,7 @@ fn openssl(environment: &TestEnvironment, args: &str) {
 }
 
 /// A workspace with owner keys of openssl and a complete manifest.
-fn workspace() -> (TestEnvironment, Manifest) {
+pub(crate) fn workspace() -> (TestEnvironment, Manifest) {
     let environment = TestEnvironment::empty();
     openssl(
         &environment,

@@ -15,13 +15,16 @@ mod collateral;
 mod common;
 mod coordinator;
 mod deploy;
+mod flows;
 mod generate;
 mod help;
 mod init;
 mod install;
 mod interrupted;
+mod live;
 mod lock;
 mod review;
+mod terminal;
 
 /// A test file that no `mod` line names would silently not run.
 #[test]

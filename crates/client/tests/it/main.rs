@@ -9,6 +9,7 @@
 )]
 
 mod answers;
+mod corpus;
 mod server;
 mod set;
 mod world;

@@ -34,14 +34,26 @@ pub(crate) fn run() -> Result<()> {
     bench.programs(&mut table)?;
     println!();
     table.print();
-    Ok(())
+    // These judge their figures themselves. All of them run, whatever the first says.
+    let judged = [attestation(), coordinator()];
+    judged.into_iter().collect()
 }
 
-/// The benchmark of the Coordinator's own package; it judges its figures itself.
+/// Verification of evidence, and attested connections.
+pub(crate) fn attestation() -> Result<()> {
+    let verification = package("nacre-attest", "verify");
+    let connections = package("nacre-atls", "handshake");
+    verification.and(connections)
+}
+
+/// Issuance, setting, memory and start of the Coordinator.
 pub(crate) fn coordinator() -> Result<()> {
+    package("nacre-coordinator", "coordinator")
+}
+
+fn package(package: &str, bench: &str) -> Result<()> {
     let mut cargo = workspace::cargo();
-    cargo.args(["bench", "--quiet", "--package=nacre-coordinator"]);
-    cargo.args(["--bench", "coordinator"]);
+    cargo.args(["bench", "--quiet", "--package", package, "--bench", bench]);
     process::run(&mut cargo)
 }
 

@@ -63,18 +63,3 @@ COPY nacre-initializer /nacre-initializer
 COPY nacre-gate /nacre-gate
 USER 0:0
 ENTRYPOINT ["/nacre-initializer"]
-
-# The sidecar of Argo CD's repo-server, from target/packages/argocd/context (`cargo xtask packages`). Its
-# server comes from Argo CD itself, in a volume.
-FROM scratch AS argocd
-LABEL org.opencontainers.image.title="nacre argocd" \
-      org.opencontainers.image.description="Config management plugin of Argo CD" \
-      org.opencontainers.image.licenses="Apache-2.0"
-ENV PATH=/
-COPY argocd-passwd /etc/passwd
-COPY plugin.yaml /home/argocd/cmp-server/config/plugin.yaml
-COPY kustomize /kustomize
-COPY nacre /nacre
-COPY nacre-krm-fn /nacre-krm-fn
-USER 999:999
-ENTRYPOINT ["/var/run/argocd/argocd-cmp-server"]

@@ -215,5 +215,5 @@ fn a_history_in_config_maps_of_a_cluster_is_never_torn() {
         Arc::new(ConfigMaps::new(client, NAMESPACE))
     };
     let folder = tempfile::tempdir().unwrap();
-    set_and_kill(updates(500), folder.path(), &command, &store);
+    set_and_kill(updates(100), folder.path(), &command, &store);
 }

@@ -15,16 +15,16 @@ pub(crate) struct Image {
 impl Image {
     /// The image of a target of the Dockerfile; each is built once.
     pub(crate) fn build(target: &str) -> Image {
-        Image::build_from(target, &given("NACRE_TEST_IMAGES").join("context"))
+        let context = given("NACRE_TEST_IMAGES").join("context");
+        Image::build_from(target, &root().join("Dockerfile"), &context)
     }
 
-    /// The same from another folder.
-    pub(crate) fn build_from(target: &str, context: &Path) -> Image {
+    /// The same from another file and folder.
+    pub(crate) fn build_from(target: &str, file: &Path, context: &Path) -> Image {
         static BUILT: OnceLock<Mutex<BTreeMap<String, Image>>> = OnceLock::new();
         let mut built = BUILT.get_or_init(Mutex::default).lock().unwrap();
         let image = built.entry(target.to_owned()).or_insert_with(|| {
             let name = format!("nacre.test/{target}:v0");
-            let file = root().join("Dockerfile");
             let mut place = Place::new();
             place.set("DOCKER_BUILDKIT", "0");
             let flags = [

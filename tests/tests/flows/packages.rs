@@ -244,7 +244,6 @@ fn flux_gets_what_was_rendered_and_checked() {
 }
 
 #[test]
-#[ignore = "the image of the plugin is not built by the engine yet"]
 fn argo_cd_renders_with_its_own_user_and_a_read_only_root() {
     let plugin = yaml(&root().join("packages/argocd/plugin.yaml"));
     let command = plugin["spec"]["generate"]["command"].as_array().unwrap();
@@ -256,7 +255,8 @@ fn argo_cd_renders_with_its_own_user_and_a_read_only_root() {
     let user = security["runAsUser"].to_string();
 
     let context = given("NACRE_TEST_PACKAGES").join("argocd/context");
-    let image = Image::build_from("argocd", &context);
+    let file = root().join("packages/argocd/Dockerfile");
+    let image = Image::build_from("argocd", &file, &context);
     let place = Place::with_example("shop/kustomize");
     // The application's folder is a copy that Argo CD hands to the plugin.
     let app = place.path("confidential");

@@ -14,6 +14,7 @@ mod cluster;
 mod collateral;
 mod common;
 mod coordinator;
+mod denied;
 mod deploy;
 mod flows;
 mod generate;
@@ -23,6 +24,7 @@ mod install;
 mod interrupted;
 mod live;
 mod lock;
+mod policies;
 mod review;
 mod terminal;
 

@@ -19,6 +19,7 @@ mod deploy;
 mod flows;
 mod generate;
 mod help;
+mod hostile;
 mod init;
 mod install;
 mod interrupted;

@@ -61,7 +61,7 @@ fn a_pods_own_requests_pass() {
     );
     assert!(
         one.stdout
-            .contains("allowed  CreateContainerRequest   create: client\n"),
+            .contains("allowed  CreateContainerRequest  create: client\n"),
         "{}",
         one.stdout
     );

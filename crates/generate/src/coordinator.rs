@@ -6,6 +6,7 @@ use nacre_findings::{Finding, codes::generate as codes};
 use nacre_manifest::{Manifest, ReferenceValues, SnpReference};
 use nacre_platform::Platform;
 use nacre_workload::inject::CoordinatorLink;
+use serde_json::Value;
 
 use crate::options::Options;
 use crate::stage::Finished;
@@ -112,15 +113,78 @@ pub(crate) fn link(
     }
 }
 
-/// The reference values as a manifest has them, on one line.
+/// The reference values as a manifest has them, on one line, without what reads the same when it is
+/// left out: they stand in the environment of every initializer, and so in every policy.
 fn canonical(snp: Vec<SnpReference>) -> String {
     let manifest = Manifest {
         reference_values: ReferenceValues { snp },
         ..Manifest::default()
     };
-    let value = manifest.to_value();
-    value
-        .get("ReferenceValues")
-        .map(ToString::to_string)
-        .unwrap_or_default()
+    let mut value = manifest.to_value();
+    let Some(value) = value.get_mut("ReferenceValues") else {
+        return String::new();
+    };
+    let sets = value.get_mut("snp").and_then(Value::as_array_mut);
+    for (set, meant) in sets
+        .into_iter()
+        .flatten()
+        .zip(&manifest.reference_values.snp)
+    {
+        let mut members = Vec::new();
+        members_of(set, "", &mut members);
+        for (parent, key) in members {
+            let mut shorter = set.clone();
+            let holder = shorter.pointer_mut(&parent).and_then(Value::as_object_mut);
+            let gone = holder.and_then(|holder| holder.remove(&key));
+            if gone.is_some()
+                && serde_json::from_value(shorter.clone()).is_ok_and(|s: SnpReference| s == *meant)
+            {
+                *set = shorter;
+            }
+        }
+    }
+    value.to_string()
+}
+
+/// Members of objects in objects, whole objects before what they hold: pointer of the parent, key.
+fn members_of(value: &Value, at: &str, out: &mut Vec<(String, String)>) {
+    for (key, member) in value.as_object().into_iter().flatten() {
+        out.push((at.to_owned(), key.clone()));
+        members_of(member, &format!("{at}/{key}"), out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nacre_manifest::Product;
+
+    use super::*;
+
+    #[test]
+    fn reference_values_are_short_and_read_the_same() {
+        let mut filled = SnpReference::new("metal-qemu-snp", Product::Turin, 2);
+        filled.trusted_measurement = Some("5a".repeat(48).parse().unwrap());
+        filled.host_data_binding = nacre_manifest::HostDataBinding::Enforced;
+        filled.minimum_tcb.snp = Some(27);
+        filled.guest_policy.smt = false;
+        filled.guest_policy.abi_minor = 31;
+        filled.vmpl = 1;
+        for (set, members) in [
+            (SnpReference::new("metal-qemu-snp", Product::Milan, 1), 5),
+            (filled, 8),
+        ] {
+            let text = canonical(vec![set.clone()]);
+            let read: ReferenceValues = serde_json::from_str(&text).unwrap();
+            assert_eq!(read.snp, [set]);
+            let value: Value = serde_json::from_str(&text).unwrap();
+            let found = value["snp"][0].as_object().unwrap();
+            assert_eq!(found.len(), members, "{text}");
+            // Nothing that is false or null is left but what no reader would fill in.
+            assert!(
+                !text.contains("false") || text.contains("\"SMT\":false"),
+                "{text}"
+            );
+            assert!(!text.contains("null"), "{text}");
+        }
+    }
 }

@@ -63,7 +63,6 @@ all := policy_data
 pod := all.pod
 tgt := all.target
 
-# What an object holds besides these members and empty ones.
 rest(o, known) := {k: v | some k, v in object.remove(o, known); not v in {null, "", [], 0, false}}
 blank(o, known) if { is_object(o); rest(o, known) == {} }
 hex(s, n) if { count(s) == n; trim(s, "0123456789abcdef") == "" }
@@ -161,11 +160,15 @@ type := "container" if not pause
 last := object.get(st.n, name, {})
 mounts := object.union(all.mounts[c.base], c.mounts)
 pod_name := anno["io.kubernetes.cri.sandbox-name"]
-pod_uid := object.get(anno, "io.kubernetes.cri.sandbox-uid", "")
+same := {
+	"{pod}": pod_name,
+	"{uid}": object.get(anno, "io.kubernetes.cri.sandbox-uid", ""),
+	"{netns}": object.get(anno, "nerdctl/network-namespace", object.get(st.s, "{netns}", "")),
+}
 
 CreateContainerRequest := allowed({
 	"c": {cid: name}, "n": {name: {"id": cid, "up": false}}, "k": {c.kind: true},
-	"s": {"{pod}": pod_name, "{uid}": pod_uid}, "v": blocks,
+	"s": same, "v": blocks,
 }) if pass(who, needed - ok)
 
 needed := {k | some k, _ in want} | {
@@ -240,7 +243,11 @@ env(have, p) if {
 	count(names) == count(have)
 	every n, _ in p.env { n in names }
 	known := object.union(all.env, p.env)
-	every e in have { n := split(e, "=")[0]; value(known[n], substring(e, count(n) + 1, -1)) }
+	every e in have {
+		w := split(e, "=")
+		count(w) > 1
+		value(known[w[0]], substring(e, count(w[0]) + 1, -1))
+	}
 }
 addresses := {a.address | some l in links; some a in l.IPAddresses}
 value(rule, v) if fill(rule) == concat("", ["=", v])
@@ -253,14 +260,14 @@ exact := {
 	"io.katacontainers.pkg.oci.container_type": concat("", ["pod_", type]),
 	"io.kubernetes.cri.container-type": type,
 	"io.kubernetes.cri.sandbox-id": st.s["{sid}"],
-	"io.kubernetes.cri.sandbox-name": object.get(st.s, "{pod}", pod_name),
+	"io.kubernetes.cri.sandbox-name": pod_name,
 	"io.kubernetes.cri.sandbox-namespace": pod.namespace,
 }
 ok contains "annotations" if {
 	every k, v in exact { anno[k] == v }
 	every k, v in anno { annotation(k, v) }
 	regex.match(pod.name, pod_name)
-	object.get(st.s, "{uid}", pod_uid) == pod_uid
+	every k, v in same { object.get(st.s, k, v) == v }
 }
 annotation(k, v) if v == exact[k]
 annotation(k, v) if regex.match(pod.annotations[k], v)
@@ -277,6 +284,7 @@ ok contains "image" if {
 	text := trim_prefix(option, "image_guest_pull=")
 	text != option
 	meta := json.unmarshal(text).metadata
+	json.unmarshal(text) == {"metadata": meta}
 	meta["io.kubernetes.cri.container-type"] == type
 	every k, v in meta { metadata(k, v) }
 }

@@ -29,7 +29,9 @@ pub(crate) enum Free {
 pub(crate) const IP: &str = "\\[?[0-9a-f.:]{2,39}\\]?";
 
 /// What the rules fill in from the state of the guest (`fill` there).
-const PLACEHOLDERS: &[&str] = &["{cid}", "{host}", "{ip}", "{pod}", "{sid}", "{uid}"];
+const PLACEHOLDERS: &[&str] = &[
+    "{cid}", "{host}", "{ip}", "{netns}", "{pod}", "{sid}", "{uid}",
+];
 
 impl Free {
     /// How the rules are told, if the whole value is this.

@@ -118,6 +118,52 @@ pub(super) fn attacks(message: &str, input: &Value, out: &mut Vec<Mutation>) {
                     ]),
                 );
             });
+            attack("sandbox by a member given twice", "image", &|i| {
+                let kind = "io.kubernetes.cri.container-type";
+                if at(i, &format!("/OCI/Annotations/{kind}")) == "sandbox" {
+                    return;
+                }
+                let option = at(i, "/storages/0/driver_options/0").clone();
+                let option = option.as_str().unwrap_or("");
+                let twice = option.replace("}}", &format!(",\"{kind}\":\"sandbox\"}}}}"));
+                set(i, "/storages/0/driver_options/0", twice);
+            });
+            attack("more than metadata for the image", "image", &|i| {
+                let option = at(i, "/storages/0/driver_options/0").clone();
+                let option = option.as_str().unwrap_or("");
+                let more = option.replace("}}", "},\"insecure\":true}");
+                set(i, "/storages/0/driver_options/0", more);
+            });
+            attack("another network namespace", "annotations", &|i| {
+                let kind = "/OCI/Annotations/io.kubernetes.cri.container-type";
+                if at(i, kind) == "container"
+                    && let Some(Value::Object(all)) = i.pointer_mut("/OCI/Annotations")
+                {
+                    all.insert(
+                        "nerdctl/network-namespace".to_owned(),
+                        "/var/run/netns/other".into(),
+                    );
+                }
+            });
+            attack("another pod's id", "annotations", &|i| {
+                let kind = "/OCI/Annotations/io.kubernetes.cri.container-type";
+                if at(i, kind) == "container" {
+                    let uid = "00000000-0000-4000-a000-000000000000";
+                    set(i, "/OCI/Annotations/io.kubernetes.cri.sandbox-uid", uid);
+                }
+            });
+            attack("a variable without its value", "env", &|i| {
+                let all = at(i, "/OCI/Process/Env").clone();
+                let all = all.as_array().map(Vec::as_slice).unwrap_or_default();
+                let text = |entry: &Value| entry.as_str().unwrap_or("").to_owned();
+                let empty = all.iter().position(|e| text(e).ends_with('='));
+                let index = empty.unwrap_or(0);
+                if let Some((name, _)) =
+                    all.get(index).map(text).unwrap_or_default().split_once('=')
+                {
+                    set(i, &format!("/OCI/Process/Env/{index}"), name);
+                }
+            });
             attack("cri-o sandbox by metadata", "image", &|i| {
                 set(
                     i,

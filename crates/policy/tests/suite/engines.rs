@@ -1,5 +1,6 @@
 //! The same policies in the engines guests have: 0.9.1 with its built-in limits (1024 columns,
-//! 20 000 lines, 1 MiB), and 0.10, whose first release holds the commit the agent pins.
+//! 20 000 lines, 1 MiB), 0.10, whose first release holds the commit the agent pins, and 0.14, the
+//! newest there is.
 
 use nacre_policy::request;
 use serde_json::{Value, json};
@@ -68,6 +69,7 @@ macro_rules! engine {
 
 engine!(in_0_9, answers_0_9, regorus_0_9);
 engine!(in_0_10, answers_0_10, regorus_0_10);
+engine!(in_0_14, answers_0_14, regorus_0_14);
 
 /// Whether a request passes, and what was printed.
 pub(crate) type Answer = (bool, String);
@@ -76,7 +78,11 @@ pub(crate) type Answer = (bool, String);
 type Answers = fn(&str, &[(&str, Value)]) -> Vec<Answer>;
 
 /// The engines by version.
-pub(crate) const ENGINES: &[(&str, Answers)] = &[("0.9.1", answers_0_9), ("0.10", answers_0_10)];
+pub(crate) const ENGINES: &[(&str, Answers)] = &[
+    ("0.9.1", answers_0_9),
+    ("0.10", answers_0_10),
+    ("0.14", answers_0_14),
+];
 
 #[test]
 fn policies_mean_the_same_in_0_9_1_at_its_default_limits() {
@@ -88,4 +94,10 @@ fn policies_mean_the_same_in_0_9_1_at_its_default_limits() {
 fn policies_mean_the_same_in_0_10() {
     in_0_10(&small());
     in_0_10(&mesh());
+}
+
+#[test]
+fn policies_mean_the_same_in_0_14() {
+    in_0_14(&small());
+    in_0_14(&mesh());
 }

@@ -507,3 +507,38 @@ fn a_user_by_name_is_not_known_to_be_no_root() {
     );
     case.policy();
 }
+
+#[test]
+fn a_variable_with_nothing_in_it_is_still_set() {
+    let mut case = small();
+    set(
+        &mut case,
+        "/containers/0/env",
+        json!([{"name": "EMPTY", "value": ""}]),
+    );
+    let policy = case.policy();
+    let mut session = policy.session().unwrap();
+    for request in case.with(nacre_policy::request::life) {
+        if request.container.as_deref() == Some("web") {
+            let mut input = request.input.clone();
+            if let Some(env) = input
+                .pointer_mut("/OCI/Process/Env")
+                .and_then(Value::as_array_mut)
+            {
+                let own = env.iter_mut().find(|e| **e == "EMPTY=").unwrap();
+                // Without the sign the agent leaves it out.
+                *own = "EMPTY".into();
+                let decision = session.probe(request.message, &input).unwrap();
+                assert_eq!(decision.denial().unwrap().checks, ["env"]);
+                return;
+            }
+        }
+        assert!(
+            session
+                .request(request.message, &request.input)
+                .unwrap()
+                .allowed
+        );
+    }
+    panic!("no such container");
+}

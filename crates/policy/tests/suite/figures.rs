@@ -1,10 +1,11 @@
 //! What evaluation costs, in CPU time of the thread, so that a busy machine does not count.
 //!
 //! `cargo test -p nacre-policy --test suite -- --ignored --nocapture figures`; the engine is
-//! optimised in test builds too. With `NACRE_PEER_RULES` set to a `rules.rego` of genpolicy, the
-//! time to load it stands beside ours.
+//! optimised in test builds too. With `NACRE_PEER` set to a folder with a policy of genpolicy and its
+//! recorded requests, the same figures of it stand beside ours.
 
 use std::fs;
+use std::path::Path;
 
 use nacre_policy::evaluate::Session;
 use nacre_policy::{request, self_check};
@@ -77,15 +78,46 @@ fn figures() {
              {check:.2} ms, generation with annotation {generation:.2} ms, load {load:.2} ms"
         );
     }
-    if let Some(path) = std::env::var_os("NACRE_PEER_RULES") {
-        let text = fs::read_to_string(path).unwrap();
-        let text = format!("{text}\npolicy_data := {{}}\n");
-        let load = each(10, || {
-            Session::load(&text)
-                .unwrap()
-                .probe("SetPolicyRequest", &json!({}))
-                .unwrap();
-        });
-        println!("the peer's rules without data: load {load:.2} ms");
+    if let Some(folder) = std::env::var_os("NACRE_PEER") {
+        peer(Path::new(&folder));
     }
+}
+
+/// A policy of genpolicy with the requests recorded for its pod, as `microsoft/regorus` has them in
+/// `tests/kata/data/*`: `policy.rego`, and a message a line in `inputs.txt`.
+fn peer(folder: &Path) {
+    let text = fs::read_to_string(folder.join("policy.rego")).unwrap();
+    let inputs = fs::read_to_string(folder.join("inputs.txt")).unwrap();
+    let load = each(10, || {
+        Session::load(&text)
+            .unwrap()
+            .probe("SetPolicyRequest", &json!({}))
+            .unwrap();
+    });
+    let mut session = Session::load(&text).unwrap();
+    let mut figures = Vec::new();
+    for line in inputs.lines().filter(|line| !line.trim().is_empty()) {
+        let line = line.strip_prefix("[\"ep\":\"").unwrap();
+        let (message, rest) = line.split_once("\",").unwrap();
+        let input = rest.trim_end_matches(',').strip_suffix(']').unwrap();
+        let input: serde_json::Value = serde_json::from_str(input).unwrap();
+        if message == "CreateContainerRequest" {
+            let mut hostile = input.clone();
+            hostile["OCI"]["Process"]["Args"] = json!(["/bin/sh"]);
+            let mut ask = |input| {
+                let allowed = session.probe(message, input).unwrap().allowed;
+                (
+                    allowed,
+                    each(20, || drop(session.probe(message, input).unwrap())),
+                )
+            };
+            figures.push([ask(&input), ask(&hostile)]);
+        }
+        session.request(message, &input).unwrap();
+    }
+    println!(
+        "the peer's {}: load {load:.2} ms, CreateContainer, then with another command \
+         (allowed, ms): {figures:.2?}",
+        folder.display()
+    );
 }

@@ -13,7 +13,7 @@ use crate::common::TestEnvironment;
 
 /// Of the changes of single members, one in so many; attacks with a name are all made. `nacre simulate
 /// --mutate` tries the rest too, which takes too long for every run.
-const ONE_IN: usize = 5;
+const ONE_IN: usize = 8;
 
 /// Rendered files below `examples/`, each with the folder of its configuration and lock.
 fn rendered() -> Vec<(PathBuf, PathBuf)> {

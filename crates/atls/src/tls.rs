@@ -3,7 +3,7 @@
 //! Keys are raw public keys (RFC 7250): they are good for one connection and vouched for by evidence, so a
 //! certificate around them would be one more thing to parse. The verifiers here check possession only.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::key::OneKey;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -11,7 +11,10 @@ use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
 use rustls::crypto::{CryptoProvider, aws_lc_rs as provider, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
+use rustls::server::{
+    AlwaysResolvesServerRawPublicKeys, ClientHello, NoServerSessionStorage, ResolvesServerCert,
+};
+use rustls::sign::CertifiedKey;
 use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
 };
@@ -20,37 +23,61 @@ use rustls::{
 pub(crate) const ALPN: &[u8] = b"nacre-atls/1";
 const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
-/// Configuration of one server connection.
+/// Configuration of one server connection: what all have in common, and its own key.
 pub(crate) fn server_config(key: &OneKey) -> Result<Arc<ServerConfig>, Error> {
+    static COMMON: LazyLock<Result<ServerConfig, Error>> = LazyLock::new(common_server);
+    let mut config = COMMON.clone()?;
+    config.cert_resolver = Arc::new(AlwaysResolvesServerRawPublicKeys::new(
+        key.certified.clone(),
+    ));
+    Ok(Arc::new(config))
+}
+
+fn common_server() -> Result<ServerConfig, Error> {
     let provider = crypto();
     let mut config = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(VERSIONS)?
         .with_client_cert_verifier(Arc::new(Possession { provider }))
-        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(
-            key.certified.clone(),
-        )));
+        .with_cert_resolver(Arc::new(NoKey));
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// Configuration of one client connection, in the same way.
+pub(crate) fn client_config(key: &OneKey) -> Result<Arc<ClientConfig>, Error> {
+    static COMMON: LazyLock<Result<ClientConfig, Error>> = LazyLock::new(common_client);
+    let mut config = COMMON.clone()?;
+    config.client_auth_cert_resolver = Arc::new(AlwaysResolvesClientRawPublicKeys::new(
+        key.certified.clone(),
+    ));
     Ok(Arc::new(config))
 }
 
-/// Configuration of one client connection.
-pub(crate) fn client_config(key: &OneKey) -> Result<Arc<ClientConfig>, Error> {
+fn common_client() -> Result<ClientConfig, Error> {
     let provider = crypto();
     let mut config = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(VERSIONS)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Possession { provider }))
-        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(
-            key.certified.clone(),
-        )));
+        .with_no_client_auth();
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
     config.enable_sni = false;
-    Ok(Arc::new(config))
+    Ok(config)
+}
+
+/// In what connections have in common: there is no key that two of them could share.
+#[derive(Debug)]
+struct NoKey;
+
+impl ResolvesServerCert for NoKey {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
 }
 
 /// A name for the library; it is not sent and not checked.
@@ -59,7 +86,7 @@ pub(crate) fn server_name() -> ServerName<'static> {
 }
 
 fn crypto() -> Arc<CryptoProvider> {
-    static PROVIDER: std::sync::LazyLock<Arc<CryptoProvider>> = std::sync::LazyLock::new(|| {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
         Arc::new(CryptoProvider {
             // Both ends are ours, so there is one group and nothing to be talked down to. It holds against
             // somebody who records now and has a quantum computer later.

@@ -91,7 +91,7 @@ fn peer(folder: &Path) {
     let load = each(10, || {
         Session::load(&text)
             .unwrap()
-            .probe("SetPolicyRequest", &json!({}))
+            .probe("GuestDetailsRequest", &json!({}))
             .unwrap();
     });
     let mut session = Session::load(&text).unwrap();

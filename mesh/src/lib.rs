@@ -32,5 +32,6 @@ pub mod proxy;
 pub mod relay;
 pub mod rules;
 pub mod run;
+pub mod session;
 pub mod verify;
 pub mod xt;

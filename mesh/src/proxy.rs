@@ -7,8 +7,10 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime};
 
 use nacre_meshconfig::{MESH_PORT_MUTUAL, MESH_PORT_SERVER};
+use rustls::CertificateError;
+use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConnection, ServerConnection};
+use rustls::server::UnbufferedServerConnection;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
@@ -216,7 +218,8 @@ async fn carry_in(
         Ingress::Mutual => material.mutual(target.port()).ok_or_else(unconfigured)?,
         Ingress::ServerOnly => &material.server_only,
     };
-    let tls = ServerConnection::new(Arc::clone(configuration)).map_err(Refused::handshake)?;
+    let tls =
+        UnbufferedServerConnection::new(Arc::clone(configuration)).map_err(Refused::handshake)?;
     let mut tls = Tls::new(stream, tls);
     // The verifier's words in the log are about this connection.
     let span = tracing::info_span!("ingress", connection = number, %target);
@@ -278,7 +281,7 @@ async fn reach(shared: &Shared, route: &Route, number: u64) -> Result<Tls, Refus
             }
         };
         let name = server_name(&route.host);
-        let tls = ClientConnection::new(Arc::clone(configuration), name);
+        let tls = UnbufferedClientConnection::new(Arc::clone(configuration), name);
         let mut tls = Tls::new(stream, tls.map_err(Refused::handshake)?);
         let span = tracing::info_span!("egress", connection = number, route = route.name);
         match handshake(tls.handshake().instrument(span)).await {

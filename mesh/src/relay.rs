@@ -1,24 +1,29 @@
 //! Carries bytes between a TLS connection and a plain one.
 //!
 //! One task, both directions, no buffer of its own while nothing is stuck: reads go through two
-//! scratch buffers of the thread, and only what a peer does not take at once is kept. So an idle
-//! connection costs what rustls keeps for it, and memory goes back when a burst is over.
+//! scratch buffers of the thread, where records are decrypted in place, and only what a peer does not
+//! take at once is kept. So an idle connection costs what rustls keeps for its keys, and memory goes
+//! back when a burst is over.
 //!
 //! Half-close is kept both ways: a close_notify becomes a FIN and a FIN a close_notify. A TLS side
 //! that ends without close_notify is a truncation and resets the plain side.
 
 use std::cell::RefCell;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 
 use rustix::net::{RecvFlags, recv};
-use rustls::Connection;
+use rustls::CommonState;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// Size of a scratch buffer: four TLS records.
+use crate::session::{Session, sealed_size};
+
+/// Size of a scratch buffer: four TLS records, and at most what a handshake message may take.
 const SCRATCH: usize = 64 * 1024;
-/// Plaintext read in one go from the plain side: what fits the scratch buffer with record headers.
+/// Plaintext read in one go from the plain side: three records, whose ciphertext fits the scratch
+/// buffer.
 const CHUNK: usize = 48 * 1024;
+const _: () = assert!(sealed_size(CHUNK) <= SCRATCH);
 /// Scratch buffers that a connection may fill each way before the others have their turn.
 const TURN: usize = 8;
 
@@ -40,27 +45,26 @@ pub struct Carried {
 #[derive(Debug)]
 pub struct Tls {
     socket: TcpStream,
-    tls: Box<Connection>,
-    /// Ciphertext read from the socket that rustls could not take yet.
-    surplus: Vec<u8>,
-    /// The socket has said that nothing more comes.
-    ended: bool,
+    session: Box<Session>,
+    inbound: Inbound,
+    /// Ciphertext that the socket has not taken.
+    unsent: Vec<u8>,
 }
 
 impl Tls {
     /// Nothing has been read or written yet.
-    pub fn new(socket: TcpStream, tls: impl Into<Connection>) -> Self {
+    pub fn new(socket: TcpStream, session: impl Into<Session>) -> Self {
         Self {
             socket,
-            tls: Box::new(tls.into()),
-            surplus: Vec::new(),
-            ended: false,
+            session: Box::new(session.into()),
+            inbound: Inbound::default(),
+            unsent: Vec::new(),
         }
     }
 
     /// The connection's TLS state.
-    pub fn state(&self) -> &Connection {
-        &self.tls
+    pub fn state(&self) -> &CommonState {
+        self.session.common()
     }
 
     /// Drives the handshake to its end. On failure an alert has been sent, as far as the peer
@@ -69,15 +73,17 @@ impl Tls {
     /// # Errors
     /// The socket's, or rustls' reason as [`ErrorKind::InvalidData`] with [`rustls::Error`] inside.
     pub async fn handshake(&mut self) -> io::Result<()> {
+        // A client has something to say first.
+        self.session.open(&mut [], &mut self.unsent, |_| {})?;
         loop {
             self.flush().await?;
-            if !self.tls.is_handshaking() {
+            if !self.state().is_handshaking() {
                 return Ok(());
             }
             self.socket.readable().await?;
             match self.fill() {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
+                Ok(()) if self.inbound.ended => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(()) => {}
                 Err(error) if is_block(&error) => {}
                 Err(error) => {
                     let _ = self.flush().await;
@@ -87,47 +93,27 @@ impl Tls {
         }
     }
 
-    /// Writes what rustls has to say until it is out.
+    /// Writes what is not out until it is.
     async fn flush(&mut self) -> io::Result<()> {
-        while self.tls.wants_write() {
-            match self.drain() {
-                Ok(()) => {}
-                Err(error) if is_block(&error) => {
-                    self.socket.writable().await?;
-                }
-                Err(error) => return Err(error),
-            }
+        while !push(&mut self.unsent, &self.socket)? {
+            self.socket.writable().await?;
         }
         Ok(())
     }
 
-    /// Writes what rustls has to say as far as the socket takes it.
-    fn drain(&mut self) -> io::Result<()> {
-        while self.tls.wants_write() {
-            self.tls.write_tls(&mut Nonblocking(&self.socket))?;
-        }
-        Ok(())
-    }
-
-    /// Reads once from the socket into rustls; returns how much came, 0 at the end.
-    fn fill(&mut self) -> io::Result<usize> {
+    /// Reads once from the socket and takes what records are whole. Plaintext that comes with the end
+    /// of the handshake is kept.
+    fn fill(&mut self) -> io::Result<()> {
         CIPHER.with_borrow_mut(|scratch| {
-            let read = self.read(scratch)?;
-            let mut rest = scratch.get(..read).unwrap_or_default();
-            feed(&mut self.tls, &mut rest)?;
-            self.surplus.extend_from_slice(rest);
-            Ok(read)
+            let length = self.inbound.read(&self.socket, scratch)?;
+            let incoming = scratch.get_mut(..length).unwrap_or_default();
+            let stuck = &mut self.inbound.stuck;
+            let take = |plain: &[u8]| stuck.extend_from_slice(plain);
+            let opened = self.session.open(incoming, &mut self.unsent, take)?;
+            self.inbound.finished |= opened.finished;
+            self.inbound.keep(incoming.get(opened.used..));
+            Ok(())
         })
-    }
-
-    /// Reads once from the socket; 0 at the end.
-    fn read(&mut self, scratch: &mut [u8]) -> io::Result<usize> {
-        let read = read_some(&self.socket, scratch)?;
-        if read == 0 {
-            self.ended = true;
-            self.tls.read_tls(&mut io::empty())?;
-        }
-        Ok(read)
     }
 
     /// Carries bytes both ways until both sides are done, and says how many.
@@ -135,7 +121,10 @@ impl Tls {
     /// Where one side fails, the other is reset rather than closed, so that nobody takes a cut
     /// stream for a whole one.
     pub async fn relay_with(&mut self, plain: &mut TcpStream) -> (Carried, io::Result<()>) {
-        let mut carried = Carried::default();
+        let mut carried = Carried {
+            received: self.inbound.stuck.len() as u64,
+            sent: 0,
+        };
         let result = self.relay(plain, &mut carried).await;
         if result.is_err() {
             reset(plain);
@@ -145,28 +134,26 @@ impl Tls {
     }
 
     async fn relay(&mut self, plain: &mut TcpStream, carried: &mut Carried) -> io::Result<()> {
-        let mut inbound = Inbound::default();
         let mut outbound_ended = false;
         loop {
             // Do what can be done without waiting.
-            let mut more = self.receive(plain, &mut inbound, carried)?;
+            let mut more = self.receive(plain, carried)?;
             more |= self.send(plain, &mut outbound_ended, carried)?;
 
-            let sent_all = outbound_ended && !self.tls.wants_write();
-            if inbound.closed && sent_all {
+            let inbound = &self.inbound;
+            if inbound.closed && outbound_ended && self.unsent.is_empty() {
                 return Ok(());
             }
-
             if more {
                 tokio::task::yield_now().await;
                 continue;
             }
             let tls_interest = interest(
-                !inbound.closed && inbound.stuck.is_empty() && self.surplus.is_empty(),
-                self.tls.wants_write(),
+                !inbound.closed && inbound.stuck.is_empty(),
+                !self.unsent.is_empty(),
             );
             let plain_interest = interest(
-                !outbound_ended && !self.tls.wants_write(),
+                !outbound_ended && self.unsent.is_empty(),
                 !inbound.stuck.is_empty(),
             );
             tokio::select! {
@@ -177,40 +164,20 @@ impl Tls {
     }
 
     /// TLS to plain, until one side would block; true when the turn was over before.
-    fn receive(
-        &mut self,
-        plain: &TcpStream,
-        inbound: &mut Inbound,
-        carried: &mut Carried,
-    ) -> io::Result<bool> {
+    fn receive(&mut self, plain: &TcpStream, carried: &mut Carried) -> io::Result<bool> {
         for _ in 0..TURN {
-            if inbound.closed || !inbound.push(plain)? {
+            if self.inbound.closed || !push(&mut self.inbound.stuck, plain)? {
                 return Ok(false);
             }
-            // What was left the last time.
-            let kept = std::mem::take(&mut self.surplus);
-            let mut rest = kept.as_slice();
-            self.pass(&mut rest, plain, inbound, carried)?;
-            self.surplus = rest.to_vec();
-            if !inbound.stuck.is_empty() {
-                return Ok(false);
-            }
-            if inbound.finished {
+            if self.inbound.finished {
                 rustix::net::shutdown(plain, rustix::net::Shutdown::Write)?;
-                inbound.closed = true;
+                self.inbound.closed = true;
                 return Ok(false);
             }
-            if self.ended {
+            if self.inbound.ended {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
-            let came = CIPHER.with_borrow_mut(|scratch| {
-                let read = self.read(scratch)?;
-                let mut rest = scratch.get(..read).unwrap_or_default();
-                self.pass(&mut rest, plain, inbound, carried)?;
-                self.surplus.extend_from_slice(rest);
-                Ok(())
-            });
-            match came {
+            match self.pass(plain, carried) {
                 Ok(()) => {}
                 Err(error) if is_block(&error) => return Ok(false),
                 Err(error) => return Err(error),
@@ -219,44 +186,34 @@ impl Tls {
         Ok(true)
     }
 
-    /// Decrypts and writes on, until nothing is left or the plain side takes no more.
-    fn pass(
-        &mut self,
-        rest: &mut &[u8],
-        plain: &TcpStream,
-        inbound: &mut Inbound,
-        carried: &mut Carried,
-    ) -> io::Result<()> {
-        PLAIN.with_borrow_mut(|scratch| {
-            loop {
-                let mut length = 0;
-                while let Some(room) = scratch.get_mut(length..)
-                    && !room.is_empty()
-                {
-                    match self.tls.reader().read(room) {
-                        Ok(0) => {
-                            inbound.finished = true;
-                            break;
-                        }
-                        Ok(read) => length += read,
-                        Err(error) if is_block(&error) => {
-                            let before = rest.len();
-                            feed(&mut self.tls, rest)?;
-                            if rest.len() == before {
-                                break;
-                            }
-                        }
-                        Err(error) => return Err(error),
+    /// Reads once, decrypts in place, and writes on what has come.
+    fn pass(&mut self, plain: &TcpStream, carried: &mut Carried) -> io::Result<()> {
+        CIPHER.with_borrow_mut(|cipher| {
+            let length = self.inbound.read(&self.socket, cipher)?;
+            let incoming = cipher.get_mut(..length).unwrap_or_default();
+            PLAIN.with_borrow_mut(|scratch| {
+                let (mut filled, mut fits) = (0, true);
+                let take = |record: &[u8]| {
+                    let end = filled + record.len();
+                    match scratch.get_mut(filled..end) {
+                        Some(room) => room.copy_from_slice(record),
+                        None => fits = false,
                     }
+                    filled = end;
+                };
+                let opened = self.session.open(incoming, &mut self.unsent, take)?;
+                if !fits {
+                    // Plaintext is shorter than what it came in.
+                    return Err(ErrorKind::InvalidData.into());
                 }
-                carried.received += length as u64;
-                let mut decrypted = scratch.get(..length).unwrap_or_default();
-                write_some(plain, &mut decrypted)?;
-                inbound.stuck.extend_from_slice(decrypted);
-                if length == 0 || inbound.finished || !inbound.stuck.is_empty() {
-                    return Ok(());
-                }
-            }
+                self.inbound.finished |= opened.finished;
+                self.inbound.keep(incoming.get(opened.used..));
+                carried.received += filled as u64;
+                let mut rest = scratch.get(..filled).unwrap_or_default();
+                write_some(plain, &mut rest)?;
+                self.inbound.stuck.extend_from_slice(rest);
+                Ok(())
+            })
         })
     }
 
@@ -268,26 +225,13 @@ impl Tls {
         carried: &mut Carried,
     ) -> io::Result<bool> {
         for _ in 0..TURN {
-            match self.drain() {
-                Ok(()) => {}
-                Err(error) if is_block(&error) => return Ok(false),
-                Err(error) => return Err(error),
-            }
-            if *ended {
+            if !push(&mut self.unsent, &self.socket)? || *ended {
                 return Ok(false);
             }
-            let read = PLAIN.with_borrow_mut(|scratch| {
-                let room = scratch.get_mut(..CHUNK).unwrap_or_default();
-                let read = read_some(plain, room)?;
-                self.tls
-                    .writer()
-                    .write_all(scratch.get(..read).unwrap_or_default())?;
-                Ok::<usize, io::Error>(read)
-            });
-            match read {
+            match self.pass_out(plain) {
                 Ok(0) => {
                     *ended = true;
-                    self.tls.send_close_notify();
+                    self.session.close(&mut self.unsent)?;
                 }
                 Ok(read) => carried.sent += read as u64,
                 Err(error) if is_block(&error) => return Ok(false),
@@ -296,13 +240,36 @@ impl Tls {
         }
         Ok(true)
     }
+
+    /// Reads once, encrypts, and writes on what it has become; how much was read, 0 at the end.
+    fn pass_out(&mut self, plain: &TcpStream) -> io::Result<usize> {
+        PLAIN.with_borrow_mut(|scratch| {
+            let room = scratch.get_mut(..CHUNK).unwrap_or_default();
+            let read = read_some(plain, room)?;
+            if read == 0 {
+                return Ok(0);
+            }
+            CIPHER.with_borrow_mut(|cipher| {
+                let plain = scratch.get(..read).unwrap_or_default();
+                let length = self.session.seal(plain, cipher)?;
+                let mut rest = cipher.get(..length).unwrap_or_default();
+                write_some(&self.socket, &mut rest)?;
+                self.unsent.extend_from_slice(rest);
+                Ok(read)
+            })
+        })
+    }
 }
 
 /// The direction from TLS to plain.
 #[derive(Debug, Default)]
 struct Inbound {
+    /// The beginning of a record whose end has not come.
+    partial: Vec<u8>,
     /// Decrypted bytes the plain side has not taken.
     stuck: Vec<u8>,
+    /// The socket has said that nothing more comes.
+    ended: bool,
     /// The TLS side has said close_notify.
     finished: bool,
     /// The plain side has been told.
@@ -310,32 +277,43 @@ struct Inbound {
 }
 
 impl Inbound {
-    /// Writes what is stuck; true when nothing is left.
-    fn push(&mut self, plain: &TcpStream) -> io::Result<bool> {
-        if self.stuck.is_empty() {
-            return Ok(true);
-        }
-        let mut rest = self.stuck.as_slice();
-        write_some(plain, &mut rest)?;
-        let left = rest.len();
-        if left == 0 {
-            // Gives the memory back.
-            self.stuck = Vec::new();
-        } else {
-            self.stuck.drain(..self.stuck.len() - left);
-        }
-        Ok(left == 0)
+    /// Reads once, behind what was kept; says how much there is with it.
+    fn read(&mut self, socket: &TcpStream, scratch: &mut [u8]) -> io::Result<usize> {
+        let kept = self.partial.len();
+        let Some((front, room)) = scratch
+            .split_at_mut_checked(kept)
+            .filter(|(_, room)| !room.is_empty())
+        else {
+            // rustls has taken nothing of a whole scratch buffer.
+            return Err(ErrorKind::InvalidData.into());
+        };
+        let read = read_some(socket, room)?;
+        self.ended |= read == 0;
+        front.copy_from_slice(&self.partial);
+        Ok(kept + read)
+    }
+
+    /// Keeps this for the next time, and no memory for nothing.
+    fn keep(&mut self, rest: Option<&[u8]>) {
+        self.partial = rest.unwrap_or_default().to_vec();
     }
 }
 
-/// Feeds rustls as much as it takes.
-fn feed(tls: &mut Connection, rest: &mut &[u8]) -> io::Result<()> {
-    while !rest.is_empty() && tls.wants_read() {
-        tls.read_tls(rest)?;
-        tls.process_new_packets()
-            .map_err(|reason| io::Error::new(ErrorKind::InvalidData, reason))?;
+/// Writes what is stuck; true when nothing is left.
+fn push(stuck: &mut Vec<u8>, socket: &TcpStream) -> io::Result<bool> {
+    if stuck.is_empty() {
+        return Ok(true);
     }
-    Ok(())
+    let mut rest = stuck.as_slice();
+    write_some(socket, &mut rest)?;
+    let left = rest.len();
+    if left == 0 {
+        // Gives the memory back.
+        *stuck = Vec::new();
+    } else {
+        stuck.drain(..stuck.len() - left);
+    }
+    Ok(left == 0)
 }
 
 /// Reads once. Where less came than there was room for, the socket is known to be empty, and is not
@@ -389,22 +367,5 @@ async fn ready(socket: &TcpStream, interest: Option<Interest>) -> io::Result<()>
     match interest {
         Some(interest) => socket.ready(interest).await.map(|_| ()),
         None => std::future::pending().await,
-    }
-}
-
-/// A socket as a writer that says [`ErrorKind::WouldBlock`].
-struct Nonblocking<'a>(&'a TcpStream);
-
-impl Write for Nonblocking<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn write_vectored(&mut self, parts: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(parts)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -160,10 +160,17 @@ fn main() {
         });
         rows.last().unwrap().print();
     }
-    if wanted.is_empty() {
+    let is_wanted = |part: &str| part.contains(&wanted);
+    if is_wanted("memory") {
         memory(runs.min(3), &p384, &mut rows);
+    }
+    if is_wanted("percentile") {
         latency(runs, &p384, &mut rows);
+    }
+    if is_wanted("start") {
         start(&p384, &mut rows);
+    }
+    if is_wanted("size") {
         size(&mut rows);
     }
     let folder = std::env::var_os("NACRE_BENCH_OUT").map(PathBuf::from);

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use nacre_mesh::relay::Tls;
+use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, ServerConnection};
+use rustls::server::UnbufferedServerConnection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -27,8 +28,9 @@ async fn through() -> (TcpStream, TcpStream) {
     let (far, mut far_plain) = pair().await;
     let (a, b) = pair().await;
     let client =
-        ClientConnection::new(client(&certs, true), ServerName::try_from("web").unwrap()).unwrap();
-    let server = ServerConnection::new(Arc::clone(&server(&certs))).unwrap();
+        UnbufferedClientConnection::new(client(&certs, true), ServerName::try_from("web").unwrap())
+            .unwrap();
+    let server = UnbufferedServerConnection::new(Arc::clone(&server(&certs))).unwrap();
     let (mut client, mut server) = (Tls::new(a, client), Tls::new(b, server));
     let (left, right) = tokio::join!(client.handshake(), server.handshake());
     left.unwrap();
@@ -99,9 +101,10 @@ async fn a_cut_tls_stream_is_not_a_clean_end() {
     let (mut plain, mut inner) = pair().await;
     let (a, b) = pair().await;
     let config =
-        ClientConnection::new(client(&certs, true), ServerName::try_from("web").unwrap()).unwrap();
+        UnbufferedClientConnection::new(client(&certs, true), ServerName::try_from("web").unwrap())
+            .unwrap();
     let mut client = Tls::new(a, config);
-    let mut server = Tls::new(b, ServerConnection::new(server(&certs)).unwrap());
+    let mut server = Tls::new(b, UnbufferedServerConnection::new(server(&certs)).unwrap());
     let (left, right) = tokio::join!(client.handshake(), server.handshake());
     left.unwrap();
     right.unwrap();

@@ -28,6 +28,7 @@ mod support;
 mod tools;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use load::{Load, Work};
 use proxy::{Kind, Proxy};
@@ -83,6 +84,9 @@ impl Row {
         );
     }
 }
+
+/// After connections have gone, until what they took is given back to the system.
+const SETTLED: Duration = Duration::from_secs(3);
 
 fn main() {
     // `cargo test --benches` passes other arguments and is no time to measure.
@@ -233,7 +237,7 @@ fn memory(runs: usize, authority: &Authority, rows: &mut Vec<Row>) {
         let idle = proxy.resident_mb();
         let open = load.open(proxy, 1000);
         load.close(open);
-        std::thread::sleep(std::time::Duration::from_secs(1));
+        std::thread::sleep(SETTLED);
         proxy.resident_mb() / idle
     });
     let what = "memory after they close, in times of idle";

@@ -116,3 +116,32 @@ async fn a_cut_tls_stream_is_not_a_clean_end() {
     let end = plain.read_to_end(&mut got).await;
     assert!(end.is_err(), "a reset, not an end: {end:?}");
 }
+
+#[tokio::test]
+async fn new_keys_are_taken_and_given() {
+    let authority = Authority::new();
+    let certs = authority.issue("web");
+    let (mut plain, mut inner) = pair().await;
+    let (a, b) = pair().await;
+    let session = UnbufferedServerConnection::new(server(&certs)).unwrap();
+    tokio::spawn(async move {
+        let mut server = Tls::new(b, session);
+        server.handshake().await.unwrap();
+        server.relay_with(&mut inner).await
+    });
+    let name = ServerName::try_from("web").unwrap();
+    let connector = tokio_rustls::TlsConnector::from(client(&certs, true));
+    let mut peer = connector.connect(name, a).await.unwrap();
+    for round in 0..3u8 {
+        // Says new keys for its side and asks for new ones of the other (RFC 8446, 4.6.3).
+        peer.get_mut().1.refresh_traffic_keys().unwrap();
+        peer.write_all(&[round; 40_000]).await.unwrap();
+        let mut got = vec![0; 40_000];
+        plain.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, [round; 40_000]);
+        plain.write_all(&got).await.unwrap();
+        got.fill(0xff);
+        peer.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, [round; 40_000]);
+    }
+}

@@ -231,7 +231,8 @@ impl Tls {
             match self.pass_out(plain) {
                 Ok(0) => {
                     *ended = true;
-                    self.session.close(&mut self.unsent)?;
+                    self.session
+                        .close(&mut self.inbound.partial, &mut self.unsent)?;
                 }
                 Ok(read) => carried.sent += read as u64,
                 Err(error) if is_block(&error) => return Ok(false),
@@ -251,7 +252,8 @@ impl Tls {
             }
             CIPHER.with_borrow_mut(|cipher| {
                 let plain = scratch.get(..read).unwrap_or_default();
-                let length = self.session.seal(plain, cipher)?;
+                let partial = &mut self.inbound.partial;
+                let length = self.session.seal(partial, plain, cipher)?;
                 let mut rest = cipher.get(..length).unwrap_or_default();
                 write_some(&self.socket, &mut rest)?;
                 self.unsent.extend_from_slice(rest);

@@ -89,26 +89,34 @@ impl Session {
         }
     }
 
-    /// Encrypts into `room`, which is at least [`sealed_size`]; says how much it has become.
+    /// Encrypts into `room`, which is at least [`sealed_size`]; says how much it has become. `partial` is
+    /// what the last [`Self::open`] has left.
     ///
     /// # Errors
     /// The handshake is not over, the keys are used up, or there is too little room.
-    pub(crate) fn seal(&mut self, plain: &[u8], room: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn seal(
+        &mut self,
+        partial: &mut [u8],
+        plain: &[u8],
+        room: &mut [u8],
+    ) -> io::Result<usize> {
+        let what = Outgoing::Data(plain);
         match self {
-            Self::Client(connection) => seal(connection, Outgoing::Data(plain), room),
-            Self::Server(connection) => seal(connection, Outgoing::Data(plain), room),
+            Self::Client(connection) => seal(connection, partial, what, room),
+            Self::Server(connection) => seal(connection, partial, what, room),
         }
     }
 
-    /// Writes close_notify to the end of `out`.
+    /// Writes close_notify to the end of `out`; `partial` as with [`Self::seal`].
     ///
     /// # Errors
     /// The handshake is not over.
-    pub(crate) fn close(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+    pub(crate) fn close(&mut self, partial: &mut [u8], out: &mut Vec<u8>) -> io::Result<()> {
         let mut room = [0; ASIDE];
+        let what = Outgoing::Close;
         let written = match self {
-            Self::Client(connection) => seal(connection, Outgoing::Close, &mut room),
-            Self::Server(connection) => seal(connection, Outgoing::Close, &mut room),
+            Self::Client(connection) => seal(connection, partial, what, &mut room),
+            Self::Server(connection) => seal(connection, partial, what, &mut room),
         }?;
         out.extend_from_slice(room.get(..written).unwrap_or_default());
         Ok(())
@@ -119,6 +127,8 @@ impl Session {
 trait Records {
     type Data;
 
+    fn common(&self) -> &CommonState;
+
     fn records<'c, 'i>(
         &'c mut self,
         incoming: &'i mut [u8],
@@ -127,6 +137,10 @@ trait Records {
 
 impl Records for UnbufferedClientConnection {
     type Data = ClientConnectionData;
+
+    fn common(&self) -> &CommonState {
+        self
+    }
 
     fn records<'c, 'i>(
         &'c mut self,
@@ -138,6 +152,10 @@ impl Records for UnbufferedClientConnection {
 
 impl Records for UnbufferedServerConnection {
     type Data = ServerConnectionData;
+
+    fn common(&self) -> &CommonState {
+        self
+    }
 
     fn records<'c, 'i>(
         &'c mut self,
@@ -194,17 +212,20 @@ fn open(
     }
 }
 
-/// After a failure the alert waits to be fetched.
+/// After a failure the alert waits to be fetched. rustls is asked only while it has something to say: its
+/// place in what came is lost by then.
 fn alert(connection: &mut impl Records, out: &mut Vec<u8>) {
-    while let Ok(state) = connection.records(&mut []).state {
-        match state {
-            ConnectionState::EncodeTlsData(mut data) => {
-                if encode(out, |room| data.encode(room)).is_err() {
-                    return;
-                }
+    while connection.common().wants_write() {
+        let fetched = match connection.records(&mut []).state {
+            Ok(ConnectionState::EncodeTlsData(mut data)) => encode(out, |room| data.encode(room)),
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                while traffic.next_record().is_some() {}
+                Ok(())
             }
-            ConnectionState::TransmitTlsData(data) => data.done(),
             _ => return,
+        };
+        if fetched.is_err() {
+            return;
         }
     }
 }
@@ -214,11 +235,16 @@ enum Outgoing<'a> {
     Close,
 }
 
-fn seal(connection: &mut impl Records, what: Outgoing<'_>, room: &mut [u8]) -> io::Result<usize> {
+fn seal(
+    connection: &mut impl Records,
+    partial: &mut [u8],
+    what: Outgoing<'_>,
+    room: &mut [u8],
+) -> io::Result<usize> {
     let mut written = 0;
     loop {
         let rest = room.get_mut(written..).unwrap_or_default();
-        match connection.records(&mut []).state.map_err(broken)? {
+        match connection.records(partial).state.map_err(broken)? {
             ConnectionState::EncodeTlsData(mut data) => {
                 written += data.encode(rest).map_err(io::Error::other)?;
             }

@@ -145,3 +145,55 @@ async fn new_keys_are_taken_and_given() {
         assert_eq!(got, [round; 40_000]);
     }
 }
+
+#[tokio::test]
+async fn messages_of_tls_in_pieces_between_data() {
+    let authority = Authority::new();
+    let certs = authority.issue("web");
+    let (mut near, mut inner) = pair().await;
+    let (ours, front) = pair().await;
+    let (back, theirs) = pair().await;
+    // Session tickets that span several records, which come one byte at a time.
+    let mut config = (*server(&certs)).clone();
+    config.send_tls13_tickets = 4;
+    config.max_fragment_size = Some(40);
+    tokio::spawn(async move {
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let mut stream = acceptor.accept(theirs).await.unwrap();
+        let mut buffer = [0; 1000];
+        while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+            stream.write_all(&buffer[..read]).await.unwrap();
+        }
+    });
+    tokio::spawn(async move {
+        let (mut from_us, mut to_us) = front.into_split();
+        let (mut from_them, mut to_them) = back.into_split();
+        tokio::spawn(async move { tokio::io::copy(&mut from_us, &mut to_them).await });
+        let mut byte = [0];
+        while let Ok(1) = from_them.read(&mut byte).await {
+            to_us.write_all(&byte).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    let name = ServerName::try_from("web").unwrap();
+    let session = UnbufferedClientConnection::new(client(&certs, true), name).unwrap();
+    let mut tls = Tls::new(ours, session);
+    tls.handshake().await.unwrap();
+    let relay = tokio::spawn(async move { tls.relay_with(&mut inner).await });
+    let (mut reading, mut writing) = near.split();
+    let write = async {
+        for number in 0..500u32 {
+            writing.write_all(&number.to_be_bytes()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let read = async {
+        for number in 0..500u32 {
+            let mut got = [0; 4];
+            reading.read_exact(&mut got).await.unwrap();
+            assert_eq!(u32::from_be_bytes(got), number);
+        }
+    };
+    tokio::join!(write, read);
+    relay.abort();
+}

@@ -120,8 +120,9 @@ fn updates(otherwise: usize) -> usize {
     updates.unwrap_or(otherwise)
 }
 
-/// Sets manifests in processes that are killed, until so many are set. After each kill the history in the
-/// store is whole, and has what was reported.
+/// Sets manifests in processes that are killed, until so many are set and one kill has come for ten of them
+/// at least, however fast the machine. After each kill the history in the store is whole, and has what was
+/// reported.
 #[allow(clippy::print_stdout, reason = "how far a long test is")]
 fn set_and_kill(
     updates: usize,
@@ -135,7 +136,7 @@ fn set_and_kill(
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (mut done, mut kills, mut last) = (0, 0, 0_u64);
     let mut random = 0x9e37_79b9_7f4a_7c15_u64 ^ u64::from(std::process::id());
-    while done < updates {
+    while done < updates || kills * 10 < updates {
         let (mut child, lines) = start(command(), folder);
         let ready = lines.recv_timeout(START).unwrap();
         assert_eq!(ready, "ready");
@@ -176,7 +177,6 @@ fn set_and_kill(
         println!("{done} updates, {kills} kills so far");
     }
     println!("{done} updates, {kills} kills");
-    assert!(kills >= 3, "{kills}");
 }
 
 #[test]

@@ -20,6 +20,9 @@ use crate::support::{Authority, Net, POD, inside, provider};
 /// The core of everything but the proxy.
 const CORE: usize = 1;
 const PORT: u16 = 9090;
+/// Ports of the application: a port of its own for each connection to it is not to be had for more than
+/// some 28 000 on one.
+const PORTS: u16 = 4;
 const REQUEST: usize = 128;
 const RESPONSE: usize = 256;
 /// Connections that carry requests.
@@ -58,13 +61,19 @@ impl<'a> Load<'a> {
         inside(&net.pod(), move || {
             pin(CORE);
             runtime().block_on(async {
-                let address: SocketAddr = format!("[::]:{PORT}").parse().unwrap();
-                let listener = TcpListener::bind(address).await.unwrap();
-                sender.send(()).unwrap();
-                // A thread that outlives its pod holds nothing but an idle socket.
-                while let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(serve(stream));
+                let mut served = tokio::task::JoinSet::new();
+                for port in PORT..PORT + PORTS {
+                    let address: SocketAddr = format!("[::]:{port}").parse().unwrap();
+                    let listener = TcpListener::bind(address).await.unwrap();
+                    // A thread that outlives its pod holds nothing but idle sockets.
+                    served.spawn(async move {
+                        while let Ok((stream, _)) = listener.accept().await {
+                            tokio::spawn(serve(stream));
+                        }
+                    });
                 }
+                sender.send(()).unwrap();
+                served.join_all().await;
             });
         });
         ready.recv().unwrap();
@@ -143,6 +152,34 @@ impl<'a> Load<'a> {
                 open.push(stream);
             }
             open
+        })
+    }
+
+    /// Opens so many connections at the same time, each of which carries a request after all are open;
+    /// the resident memory of the proxy when they are, in MB.
+    pub fn crowd(&self, proxy: &Proxy, count: usize) -> f64 {
+        const AT_ONCE: usize = 8;
+        let config = Arc::clone(&self.configs[0]);
+        let process = proxy.process();
+        self.block_on(async move {
+            let mut opening = tokio::task::JoinSet::new();
+            for part in 0..AT_ONCE {
+                let config = Arc::clone(&config);
+                opening.spawn(async move {
+                    let mut open = Vec::new();
+                    for number in (part..count).step_by(AT_ONCE) {
+                        let port = PORT + u16::try_from(number % usize::from(PORTS)).unwrap();
+                        open.push(connect_to(port, &config).await);
+                    }
+                    open
+                });
+            }
+            let mut open = opening.join_all().await;
+            let resident = crate::proxy::resident_mb(process);
+            for stream in open.iter_mut().flatten() {
+                request(stream).await;
+            }
+            resident
         })
     }
 
@@ -299,10 +336,14 @@ async fn serve(mut stream: TcpStream) {
 /// A connection; on a machine that is busy with other things a proxy may give up a handshake, so it
 /// is tried again for a while.
 async fn connect(config: &Arc<ClientConfig>) -> TlsStream<TcpStream> {
+    connect_to(PORT, config).await
+}
+
+async fn connect_to(port: u16, config: &Arc<ClientConfig>) -> TlsStream<TcpStream> {
     let begin = Instant::now();
     loop {
         let attempt = async {
-            let stream = TcpStream::connect((POD[0], PORT)).await?;
+            let stream = TcpStream::connect((POD[0], port)).await?;
             stream.set_nodelay(true)?;
             let name = ServerName::try_from("web").unwrap();
             TlsConnector::from(Arc::clone(config))

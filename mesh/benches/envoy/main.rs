@@ -177,6 +177,9 @@ fn main() {
     if is_wanted("size") {
         size(&mut rows);
     }
+    if is_wanted("crowd") {
+        crowd(&p384);
+    }
     let folder = std::env::var_os("NACRE_BENCH_OUT").map(PathBuf::from);
     if let Some(folder) = folder.filter(|_| wanted.is_empty()) {
         std::fs::write(folder.join("mesh-envoy.svg"), plot::svg(&rows)).unwrap();
@@ -296,4 +299,28 @@ fn size(rows: &mut Vec<Row>) {
         bar: Bar::Absolute(8.0),
     });
     rows.last().unwrap().print();
+}
+
+/// Many connections at the same time, through ours alone: none is lost, and what each costs.
+fn crowd(authority: &Authority) {
+    const COUNT: usize = 64_000;
+    // Both ends of each are in this process, and the proxy inherits the limit.
+    let files = Some(4 * COUNT as u64);
+    let limit = rustix::process::Rlimit {
+        current: files,
+        maximum: files,
+    };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+    let net = Net::new();
+    let load = Load::start(&net, authority);
+    let proxy = Proxy::start(Kind::Nacre, &net, authority);
+    load.requests(&proxy, 1);
+    let idle = proxy.resident_mb();
+    let begin = std::time::Instant::now();
+    let resident = load.crowd(&proxy, COUNT);
+    println!(
+        "{COUNT} connections at the same time, each answered: {resident:.0} MB, {:.1} kB each, {:.0} s",
+        (resident - idle) * 1024.0 / COUNT as f64,
+        begin.elapsed().as_secs_f64(),
+    );
 }

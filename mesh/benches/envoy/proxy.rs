@@ -97,14 +97,23 @@ impl Proxy {
         nanoseconds as f64 / 1e9
     }
 
-    pub fn resident_mb(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .unwrap();
-        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
+
+    pub fn resident_mb(&self) -> f64 {
+        resident_mb(self.process())
+    }
+}
+
+/// Resident memory of a process, in MB.
+pub fn resident_mb(process: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }
 
 impl Drop for Proxy {

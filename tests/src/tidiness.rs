@@ -72,8 +72,10 @@ fn stands_in(word: &str, line: &str) -> bool {
 #[test]
 fn no_private_key_is_tracked() {
     let begin = ["-----BEGIN ", "PRIVATE KEY-----"];
+    // What the fuzz target of private keys begins with; they were made for it and open nothing.
+    let seed = |file: &String| file.starts_with("fuzz/corpus/key/");
     let mut wrong = Vec::new();
-    for file in tracked() {
+    for file in tracked().into_iter().filter(|file| !seed(file)) {
         let Some(text) = read(&file) else { continue };
         let key =
             |line: &str| line.trim_start().starts_with(begin[0]) && line.contains(begin[1].trim());

@@ -7,11 +7,6 @@ use nacre_mesh::config::Config;
 use nacre_mesh::{admin, run};
 use nacre_meshconfig::ADMIN_PORT_DEFAULT;
 
-/// Gives the memory of connections back to the system when they have gone, which the C library's does
-/// only from the end of its heap.
-#[global_allocator]
-static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let filter = std::env::var("NACRE_MESH_LOG").unwrap_or_else(|_| "info".to_owned());
     tracing_subscriber::fmt()

@@ -303,24 +303,19 @@ fn size(rows: &mut Vec<Row>) {
 
 /// Many connections at the same time, through ours alone: none is lost, and what each costs.
 fn crowd(authority: &Authority) {
-    const COUNT: usize = 64_000;
-    // Both ends of each are in this process, and the proxy inherits the limit.
-    let files = Some(4 * COUNT as u64);
-    let limit = rustix::process::Rlimit {
-        current: files,
-        maximum: files,
-    };
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+    const SPARE: usize = 100;
+    // Both ends of each are in this process, as they are in the proxy: as many as this user may have.
+    let count = nacre_mesh::limits::connections() - SPARE;
     let net = Net::new();
     let load = Load::start(&net, authority);
     let proxy = Proxy::start(Kind::Nacre, &net, authority);
     load.requests(&proxy, 1);
     let idle = proxy.resident_mb();
     let begin = std::time::Instant::now();
-    let resident = load.crowd(&proxy, COUNT);
+    let resident = load.crowd(&proxy, count);
     println!(
-        "{COUNT} connections at the same time, each answered: {resident:.0} MB, {:.1} kB each, {:.0} s",
-        (resident - idle) * 1024.0 / COUNT as f64,
+        "{count} connections at the same time, each answered: {resident:.0} MB, {:.1} kB each, {:.0} s",
+        (resident - idle) * 1024.0 / count as f64,
         begin.elapsed().as_secs_f64(),
     );
 }

@@ -29,6 +29,7 @@ pub mod nft;
 mod overlap;
 pub mod peer;
 pub mod proxy;
+mod records;
 pub mod relay;
 pub mod rules;
 pub mod run;

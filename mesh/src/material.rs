@@ -218,7 +218,7 @@ impl Parts {
             .with_single_cert(self.chain.clone(), self.key.clone_key())?;
         Ok(Material {
             mutual,
-            server_only: Arc::new(without_tickets(server_only)),
+            server_only: Arc::new(served(server_only)),
             client,
             verifier: self.verifier,
             not_after,
@@ -234,7 +234,7 @@ impl Parts {
         server_builder()?
             .with_client_cert_verifier(self.verifier(allowed))
             .with_single_cert(self.chain.clone(), self.key.clone_key())
-            .map(without_tickets)
+            .map(served)
     }
 
     fn client(&self, allowed: Option<&[Peer]>) -> Result<ClientConfig, rustls::Error> {
@@ -244,6 +244,7 @@ impl Parts {
             .with_custom_certificate_verifier(self.verifier(allowed))
             .with_client_auth_cert(self.chain.clone(), self.key.clone_key())?;
         client.resumption = rustls::client::Resumption::disabled();
+        client.enable_secret_extraction = true;
         Ok(client)
     }
 }
@@ -255,8 +256,10 @@ fn server_builder()
         .with_protocol_versions(&[&rustls::version::TLS13])
 }
 
-/// A certificate counts for the connection that showed it, so nothing is resumed.
-fn without_tickets(mut config: ServerConfig) -> ServerConfig {
+/// A certificate counts for the connection that showed it, so nothing is resumed. The keys of a connection
+/// go from rustls to our own records.
+fn served(mut config: ServerConfig) -> ServerConfig {
+    config.enable_secret_extraction = true;
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config

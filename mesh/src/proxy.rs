@@ -238,7 +238,7 @@ async fn carry_in(
 async fn egress(shared: &Shared, mut plain: TcpStream, route: &Route, number: u64) {
     let _active = shared.metrics.opened(Direction::Egress);
     let result = async {
-        let mut tls = reach(shared, route, number).await?;
+        let tls = reach(shared, route, number).await?;
         shared.metrics.handshake(Direction::Egress);
         if shared.config.access_log {
             tracing::info!(

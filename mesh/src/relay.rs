@@ -1,35 +1,36 @@
 //! Carries bytes between a TLS connection and a plain one.
 //!
-//! One task, both directions, no buffer of its own while nothing is stuck: reads go through two
-//! scratch buffers of the thread, where records are decrypted in place, and only what a peer does not
-//! take at once is kept. So an idle connection costs what rustls keeps for its keys, and memory goes
-//! back when a burst is over.
+//! One task, both directions, no buffer of its own while nothing is stuck: reads go to a scratch buffer
+//! of the thread, where records are opened and sealed in place, and only what a peer does not take at
+//! once is kept. So an idle connection costs its keys, and memory goes back when a burst is over.
 //!
 //! Half-close is kept both ways: a close_notify becomes a FIN and a FIN a close_notify. A TLS side
 //! that ends without close_notify is a truncation and resets the plain side.
 
 use std::cell::RefCell;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 
+use rustix::io::readv;
 use rustix::net::{RecvFlags, recv};
 use rustls::CommonState;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::session::{Session, sealed_size};
+use crate::records::{HEADER, PLAIN, Records, SLOT};
+use crate::session::Session;
 
-/// Size of a scratch buffer: four TLS records, and at most what a handshake message may take.
-const SCRATCH: usize = 64 * 1024;
-/// Plaintext read in one go from the plain side: three records, whose ciphertext fits the scratch
-/// buffer.
-const CHUNK: usize = 48 * 1024;
-const _: () = assert!(sealed_size(CHUNK) <= SCRATCH);
+/// Records that are read or sealed at once.
+const SLOTS: usize = 4;
+/// Size of the scratch buffer. Full records fill it to the last byte, so that of a stream of them none
+/// is read in two parts; and a handshake message of the largest size fits.
+const SCRATCH: usize = SLOTS * SLOT;
 /// Scratch buffers that a connection may fill each way before the others have their turn.
 const TURN: usize = 8;
+/// Pieces of plaintext that are written together.
+const PIECES: usize = 64;
 
 thread_local! {
-    static CIPHER: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
-    static PLAIN: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
 }
 
 /// Bytes of application data that went through.
@@ -41,28 +42,30 @@ pub struct Carried {
     pub sent: u64,
 }
 
-/// A TLS connection over a socket, of either side.
+/// A TLS connection over a socket, of either side, until data flows.
 #[derive(Debug)]
 pub struct Tls {
     socket: TcpStream,
-    session: Box<Session>,
+    session: Session,
     inbound: Inbound,
     /// Ciphertext that the socket has not taken.
     unsent: Vec<u8>,
 }
 
 impl Tls {
-    /// Nothing has been read or written yet.
+    /// Nothing has been read or written yet. The configuration of the session has secret extraction
+    /// enabled.
     pub fn new(socket: TcpStream, session: impl Into<Session>) -> Self {
         Self {
             socket,
-            session: Box::new(session.into()),
+            session: session.into(),
             inbound: Inbound::default(),
             unsent: Vec::new(),
         }
     }
 
     /// The connection's TLS state.
+    #[must_use]
     pub fn state(&self) -> &CommonState {
         self.session.common()
     }
@@ -74,9 +77,11 @@ impl Tls {
     /// The socket's, or rustls' reason as [`ErrorKind::InvalidData`] with [`rustls::Error`] inside.
     pub async fn handshake(&mut self) -> io::Result<()> {
         // A client has something to say first.
-        self.session.open(&mut [], &mut self.unsent, |_| {})?;
+        self.session.advance(&mut [], &mut self.unsent)?;
         loop {
-            self.flush().await?;
+            while !push(&mut self.unsent, &self.socket)? {
+                self.socket.writable().await?;
+            }
             if !self.state().is_handshaking() {
                 return Ok(());
             }
@@ -86,32 +91,21 @@ impl Tls {
                 Ok(()) => {}
                 Err(error) if is_block(&error) => {}
                 Err(error) => {
-                    let _ = self.flush().await;
+                    // Who does not take it now does not hear why.
+                    let _ = push(&mut self.unsent, &self.socket);
                     return Err(error);
                 }
             }
         }
     }
 
-    /// Writes what is not out until it is.
-    async fn flush(&mut self) -> io::Result<()> {
-        while !push(&mut self.unsent, &self.socket)? {
-            self.socket.writable().await?;
-        }
-        Ok(())
-    }
-
-    /// Reads once from the socket and takes what records are whole. Plaintext that comes with the end
-    /// of the handshake is kept.
+    /// Reads once from the socket and goes on with the handshake.
     fn fill(&mut self) -> io::Result<()> {
-        CIPHER.with_borrow_mut(|scratch| {
+        BUFFER.with_borrow_mut(|scratch| {
             let length = self.inbound.read(&self.socket, scratch)?;
             let incoming = scratch.get_mut(..length).unwrap_or_default();
-            let stuck = &mut self.inbound.stuck;
-            let take = |plain: &[u8]| stuck.extend_from_slice(plain);
-            let opened = self.session.open(incoming, &mut self.unsent, take)?;
-            self.inbound.finished |= opened.finished;
-            self.inbound.keep(incoming.get(opened.used..));
+            let used = self.session.advance(incoming, &mut self.unsent)?;
+            self.inbound.keep(incoming.get(used..));
             Ok(())
         })
     }
@@ -120,20 +114,47 @@ impl Tls {
     ///
     /// Where one side fails, the other is reset rather than closed, so that nobody takes a cut
     /// stream for a whole one.
-    pub async fn relay_with(&mut self, plain: &mut TcpStream) -> (Carried, io::Result<()>) {
-        let mut carried = Carried {
-            received: self.inbound.stuck.len() as u64,
-            sent: 0,
+    pub async fn relay_with(mut self, plain: &mut TcpStream) -> (Carried, io::Result<()>) {
+        let mut carried = Carried::default();
+        // Application data may have come with the end of the handshake.
+        self.inbound.unread = !self.inbound.partial.is_empty();
+        let records = match self.session.into_records() {
+            Ok(records) => Box::new(records),
+            Err(error) => {
+                reset(plain);
+                reset(&self.socket);
+                return (carried, Err(error));
+            }
         };
-        let result = self.relay(plain, &mut carried).await;
+        let mut relay = Relay {
+            socket: self.socket,
+            records,
+            inbound: self.inbound,
+            unsent: self.unsent,
+        };
+        let result = relay.run(plain, &mut carried).await;
         if result.is_err() {
+            // An alert, perhaps.
+            let _ = push(&mut relay.unsent, &relay.socket);
             reset(plain);
-            reset(&self.socket);
+            reset(&relay.socket);
         }
         (carried, result)
     }
+}
 
-    async fn relay(&mut self, plain: &mut TcpStream, carried: &mut Carried) -> io::Result<()> {
+/// A TLS connection on which data flows.
+#[derive(Debug)]
+struct Relay {
+    socket: TcpStream,
+    records: Box<Records>,
+    inbound: Inbound,
+    /// Ciphertext that the socket has not taken.
+    unsent: Vec<u8>,
+}
+
+impl Relay {
+    async fn run(&mut self, plain: &mut TcpStream, carried: &mut Carried) -> io::Result<()> {
         let mut outbound_ended = false;
         loop {
             // Do what can be done without waiting.
@@ -188,32 +209,17 @@ impl Tls {
 
     /// Reads once, decrypts in place, and writes on what has come.
     fn pass(&mut self, plain: &TcpStream, carried: &mut Carried) -> io::Result<()> {
-        CIPHER.with_borrow_mut(|cipher| {
-            let length = self.inbound.read(&self.socket, cipher)?;
-            let incoming = cipher.get_mut(..length).unwrap_or_default();
-            PLAIN.with_borrow_mut(|scratch| {
-                let (mut filled, mut fits) = (0, true);
-                let take = |record: &[u8]| {
-                    let end = filled + record.len();
-                    match scratch.get_mut(filled..end) {
-                        Some(room) => room.copy_from_slice(record),
-                        None => fits = false,
-                    }
-                    filled = end;
-                };
-                let opened = self.session.open(incoming, &mut self.unsent, take)?;
-                if !fits {
-                    // Plaintext is shorter than what it came in.
-                    return Err(ErrorKind::InvalidData.into());
-                }
-                self.inbound.finished |= opened.finished;
-                self.inbound.keep(incoming.get(opened.used..));
-                carried.received += filled as u64;
-                let mut rest = scratch.get(..filled).unwrap_or_default();
-                write_some(plain, &mut rest)?;
-                self.inbound.stuck.extend_from_slice(rest);
-                Ok(())
-            })
+        BUFFER.with_borrow_mut(|scratch| {
+            let length = self.inbound.read(&self.socket, scratch)?;
+            let incoming = scratch.get_mut(..length).unwrap_or_default();
+            let mut pieces = Pieces::new(plain, &mut self.inbound.stuck);
+            let opened = self
+                .records
+                .open(incoming, &mut self.unsent, |piece| pieces.add(piece))?;
+            carried.received += pieces.finish()?;
+            self.inbound.finished |= opened.finished;
+            self.inbound.keep(incoming.get(opened.used..));
+            Ok(())
         })
     }
 
@@ -228,11 +234,11 @@ impl Tls {
             if !push(&mut self.unsent, &self.socket)? || *ended {
                 return Ok(false);
             }
+            self.records.renew(&mut self.unsent)?;
             match self.pass_out(plain) {
                 Ok(0) => {
                     *ended = true;
-                    self.session
-                        .close(&mut self.inbound.partial, &mut self.unsent)?;
+                    self.records.close(&mut self.unsent)?;
                 }
                 Ok(read) => carried.sent += read as u64,
                 Err(error) if is_block(&error) => return Ok(false),
@@ -242,23 +248,32 @@ impl Tls {
         Ok(true)
     }
 
-    /// Reads once, encrypts, and writes on what it has become; how much was read, 0 at the end.
+    /// Reads once, to where records will be, seals them, and writes them; how much was read, 0 at the
+    /// end.
     fn pass_out(&mut self, plain: &TcpStream) -> io::Result<usize> {
-        PLAIN.with_borrow_mut(|scratch| {
-            let room = scratch.get_mut(..CHUNK).unwrap_or_default();
-            let read = read_some(plain, room)?;
-            if read == 0 {
-                return Ok(0);
+        BUFFER.with_borrow_mut(|scratch| {
+            let mut slots = scratch.chunks_exact_mut(SLOT);
+            let mut rooms: [IoSliceMut<'_>; SLOTS] = std::array::from_fn(|_| {
+                let slot = slots.next().unwrap_or_default();
+                IoSliceMut::new(slot.get_mut(HEADER..HEADER + PLAIN).unwrap_or_default())
+            });
+            let read = read_some(plain, SLOTS * PLAIN, || Ok(readv(plain, &mut rooms)?))?;
+            let (mut left, mut sealed) = (read, 0);
+            for slot in scratch.chunks_exact_mut(SLOT) {
+                if left == 0 {
+                    break;
+                }
+                let length = left.min(PLAIN);
+                sealed += self.records.seal(slot, length)?;
+                left -= length;
             }
-            CIPHER.with_borrow_mut(|cipher| {
-                let plain = scratch.get(..read).unwrap_or_default();
-                let partial = &mut self.inbound.partial;
-                let length = self.session.seal(partial, plain, cipher)?;
-                let mut rest = cipher.get(..length).unwrap_or_default();
+            // A record that is not full is the last, so there are no gaps.
+            let mut rest = scratch.get(..sealed).unwrap_or_default();
+            if self.unsent.is_empty() {
                 write_some(&self.socket, &mut rest)?;
-                self.unsent.extend_from_slice(rest);
-                Ok(read)
-            })
+            }
+            self.unsent.extend_from_slice(rest);
+            Ok(read)
         })
     }
 }
@@ -266,8 +281,10 @@ impl Tls {
 /// The direction from TLS to plain.
 #[derive(Debug, Default)]
 struct Inbound {
-    /// The beginning of a record whose end has not come.
+    /// What could not be used yet: the beginning of a record whose end has not come.
     partial: Vec<u8>,
+    /// There may be whole records in it.
+    unread: bool,
     /// Decrypted bytes the plain side has not taken.
     stuck: Vec<u8>,
     /// The socket has said that nothing more comes.
@@ -284,13 +301,20 @@ impl Inbound {
         let kept = self.partial.len();
         let Some((front, room)) = scratch
             .split_at_mut_checked(kept)
-            .filter(|(_, room)| !room.is_empty())
+            .filter(|(_, room)| !room.is_empty() || self.unread)
         else {
-            // rustls has taken nothing of a whole scratch buffer.
+            // Of a whole scratch buffer nothing was taken.
             return Err(ErrorKind::InvalidData.into());
         };
-        let read = read_some(socket, room)?;
-        self.ended |= read == 0;
+        let read = if std::mem::take(&mut self.unread) {
+            0
+        } else {
+            let read = read_some(socket, room.len(), || {
+                Ok(recv(socket, &mut *room, RecvFlags::empty())?.0)
+            })?;
+            self.ended |= read == 0;
+            read
+        };
         front.copy_from_slice(&self.partial);
         Ok(kept + read)
     }
@@ -298,6 +322,64 @@ impl Inbound {
     /// Keeps this for the next time, and no memory for nothing.
     fn keep(&mut self, rest: Option<&[u8]>) {
         self.partial = rest.unwrap_or_default().to_vec();
+    }
+}
+
+/// Plaintext on its way to the plain side.
+struct Pieces<'a, 's> {
+    plain: &'s TcpStream,
+    stuck: &'s mut Vec<u8>,
+    waiting: [IoSlice<'a>; PIECES],
+    filled: usize,
+    bytes: u64,
+}
+
+impl<'a, 's> Pieces<'a, 's> {
+    fn new(plain: &'s TcpStream, stuck: &'s mut Vec<u8>) -> Self {
+        Self {
+            plain,
+            stuck,
+            waiting: [IoSlice::new(&[]); PIECES],
+            filled: 0,
+            bytes: 0,
+        }
+    }
+
+    fn add(&mut self, piece: &'a [u8]) -> io::Result<()> {
+        if self.filled == PIECES {
+            self.write()?;
+        }
+        if let Some(place) = self.waiting.get_mut(self.filled) {
+            *place = IoSlice::new(piece);
+            self.filled += 1;
+            self.bytes += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Writes what waits; what the plain side does not take is stuck.
+    fn write(&mut self) -> io::Result<()> {
+        let mut rest = self.waiting.get_mut(..self.filled).unwrap_or_default();
+        self.filled = 0;
+        // Nothing: where all of it is empty.
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() && self.stuck.is_empty() {
+            match self.plain.try_write_vectored(rest) {
+                Ok(written) => IoSlice::advance_slices(&mut rest, written),
+                Err(error) if is_block(&error) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        for piece in rest {
+            self.stuck.extend_from_slice(piece);
+        }
+        Ok(())
+    }
+
+    /// How many bytes it was in all, when the last are written.
+    fn finish(mut self) -> io::Result<u64> {
+        self.write()?;
+        Ok(self.bytes)
     }
 }
 
@@ -318,13 +400,16 @@ fn push(stuck: &mut Vec<u8>, socket: &TcpStream) -> io::Result<bool> {
     Ok(left == 0)
 }
 
-/// Reads once. Where less came than there was room for, the socket is known to be empty, and is not
-/// asked again before the kernel says that there is more.
-fn read_some(socket: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
-    let wanted = room.len();
+/// Reads once, as much as `wanted`. Where less came, the socket is known to be empty, and is not asked
+/// again before the kernel says that there is more.
+fn read_some(
+    socket: &TcpStream,
+    wanted: usize,
+    read: impl FnOnce() -> io::Result<usize>,
+) -> io::Result<usize> {
     let mut partial = None;
     let whole = socket.try_io(Interest::READABLE, || {
-        let (read, _) = recv(socket, room, RecvFlags::empty())?;
+        let read = read()?;
         if read == 0 || read == wanted {
             return Ok(read);
         }

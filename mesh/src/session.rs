@@ -1,268 +1,203 @@
-//! The TLS state of one connection, without a buffer of its own.
+//! The TLS handshake of one connection, without a buffer of its own.
 //!
-//! rustls' unbuffered connection decrypts where the bytes lie and encrypts to where they go, so bytes
-//! are moved less often than through the buffers of its usual one, and an idle connection has none.
+//! rustls makes the handshake and is then done: what was agreed on goes to [`Records`], which seals and
+//! opens application data where it lies. So rustls is never given a record beyond its last one.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
 
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
-};
-use rustls::{CommonState, Error};
+use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
+use rustls::{CommonState, Error, ExtractedSecrets};
 
-/// What encryption adds to a record at most: header, content type and tag (RFC 8446, 5.2).
-const RECORD_OVERHEAD: usize = 5 + 256;
-/// Plaintext of a record at most (RFC 8446, 5.1).
-const RECORD: usize = 16 * 1024;
-/// Room for what TLS itself has to say with application data: a key update.
-const ASIDE: usize = 256;
+use crate::records::{self, Records, Role};
 
-/// Ciphertext that so much plaintext becomes, at most, in bytes.
-pub(crate) const fn sealed_size(plain: usize) -> usize {
-    plain + plain.div_ceil(RECORD) * RECORD_OVERHEAD + ASIDE
+/// One side of a TLS connection until it is established.
+pub struct Session {
+    side: Side,
+    /// Bytes at the front of what came that rustls knows already and is not done with.
+    seen: usize,
 }
 
-/// One side of a TLS connection.
-pub enum Session {
-    /// Who connected.
-    Client(UnbufferedClientConnection),
-    /// Who was connected to.
-    Server(UnbufferedServerConnection),
+enum Side {
+    Client(Box<UnbufferedClientConnection>),
+    Server(Box<UnbufferedServerConnection>),
 }
 
 impl From<UnbufferedClientConnection> for Session {
     fn from(connection: UnbufferedClientConnection) -> Self {
-        Self::Client(connection)
+        Self {
+            side: Side::Client(Box::new(connection)),
+            seen: 0,
+        }
     }
 }
 
 impl From<UnbufferedServerConnection> for Session {
     fn from(connection: UnbufferedServerConnection) -> Self {
-        Self::Server(connection)
+        Self {
+            side: Side::Server(Box::new(connection)),
+            seen: 0,
+        }
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Client(_) => "Client",
-            Self::Server(_) => "Server",
+        f.write_str(match self.side {
+            Side::Client(_) => "Client",
+            Side::Server(_) => "Server",
         })
     }
 }
 
-/// How far records were taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Opened {
-    /// Bytes at the front that are done with.
-    pub used: usize,
-    /// The peer has said close_notify.
-    pub finished: bool,
-}
-
 impl Session {
     /// What was agreed on, and the peer's certificates.
+    #[must_use]
     pub fn common(&self) -> &CommonState {
-        match self {
-            Self::Client(connection) => connection,
-            Self::Server(connection) => connection,
+        match &self.side {
+            Side::Client(connection) => connection,
+            Side::Server(connection) => connection,
         }
     }
 
-    /// Takes every whole record at the front of `incoming`. Plaintext goes to `take`, what TLS has to
-    /// answer to the end of `out`.
+    /// Goes on with the handshake as far as `incoming` allows, and says how many bytes at its front are
+    /// done with; the others are given again, with more behind them. What is to be sent comes to the
+    /// end of `out`. Records behind the end of the handshake are left alone.
     ///
     /// # Errors
     /// rustls' reason as [`ErrorKind::InvalidData`]; its alert is in `out` then.
-    pub fn open(
-        &mut self,
-        incoming: &mut [u8],
-        out: &mut Vec<u8>,
-        take: impl FnMut(&[u8]),
-    ) -> io::Result<Opened> {
-        match self {
-            Self::Client(connection) => open(connection, incoming, out, take),
-            Self::Server(connection) => open(connection, incoming, out, take),
+    pub fn advance(&mut self, incoming: &mut [u8], out: &mut Vec<u8>) -> io::Result<usize> {
+        let (mut used, mut seen) = (0, self.seen);
+        loop {
+            // One more record, or what there is of it: who speaks no TLS hears so at once.
+            let rest = incoming.get(seen..).unwrap_or_default();
+            let whole = records::length(rest).filter(|length| *length <= rest.len());
+            let end = seen + whole.unwrap_or(rest.len());
+            let given = incoming.get_mut(used..end).unwrap_or_default();
+            used += match &mut self.side {
+                Side::Client(connection) => advance(&mut **connection, given, out),
+                Side::Server(connection) => advance(&mut **connection, given, out),
+            }?;
+            if whole.is_some() {
+                seen = end;
+            }
+            self.seen = seen.saturating_sub(used);
+            if whole.is_none() || !self.common().is_handshaking() {
+                return Ok(used);
+            }
         }
     }
 
-    /// Encrypts into `room`, which is at least [`sealed_size`]; says how much it has become. `partial` is
-    /// what the last [`Self::open`] has left.
+    /// Takes over from rustls after the handshake.
     ///
     /// # Errors
-    /// The handshake is not over, the keys are used up, or there is too little room.
-    pub(crate) fn seal(
-        &mut self,
-        partial: &mut [u8],
-        plain: &[u8],
-        room: &mut [u8],
-    ) -> io::Result<usize> {
-        let what = Outgoing::Data(plain);
-        match self {
-            Self::Client(connection) => seal(connection, partial, what, room),
-            Self::Server(connection) => seal(connection, partial, what, room),
+    /// The handshake is not over, or the configuration keeps the secrets.
+    pub(crate) fn into_records(self) -> io::Result<Records> {
+        if self.seen > 0 {
+            // Part of a message that rustls has decrypted: it cannot be read again.
+            return Err(ErrorKind::InvalidData.into());
         }
-    }
-
-    /// Writes close_notify to the end of `out`; `partial` as with [`Self::seal`].
-    ///
-    /// # Errors
-    /// The handshake is not over.
-    pub(crate) fn close(&mut self, partial: &mut [u8], out: &mut Vec<u8>) -> io::Result<()> {
-        let mut room = [0; ASIDE];
-        let what = Outgoing::Close;
-        let written = match self {
-            Self::Client(connection) => seal(connection, partial, what, &mut room),
-            Self::Server(connection) => seal(connection, partial, what, &mut room),
-        }?;
-        out.extend_from_slice(room.get(..written).unwrap_or_default());
-        Ok(())
+        match self.side {
+            Side::Client(connection) => connection
+                .extract()
+                .and_then(|(secrets, next)| Records::new(Role::Client, secrets, next)),
+            Side::Server(connection) => connection
+                .extract()
+                .and_then(|(secrets, next)| Records::new(Role::Server, secrets, next)),
+        }
+        .map_err(records::broken)
     }
 }
 
-/// What both sides have in common.
-trait Records {
+/// What rustls' two types have in common.
+trait Handshake: Sized {
     type Data;
 
     fn common(&self) -> &CommonState;
 
-    fn records<'c, 'i>(
+    fn process<'c, 'i>(
         &'c mut self,
         incoming: &'i mut [u8],
     ) -> UnbufferedStatus<'c, 'i, Self::Data>;
+
+    fn extract(self) -> Result<(ExtractedSecrets, KernelConnection<Self::Data>), Error>;
 }
 
-impl Records for UnbufferedClientConnection {
-    type Data = ClientConnectionData;
+macro_rules! handshake {
+    ($connection:ty, $data:ty) => {
+        impl Handshake for $connection {
+            type Data = $data;
 
-    fn common(&self) -> &CommonState {
-        self
-    }
+            fn common(&self) -> &CommonState {
+                self
+            }
 
-    fn records<'c, 'i>(
-        &'c mut self,
-        incoming: &'i mut [u8],
-    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        self.process_tls_records(incoming)
-    }
+            fn process<'c, 'i>(
+                &'c mut self,
+                incoming: &'i mut [u8],
+            ) -> UnbufferedStatus<'c, 'i, Self::Data> {
+                self.process_tls_records(incoming)
+            }
+
+            fn extract(self) -> Result<(ExtractedSecrets, KernelConnection<Self::Data>), Error> {
+                self.dangerous_into_kernel_connection()
+            }
+        }
+    };
 }
 
-impl Records for UnbufferedServerConnection {
-    type Data = ServerConnectionData;
+handshake!(UnbufferedClientConnection, ClientConnectionData);
+handshake!(UnbufferedServerConnection, ServerConnectionData);
 
-    fn common(&self) -> &CommonState {
-        self
-    }
-
-    fn records<'c, 'i>(
-        &'c mut self,
-        incoming: &'i mut [u8],
-    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        self.process_tls_records(incoming)
-    }
-}
-
-fn open(
-    connection: &mut impl Records,
+fn advance(
+    connection: &mut impl Handshake,
     incoming: &mut [u8],
     out: &mut Vec<u8>,
-    mut take: impl FnMut(&[u8]),
-) -> io::Result<Opened> {
-    let mut opened = Opened {
-        used: 0,
-        finished: false,
-    };
+) -> io::Result<usize> {
+    let mut used = 0;
     loop {
-        let rest = incoming.get_mut(opened.used..).unwrap_or_default();
-        let UnbufferedStatus { mut discard, state } = connection.records(rest);
+        let rest = incoming.get_mut(used..).unwrap_or_default();
+        let UnbufferedStatus { discard, state } = connection.process(rest);
         let mut waits = false;
         match state {
-            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                while let Some(record) = traffic.next_record() {
-                    let record = record.map_err(broken)?;
-                    discard += record.discard;
-                    take(record.payload);
-                }
-            }
             Ok(ConnectionState::EncodeTlsData(mut data)) => {
                 encode(out, |room| data.encode(room))?;
             }
             // It is sent before anything else is.
             Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-            Ok(ConnectionState::PeerClosed) => opened.finished = true,
-            Ok(
-                ConnectionState::BlockedHandshake
-                | ConnectionState::WriteTraffic(_)
-                | ConnectionState::Closed,
-            ) => waits = true,
-            // Early data is never offered nor taken.
+            Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_)) => {
+                waits = true;
+            }
+            Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            // Early data is never offered nor taken, and rustls is not given any other.
             Ok(_) => return Err(ErrorKind::Unsupported.into()),
             Err(reason) => {
                 alert(connection, out);
-                return Err(broken(reason));
+                return Err(records::broken(reason));
             }
         }
-        opened.used += discard;
+        used += discard;
         if waits {
-            return Ok(opened);
+            return Ok(used);
         }
     }
 }
 
 /// After a failure the alert waits to be fetched. rustls is asked only while it has something to say: its
 /// place in what came is lost by then.
-fn alert(connection: &mut impl Records, out: &mut Vec<u8>) {
+fn alert(connection: &mut impl Handshake, out: &mut Vec<u8>) {
     while connection.common().wants_write() {
-        let fetched = match connection.records(&mut []).state {
+        let fetched = match connection.process(&mut []).state {
             Ok(ConnectionState::EncodeTlsData(mut data)) => encode(out, |room| data.encode(room)),
-            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                while traffic.next_record().is_some() {}
-                Ok(())
-            }
             _ => return,
         };
         if fetched.is_err() {
             return;
-        }
-    }
-}
-
-enum Outgoing<'a> {
-    Data(&'a [u8]),
-    Close,
-}
-
-fn seal(
-    connection: &mut impl Records,
-    partial: &mut [u8],
-    what: Outgoing<'_>,
-    room: &mut [u8],
-) -> io::Result<usize> {
-    let mut written = 0;
-    loop {
-        let rest = room.get_mut(written..).unwrap_or_default();
-        match connection.records(partial).state.map_err(broken)? {
-            ConnectionState::EncodeTlsData(mut data) => {
-                written += data.encode(rest).map_err(io::Error::other)?;
-            }
-            ConnectionState::TransmitTlsData(data) => data.done(),
-            // Told by `open` already, or told once more there.
-            ConnectionState::PeerClosed => {}
-            ConnectionState::WriteTraffic(mut traffic) => {
-                let sealed = match what {
-                    Outgoing::Data(plain) => traffic.encrypt(plain, rest),
-                    Outgoing::Close => traffic.queue_close_notify(rest),
-                };
-                return match sealed {
-                    Ok(more) => Ok(written + more),
-                    Err(EncryptError::InsufficientSize(_)) => Err(ErrorKind::WriteZero.into()),
-                    Err(reason) => Err(io::Error::other(reason)),
-                };
-            }
-            _ => return Err(ErrorKind::NotConnected.into()),
         }
     }
 }
@@ -283,8 +218,4 @@ fn encode(
         }
         Err(reason) => Err(io::Error::other(reason)),
     }
-}
-
-fn broken(reason: Error) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, reason)
 }

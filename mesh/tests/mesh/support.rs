@@ -476,10 +476,12 @@ pub fn client(certs: &Path, with_certificate: bool) -> Arc<ClientConfig> {
         .unwrap()
         .with_root_certificates(roots);
     let (chain, key) = identity(certs);
-    Arc::new(match with_certificate {
+    let mut config = match with_certificate {
         true => builder.with_client_auth_cert(chain, key).unwrap(),
         false => builder.with_no_client_auth(),
-    })
+    };
+    config.enable_secret_extraction = true;
+    Arc::new(config)
 }
 
 pub fn identity(certs: &Path) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
@@ -504,12 +506,12 @@ pub fn server(certs: &Path) -> Arc<ServerConfig> {
             .build()
             .unwrap();
     let (chain, key) = identity(certs);
-    Arc::new(
-        ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(chain, key)
-            .unwrap(),
-    )
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .unwrap();
+    config.enable_secret_extraction = true;
+    Arc::new(config)
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use nacre_api::limits::MAX_POLICY;
 use nacre_api::v1::PendingTransition;
 use nacre_history::{
-    Authority as Owners, Expect, GenesisAuthority, History, Invalid, Latest, ObjectKey,
-    OwnerSignature, Proposed, Relation, SignedTransition, Transition,
+    Authority as Owners, GenesisAuthority, History, Invalid, Latest, ObjectKey, OwnerSignature,
+    Proposed, SignedTransition, Transition,
 };
 use nacre_manifest::{PolicyHash, TransitionHash};
 use nacre_pki::{Authority as Ca, P384Key};
@@ -16,17 +16,19 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use crate::audit;
-use crate::denied::{Denied, chain};
+use crate::denied::Denied;
 use crate::genesis::Candidate;
 use crate::guard::Core;
 use crate::pending::PendingList;
 use crate::recovery::Session;
-use crate::state::{Parts, Previous, Ready, Sealed, State, is_coordinator};
+use crate::state::{Parts, Previous, Ready, State, is_coordinator};
 
 /// How far an owner's clock may be ahead, in seconds. What is signed moves everybody's time forward.
 const AHEAD: u64 = 86_400;
 /// Objects that are looked up at a time.
 const LOOKUPS: usize = 16;
+/// Most states kept whose writing was not answered. One that is forgotten and comes to be needs recovery.
+const UNFINISHED: usize = 8;
 
 /// Moves the state.
 #[derive(Debug)]
@@ -43,8 +45,28 @@ pub(crate) struct Inner {
     pub(crate) recovery: Option<Session>,
     /// Policies that are in the store for certain.
     stored: BTreeSet<PolicyHash>,
-    /// A state whose writing may or may not have reached the store.
-    unfinished: Option<Arc<Ready>>,
+    /// States whose writing may or may not have reached the store, or may yet.
+    pub(crate) unfinished: Unfinished,
+}
+
+/// States whose writing was not answered, newest last. At most one of them can come to be: each was to take
+/// the place of the same version.
+#[derive(Debug, Default)]
+pub(crate) struct Unfinished(Vec<Arc<Ready>>);
+
+impl Unfinished {
+    fn keep(&mut self, ready: Arc<Ready>) {
+        if self.0.len() >= UNFINISHED {
+            self.0.remove(0);
+        }
+        self.0.push(ready);
+    }
+
+    /// The one that stands in the store.
+    pub(crate) fn of(&self, stored: &Stored) -> Option<Arc<Ready>> {
+        let ready = self.0.iter().find(|ready| ready.latest == stored.bytes)?;
+        Some(Arc::new(ready.with_version(stored.version.clone())))
+    }
 }
 
 /// What an owner submits.
@@ -320,17 +342,11 @@ impl Authority {
             Ok(moved) => moved,
             Err(error) => {
                 // If it has moved after all, or will, the same keys have to serve it.
-                inner.unfinished = Some(Arc::new(parts.into()));
+                inner.unfinished.keep(Arc::new(parts.into()));
                 let stored = self.core.storage.latest().await;
-                return match (stored, inner.unfinished.take()) {
-                    (Ok(Some(stored)), Some(ready)) if stored.bytes == bytes => {
-                        Ok(Arc::new(ready.with_version(stored.version)))
-                    }
-                    (_, unfinished) => {
-                        inner.unfinished = unfinished;
-                        Err(error)
-                    }
-                };
+                let found = stored.ok().flatten();
+                let mine = found.and_then(|stored| inner.unfinished.of(&stored));
+                return mine.filter(|ready| ready.latest == bytes).ok_or(error);
             }
         };
         parts.version = Some(moved.ok_or(Denied::Conflict)?);
@@ -345,133 +361,9 @@ impl Authority {
         inner.pending.clear();
         inner.candidate = None;
         inner.recovery = None;
-        inner.unfinished = None;
+        inner.unfinished = Unfinished::default();
         self.core.metrics.diverged(false);
         self.core.cell.swap(State::Ready(ready));
-    }
-
-    /// Reads the store for the first time.
-    pub(crate) async fn load(&self) -> Result<Option<Version>, Denied> {
-        let mut inner = self.inner.lock().await;
-        let stored = self.core.storage.latest().await?;
-        self.observe_locked(&mut inner, stored.as_ref()).await;
-        Ok(stored.map(|stored| stored.version))
-    }
-
-    /// Follows the store for as long as it is polled.
-    pub(crate) async fn watch(&self, mut seen: Option<Version>) {
-        let pause = std::time::Duration::from_secs(5);
-        loop {
-            match self.core.storage.changed(seen.as_ref()).await {
-                Ok(stored) => {
-                    let mut inner = self.inner.lock().await;
-                    self.observe_locked(&mut inner, stored.as_ref()).await;
-                    seen = stored.map(|stored| stored.version);
-                }
-                Err(error) => {
-                    tracing::warn!(reason = chain(&error), "cannot watch the history");
-                    tokio::time::sleep(pause).await;
-                }
-            }
-        }
-    }
-
-    /// Looks at the store now.
-    pub(crate) async fn refresh(&self) -> Result<(), Denied> {
-        let mut inner = self.inner.lock().await;
-        let stored = self.core.storage.latest().await?;
-        self.observe_locked(&mut inner, stored.as_ref()).await;
-        Ok(())
-    }
-
-    /// What `latest` says now, and what that means for the state.
-    async fn observe_locked(&self, inner: &mut Inner, stored: Option<&Stored>) {
-        let state = self.core.cell.load();
-        match (&*state, stored) {
-            (State::Empty, None) => {}
-            (State::Sealed(_), None) => self.core.cell.swap(State::Empty),
-            (State::Ready(_), None) => {
-                self.diverged("the newest transition is gone from the store")
-            }
-            (State::Ready(ready), Some(stored)) if stored.bytes == ready.latest => {
-                self.core.metrics.diverged(false);
-                if ready.version.as_ref() != Some(&stored.version) {
-                    let ready = ready.with_version(stored.version.clone());
-                    self.core.cell.swap(State::Ready(Arc::new(ready)));
-                }
-            }
-            (State::Ready(ready), Some(stored)) => self.moved(inner, ready, stored).await,
-            (State::Empty | State::Sealed(_), Some(stored)) => self.seal(inner, stored).await,
-        }
-    }
-
-    /// Another `latest` than the one in force stands in the store.
-    async fn moved(&self, inner: &mut Inner, ready: &Ready, stored: &Stored) {
-        let mine = |other: &&Arc<Ready>| other.latest == stored.bytes;
-        if let Some(unfinished) = inner.unfinished.as_ref().filter(mine) {
-            let next = Arc::new(unfinished.with_version(stored.version.clone()));
-            return self.in_force(inner, next, "set");
-        }
-        match self.read_history(stored, None).await {
-            Ok(history) => match ready.history.relation(&history) {
-                Relation::Ahead { by } => {
-                    tracing::warn!(
-                        by,
-                        "another Coordinator has set a manifest; its keys are needed"
-                    );
-                    self.seal_with(inner, Ok(Arc::new(history)));
-                }
-                Relation::Behind { by } => {
-                    self.diverged(&format!("the store was rolled back by {by} transitions"));
-                }
-                Relation::Fork { common } => {
-                    self.diverged(&format!("the store forked behind transition {common}"));
-                }
-                // Signed anew; nothing else is different.
-                Relation::Same => self.diverged("the newest transition was signed anew"),
-            },
-            Err(error) => self.diverged(&chain(&error)),
-        }
-    }
-
-    fn diverged(&self, reason: &str) {
-        tracing::error!(
-            reason,
-            "the store shows another history than the one in force, which stays"
-        );
-        self.core.metrics.diverged(true);
-    }
-
-    async fn seal(&self, inner: &mut Inner, stored: &Stored) {
-        let history = self.read_history(stored, None).await;
-        let history = history.map(Arc::new).map_err(|error| chain(&error));
-        if let Err(reason) = &history {
-            tracing::error!(reason, "the history in the store does not hold");
-        }
-        self.seal_with(inner, history);
-    }
-
-    fn seal_with(&self, inner: &mut Inner, history: Result<Arc<History>, String>) {
-        if let Ok(history) = &history {
-            self.core
-                .time
-                .has_passed(history.head().transition.signed_at);
-        }
-        inner.pending.clear();
-        inner.candidate = None;
-        self.core.cell.swap(State::Sealed(Sealed { history }));
-    }
-
-    /// The history that `latest` leads to, if it holds and this Coordinator may serve it.
-    pub(crate) async fn read_history(
-        &self,
-        stored: &Stored,
-        known: Option<TransitionHash>,
-    ) -> Result<History, Denied> {
-        let mut expect = Expect::complete().coordinator(self.core.own);
-        expect.known.extend(known);
-        let (latest, rules) = (stored.bytes.clone(), self.core.rules.clone());
-        self.core.storage.validate(latest, rules, expect).await
     }
 }
 

@@ -21,6 +21,7 @@ mod authority;
 mod clock;
 pub mod config;
 mod denied;
+mod follow;
 mod genesis;
 mod guard;
 mod health;

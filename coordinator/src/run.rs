@@ -16,7 +16,7 @@ use nacre_atls::{Acceptor, Admission, AtlsError, ClientKind, ReportQueue, Timeou
 use nacre_attest::{Report, ReportError, ReportSource, SourceError, Verifier};
 use nacre_history::{ManifestReader, Rules};
 use nacre_manifest::PolicyHash;
-use nacre_store::{Store, Version};
+use nacre_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -25,6 +25,7 @@ use crate::authority::Authority;
 use crate::clock::{Clock, Time};
 use crate::config::{Addresses, Config};
 use crate::denied::{Denied, chain};
+use crate::follow::Look;
 use crate::guard::{Core, InForce, Seen, Wanted};
 use crate::health::Health;
 use crate::http::Attest;
@@ -115,7 +116,7 @@ pub struct Coordinator {
     peers: Arc<Peers>,
     queues: Queues,
     reports: Arc<dyn ReportSource>,
-    version: Option<Version>,
+    look: Look,
     user: TcpListener,
     mesh: TcpListener,
     http: TcpListener,
@@ -193,8 +194,8 @@ impl Coordinator {
         let queues = Queues::new(&deps.reports);
         let peers = Peers::new(config.peers, Arc::clone(&queues.mesh), Arc::clone(&core));
         let authority = Arc::new(Authority::new(core));
-        let version = authority.load().await;
-        let version = version.map_err(|denied: Denied| RunError::Store {
+        let look = authority.load().await;
+        let look = look.map_err(|denied: Denied| RunError::Store {
             reason: chain(&denied),
         })?;
         Ok(Self {
@@ -209,7 +210,7 @@ impl Coordinator {
             peers: Arc::new(peers),
             queues,
             reports: deps.reports,
-            version,
+            look,
             user,
             mesh,
             http,
@@ -246,8 +247,8 @@ impl Coordinator {
 
         let mut background = JoinSet::new();
         let authority = Arc::clone(&self.authority);
-        let version = self.version.clone();
-        background.spawn(async move { authority.watch(version).await });
+        let look = self.look;
+        background.spawn(async move { authority.watch(look).await });
         let recovering = Arc::clone(&self.peers).keep_recovering(Arc::clone(&self.authority));
         background.spawn(recovering);
 

@@ -8,8 +8,10 @@ use nacre_attest::Policy;
 use nacre_history::{Entry, History};
 use nacre_manifest::{Manifest, ManifestHash, PolicyEntry, PolicyHash, TransitionHash};
 use nacre_pki::{Authority as Ca, P384Key, Salt, Seed};
-use nacre_store::Version;
+use nacre_store::{Latest as Stored, Version};
 use tokio::sync::watch;
+
+use crate::denied::Denied;
 
 /// One of three phases.
 #[derive(Debug)]
@@ -25,8 +27,17 @@ pub(crate) enum State {
 /// What is known without the seed. Nothing of it is proven.
 #[derive(Debug)]
 pub(crate) struct Sealed {
-    /// The history of the store if it holds, else why not.
-    pub(crate) history: Result<Arc<History>, String>,
+    /// The object `latest` that leads to it.
+    pub(crate) latest: Vec<u8>,
+    /// The history of the store, if it holds and this Coordinator may serve it; else why not.
+    pub(crate) history: Result<Arc<History>, Arc<Denied>>,
+}
+
+impl Sealed {
+    /// Whether this is what the store leads to, and it holds.
+    pub(crate) fn is_of(&self, stored: &Stored) -> bool {
+        self.history.is_ok() && self.latest == stored.bytes
+    }
 }
 
 /// A manifest in force, and everything that belongs to it.

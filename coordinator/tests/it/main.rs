@@ -18,6 +18,7 @@ mod logs;
 mod outside;
 mod peers;
 mod recovery;
+mod removed;
 mod support;
 mod trouble;
 mod updates;

@@ -263,6 +263,7 @@ impl Deployment {
         });
         Running {
             addresses,
+            policy: COORDINATOR,
             stop: Some(stop),
             task: tokio::spawn(async move { serving.await.unwrap() }),
         }

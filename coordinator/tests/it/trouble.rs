@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
+use nacre_api::v1::Phase;
 use nacre_coordinator::Deps;
 use nacre_manifest::Manifest;
 use nacre_store::{Directory, Later, Latest, Put, Store, StoreError, StoreKey, Swap, Version};
 use tonic::Code;
 
-use crate::support::{COORDINATOR, Deployment, WEB, eventually, guest, refused, verifier};
+use crate::support::{COORDINATOR, Deployment, Running, WEB, eventually, guest, refused, verifier};
 
 const WELL: u8 = 0;
 const FULL: u8 = 1;
@@ -17,6 +18,10 @@ const READ_ONLY: u8 = 2;
 const SLOW: u8 = 3;
 /// Moves `latest`, and the answer is lost.
 const LOST: u8 = 4;
+/// Moves `latest`, the answer is lost, and it cannot be asked afterwards.
+const CUT: u8 = 5;
+/// Says what `latest` is, and gives no objects.
+const DEAF: u8 = 6;
 
 /// A directory on a disk that has a mood.
 #[derive(Debug)]
@@ -26,6 +31,13 @@ struct Moody {
 }
 
 impl Moody {
+    fn of(deployment: &Deployment) -> Arc<Self> {
+        Arc::new(Self {
+            inner: Directory::open(&deployment.folder.path().join("history")).unwrap(),
+            mood: AtomicU8::new(WELL),
+        })
+    }
+
     fn is(&self, mood: u8) {
         self.mood.store(mood, Ordering::SeqCst);
     }
@@ -53,6 +65,9 @@ impl Moody {
 
 impl Store for Moody {
     fn read<'a>(&'a self, key: &'a StoreKey) -> Later<'a, Option<Vec<u8>>> {
+        if self.mood.load(Ordering::SeqCst) == DEAF {
+            return Box::pin(async { Err(Self::error(5)) });
+        }
         self.inner.read(key)
     }
 
@@ -71,6 +86,9 @@ impl Store for Moody {
     }
 
     fn latest(&self) -> Later<'_, Option<Latest>> {
+        if self.mood.load(Ordering::SeqCst) == CUT {
+            return Box::pin(async { Err(Self::error(5)) });
+        }
         self.inner.latest()
     }
 
@@ -78,7 +96,7 @@ impl Store for Moody {
         Box::pin(async move {
             self.write().await?;
             let swapped = self.inner.swap(expected, bytes).await?;
-            if self.mood.load(Ordering::SeqCst) == LOST {
+            if matches!(self.mood.load(Ordering::SeqCst), LOST | CUT) {
                 return Err(Self::error(5));
             }
             Ok(swapped)
@@ -90,20 +108,16 @@ impl Store for Moody {
     }
 }
 
+async fn on(deployment: &Deployment, store: &Arc<Moody>) -> Running {
+    let store = Arc::clone(store) as Arc<dyn Store>;
+    deployment.start_with(guest(COORDINATOR), store, &[]).await
+}
+
 #[tokio::test]
 async fn a_disk_that_is_full_or_read_only_changes_nothing_and_a_slow_one_only_takes_longer() {
     let deployment = Deployment::new();
-    let store = Arc::new(Moody {
-        inner: Directory::open(&deployment.folder.path().join("history")).unwrap(),
-        mood: AtomicU8::new(WELL),
-    });
-    let running = deployment
-        .start_with(
-            guest(COORDINATOR),
-            Arc::clone(&store) as Arc<dyn Store>,
-            &[],
-        )
-        .await;
+    let store = Moody::of(&deployment);
+    let running = on(&deployment, &store).await;
     store.is(FULL);
     let first = deployment.set(&running, &deployment.manifest(&[])).await;
     refused(first, Code::Unavailable, "NCR1220");
@@ -140,11 +154,84 @@ async fn a_disk_that_is_full_or_read_only_changes_nothing_and_a_slow_one_only_ta
     store.is(WELL);
     assert_eq!(running.certificate(WEB).await.generation, 3);
     assert_eq!(deployment.history().await.entries().len(), 3);
-    let (_, metrics) = crate::support::Running::get(running.addresses.health, "/metrics").await;
+    let (_, metrics) = Running::get(running.addresses.health, "/metrics").await;
     assert!(
         metrics.contains("nacre_coordinator_store_diverged 0"),
         "{metrics}"
     );
+}
+
+#[tokio::test]
+async fn a_first_manifest_whose_writing_was_not_answered_comes_into_force() {
+    let deployment = Deployment::new();
+    let store = Moody::of(&deployment);
+    let running = on(&deployment, &store).await;
+    store.is(CUT);
+    let first = deployment.set(&running, &deployment.manifest(&[])).await;
+    refused(first, Code::Unavailable, "NCR1220");
+    store.is(WELL);
+    // Its keys are in memory: nobody needs to recover what was never lost.
+    eventually("in force", || async {
+        running.phase().await == Phase::Ready
+    })
+    .await;
+    assert_eq!(running.certificate(WEB).await.generation, 1);
+    let update = deployment
+        .set(&running, &deployment.manifest(&["one"]))
+        .await
+        .unwrap();
+    assert!(update.applied);
+}
+
+#[tokio::test]
+async fn a_store_that_could_not_be_read_is_looked_at_again() {
+    let deployment = Deployment::new();
+    let first = deployment.start().await;
+    deployment
+        .set(&first, &deployment.manifest(&[]))
+        .await
+        .unwrap();
+    // Two that share its store through a bad connection: one starts, one has a manifest in force.
+    let (starting, serving) = (Moody::of(&deployment), Moody::of(&deployment));
+    let second = on(&deployment, &serving).await;
+    let head = deployment.history().await.head().hash;
+    let owner = &deployment.shares[0];
+    assert!(
+        deployment
+            .recover(&second, owner, head)
+            .await
+            .unwrap()
+            .recovered
+    );
+    starting.is(DEAF);
+    serving.is(DEAF);
+    let third = on(&deployment, &starting).await;
+    assert_eq!(third.state().await.generation, 0);
+    deployment
+        .set(&first, &deployment.manifest(&["one"]))
+        .await
+        .unwrap();
+    eventually("alarm", || async {
+        let (_, metrics) = Running::get(second.addresses.health, "/metrics").await;
+        metrics.contains("nacre_coordinator_store_diverged 1")
+    })
+    .await;
+    assert_eq!(second.phase().await, Phase::Ready);
+    // Nothing moves any more; the connection only gets better.
+    starting.is(WELL);
+    serving.is(WELL);
+    for running in [&second, &third] {
+        eventually("what is in the store is known", || async {
+            let state = running.state().await;
+            (state.phase(), state.generation) == (Phase::Sealed, 2)
+        })
+        .await;
+        let (_, metrics) = Running::get(running.addresses.health, "/metrics").await;
+        assert!(
+            metrics.contains("nacre_coordinator_store_diverged 0"),
+            "{metrics}"
+        );
+    }
 }
 
 static CLOCK: AtomicU64 = AtomicU64::new(0);

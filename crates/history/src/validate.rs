@@ -89,7 +89,7 @@ pub fn validate(objects: &dyn Objects, rules: &Rules, expect: &Expect) -> Result
     if expect.policies {
         policies(objects, &history)?;
     }
-    meets(&history, expect)?;
+    history.meets(expect)?;
     Ok(history)
 }
 
@@ -158,21 +158,25 @@ fn policies(objects: &dyn Objects, history: &History) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn meets(history: &History, expect: &Expect) -> Result<(), Invalid> {
-    for transition in &expect.known {
-        if !history.contains(transition) {
-            return Err(Invalid::Rollback {
-                transition: *transition,
-            });
+impl History {
+    /// Compares with what somebody knows. Policies are not looked at: a history that holds was checked for
+    /// them when its objects were there.
+    pub fn meets(&self, expect: &Expect) -> Result<(), Invalid> {
+        for transition in &expect.known {
+            if !self.contains(transition) {
+                return Err(Invalid::Rollback {
+                    transition: *transition,
+                });
+            }
         }
-    }
-    if let Some(policy) = expect.coordinator {
-        let entry = history.head().manifest.policies.get(&policy);
-        if entry.and_then(|entry| entry.role) != Some(Role::Coordinator) {
-            return Err(Invalid::NotCoordinator { policy });
+        if let Some(policy) = expect.coordinator {
+            let entry = self.head().manifest.policies.get(&policy);
+            if entry.and_then(|entry| entry.role) != Some(Role::Coordinator) {
+                return Err(Invalid::NotCoordinator { policy });
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// An object whose bytes are those its name stands for.

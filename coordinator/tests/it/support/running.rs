@@ -21,6 +21,8 @@ use super::{COORDINATOR, guest, new_cert, references};
 /// A Coordinator that listens.
 pub(crate) struct Running {
     pub(crate) addresses: Addresses,
+    /// Its raw policy, which callers expect.
+    pub(crate) policy: &'static [u8],
     pub(super) stop: Option<oneshot::Sender<()>>,
     pub(crate) task: JoinHandle<()>,
 }
@@ -31,6 +33,7 @@ impl Running {
     pub(crate) fn elsewhere(addresses: Addresses) -> Self {
         Self {
             addresses,
+            policy: COORDINATOR,
             stop: None,
             task: tokio::spawn(std::future::ready(())),
         }
@@ -49,7 +52,7 @@ impl Running {
 
     /// An owner's connection.
     pub(crate) async fn user(&self) -> Link {
-        let appraise = references(&[COORDINATOR]);
+        let appraise = references(&[self.policy]);
         connect(
             &self.addresses.user.to_string(),
             &Connector::default(),
@@ -75,7 +78,7 @@ impl Running {
             kind,
             queue: &queue,
         };
-        let appraise = references(&[COORDINATOR]);
+        let appraise = references(&[self.policy]);
         connect(
             &self.addresses.mesh.to_string(),
             &Connector::default(),

@@ -1,5 +1,6 @@
 //! Why a request is not fulfilled.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use nacre_history::{FormatError, Invalid};
@@ -40,6 +41,9 @@ pub(crate) enum Denied {
     /// The seed is not here.
     #[error("the Coordinator has restarted and waits for recovery")]
     Sealed,
+    /// What the store holds is no history that this Coordinator may serve.
+    #[error("the history in the store cannot be used")]
+    Unusable(#[source] Arc<Self>),
     /// There is nothing to recover.
     #[error("the Coordinator needs no recovery")]
     NotSealed,
@@ -139,9 +143,10 @@ pub(crate) enum Denied {
 
 impl Denied {
     /// The number of the code that documents the error (`NCR####`).
-    pub(crate) const fn code(&self) -> u16 {
+    pub(crate) fn code(&self) -> u16 {
         match self {
             Self::Invalid(invalid) => invalid.code(),
+            Self::Unusable(reason) => reason.code(),
             Self::Malformed { .. } | Self::Length { .. } | Self::Step { .. } => 1201,
             Self::Slow { .. } => 1202,
             Self::Empty => 1203,
@@ -172,7 +177,7 @@ impl Denied {
     /// A word for metrics.
     pub(crate) const fn reason(&self) -> &'static str {
         match self {
-            Self::Invalid(_) => "history",
+            Self::Invalid(_) | Self::Unusable(_) => "history",
             Self::Malformed { .. } | Self::Length { .. } | Self::Step { .. } => "malformed",
             Self::Slow { .. } => "slow",
             Self::Empty | Self::Sealed | Self::NotSealed => "phase",

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nacre_history::{Expect, History, Invalid, Relation};
-use nacre_manifest::TransitionHash;
 use nacre_store::{Latest as Stored, Version};
 
 use crate::authority::{Authority, Inner, Unfinished};
@@ -69,8 +68,8 @@ impl Authority {
         Ok(())
     }
 
-    /// What `latest` says now, and what that means for the state.
-    async fn observe(&self, inner: &mut Inner, stored: Option<Stored>) -> Look {
+    /// What `latest` says now, and what that means for the state. A history that was judged is not read again.
+    pub(crate) async fn observe(&self, inner: &mut Inner, stored: Option<Stored>) -> Look {
         let state = self.core.cell.load();
         let version = stored.as_ref().map(|stored| stored.version.clone());
         let judged = match (&*state, stored) {
@@ -110,7 +109,7 @@ impl Authority {
 
     /// Another `latest` than the one in force stands in the store. False when it cannot be judged.
     async fn moved(&self, inner: &mut Inner, ready: &Ready, stored: Stored) -> bool {
-        let history = match self.read(&stored, None).await {
+        let history = match self.read(&stored).await {
             Ok(history) => history,
             Err(error) => {
                 self.diverged(&chain(&error));
@@ -149,7 +148,8 @@ impl Authority {
 
     /// Waits for recovery of what is in the store. False when that cannot be judged.
     async fn seal(&self, inner: &mut Inner, stored: Stored) -> bool {
-        let history = self.read_history(&stored, None).await;
+        let history = self.read(&stored).await;
+        let history = history.and_then(|history| self.served(history));
         self.seal_with(inner, stored, history)
     }
 
@@ -193,25 +193,10 @@ impl Authority {
         judged
     }
 
-    /// The history that `latest` leads to, if it holds and this Coordinator may serve it.
-    pub(crate) async fn read_history(
-        &self,
-        stored: &Stored,
-        known: Option<TransitionHash>,
-    ) -> Result<History, Denied> {
-        let history = self.read(stored, known).await?;
-        self.served(history)
-    }
-
     /// The history that `latest` leads to, whoever may serve it.
-    async fn read(
-        &self,
-        stored: &Stored,
-        known: Option<TransitionHash>,
-    ) -> Result<History, Denied> {
-        let mut expect = Expect::complete();
-        expect.known.extend(known);
+    async fn read(&self, stored: &Stored) -> Result<History, Denied> {
         let (latest, rules) = (stored.bytes.clone(), self.core.rules.clone());
+        let expect = Expect::complete();
         self.core.storage.validate(latest, rules, expect).await
     }
 

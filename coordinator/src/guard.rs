@@ -210,15 +210,19 @@ impl Seen {
     }
 }
 
-/// The seed-share owner who signed a request for this connection. Whether the manifest lists the key is
-/// for the recovery to say, which has read it.
+/// The seed-share owner of the manifest who signed a request for this connection.
 pub(crate) fn share_owner(
     caller: &Caller,
     request: &v1::RecoverRequest,
+    manifest: &Manifest,
 ) -> Result<SeedshareOwnerKey, Denied> {
     let signature = request.signature.as_ref().ok_or(Denied::ShareSignature)?;
     let key =
         SeedshareOwnerKey::from_spki_der(&signature.spki).map_err(|_| Denied::ShareSignature)?;
+    // Listed first: a signature by whoever else is not worth verifying.
+    if !manifest.seedshare_owner_pub_keys.contains(&key) {
+        return Err(Denied::NotShareOwner);
+    }
     let message = caller.owner_request(method::RECOVER, &recover_digest(request));
     UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, key.as_der())
         .verify(&message, &signature.signature)

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nacre_history::{History, ObjectKey};
-use nacre_manifest::{SeedshareOwnerKey, TransitionHash};
+use nacre_history::{Expect, History, ObjectKey};
+use nacre_manifest::{Manifest, SeedshareOwnerKey, TransitionHash};
 use nacre_pki::{Authority as Ca, CaCertificates, P384Key, Salt, Seed, SeedShares, Share};
 use nacre_store::Latest as Stored;
 
@@ -77,20 +77,32 @@ impl fmt::Debug for Session {
 }
 
 impl Authority {
+    /// The manifest whose seed-share owners may recover, as far as it is in memory: who asks makes nobody read
+    /// the store. Share owners never change in a history.
+    pub(crate) fn recoverable(&self) -> Result<Arc<Manifest>, Denied> {
+        Ok(Arc::clone(
+            &in_memory(&self.core.cell.load())?.head().manifest,
+        ))
+    }
+
     /// Takes one share. The last one that is needed opens the history.
     pub(crate) async fn recover(&self, given: ShareGiven) -> Result<Progress, Denied> {
         let mut inner = self.inner.lock().await;
         let stored = self.core.storage.latest().await?.ok_or(Denied::Empty)?;
-        if !given.dry_run && self.core.cell.ready().is_some() {
+        // Judged already, unless the store has moved since.
+        self.observe(&mut inner, Some(stored.clone())).await;
+        let state = self.core.cell.load();
+        if !given.dry_run && state.ready().is_some() {
             return Err(Denied::NotSealed);
         }
         // Who may recover stands in the history that is recovered, which measured owners began.
-        let history = self.read_history(&stored, Some(given.expected)).await?;
+        let history = in_memory(&state)?;
+        history.meets(&Expect::default().known(given.expected))?;
         let owners = &history.head().manifest.seedshare_owner_pub_keys;
         if !owners.contains(&given.owner) {
             return Err(Denied::NotShareOwner);
         }
-        let document = self.shares_of(&history).await?;
+        let document = self.shares_of(history).await?;
         let index = given.index;
         let own = document
             .entries()
@@ -113,7 +125,7 @@ impl Authority {
             audit::share(index, true, 1, needed);
             return Ok(progress);
         }
-        let session = session(&mut inner, &history, needed);
+        let session = session(&mut inner, history, needed);
         session.shares.insert(given.share.index(), given.share);
         progress.received = session.indices();
         audit::share(index, false, session.shares.len(), needed);
@@ -132,6 +144,7 @@ impl Authority {
             certificates: None,
             previous: None,
         };
+        let history = history.clone();
         progress.recovered = Some(self.open(&mut inner, history, stored, opened, "recovery")?);
         Ok(progress)
     }
@@ -139,11 +152,13 @@ impl Authority {
     /// Adopts what another Coordinator handed over, which was attested by this very history.
     pub(crate) async fn adopt(&self, handed: Handed) -> Result<Arc<Ready>, Denied> {
         let mut inner = self.inner.lock().await;
-        if self.core.cell.ready().is_some() {
+        let stored = self.core.storage.latest().await?.ok_or(Denied::Empty)?;
+        self.observe(&mut inner, Some(stored.clone())).await;
+        let state = self.core.cell.load();
+        if state.ready().is_some() {
             return Err(Denied::NotSealed);
         }
-        let stored = self.core.storage.latest().await?.ok_or(Denied::Empty)?;
-        let history = self.read_history(&stored, Some(handed.transition)).await?;
+        let history = in_memory(&state)?;
         if history.head().hash != handed.transition {
             // The store has moved on since; the peer has other keys by now.
             return Err(Denied::Conflict);
@@ -164,7 +179,7 @@ impl Authority {
                 generation: generation.saturating_sub(1),
             }),
         };
-        self.open(&mut inner, history, stored, opened, "peer recovery")
+        self.open(&mut inner, history.clone(), stored, opened, "peer recovery")
     }
 
     /// Brings a history back into force, if the seed is the one its owners confirmed.
@@ -215,6 +230,18 @@ impl Authority {
             State::Sealed(sealed) => sealed.history.as_ref().ok().cloned(),
             _ => None,
         }
+    }
+}
+
+/// The history that was checked when it was read.
+fn in_memory(state: &State) -> Result<&History, Denied> {
+    match state {
+        State::Empty => Err(Denied::Empty),
+        State::Ready(ready) => Ok(&ready.history),
+        State::Sealed(sealed) => match &sealed.history {
+            Ok(history) => Ok(history),
+            Err(reason) => Err(Denied::Unusable(Arc::clone(reason))),
+        },
     }
 }
 

@@ -10,12 +10,20 @@ impl From<Denied> for Status {
     fn from(denied: Denied) -> Self {
         let code = code(&denied);
         let number = denied.code();
-        // What the store or the firmware said names files and hosts: that is for the log.
-        let text = match &denied {
-            Denied::Store(_) | Denied::Report(_) | Denied::Pki(_) => denied.to_string(),
-            _ => chain(&denied),
-        };
+        let text = text(&denied);
         Self::new(code, format!("NCR{number:04}: {text}"))
+    }
+}
+
+/// What a caller is told. What the store or the firmware said names files and hosts: that is for the log.
+fn text(denied: &Denied) -> String {
+    match denied {
+        Denied::Store(_)
+        | Denied::Report(_)
+        | Denied::Pki(_)
+        | Denied::Invalid(Invalid::Unreadable { .. }) => denied.to_string(),
+        Denied::Unusable(reason) => format!("{denied}: {}", text(reason)),
+        _ => chain(denied),
     }
 }
 
@@ -36,6 +44,7 @@ fn code(denied: &Denied) -> Code {
             Invalid::Unreadable { .. } => Code::Unavailable,
             _ => Code::InvalidArgument,
         },
+        Denied::Unusable(reason) => code(reason),
         Denied::Malformed { .. }
         | Denied::Length { .. }
         | Denied::Step { .. }

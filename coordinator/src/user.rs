@@ -27,7 +27,7 @@ use crate::denied::{Denied, chain};
 use crate::guard::{Core, share_owner};
 use crate::issuer::sha256;
 use crate::peers::Peers;
-use crate::recovery::ShareGiven;
+use crate::recovery::{Progress, ShareGiven};
 use crate::report;
 use crate::state::{Ready, State};
 
@@ -55,6 +55,7 @@ pub(crate) struct UserApi {
     queue: Arc<ReportQueue>,
     submissions: Arc<Semaphore>,
     readers: Arc<Semaphore>,
+    recoveries: Arc<Semaphore>,
 }
 
 impl UserApi {
@@ -70,6 +71,7 @@ impl UserApi {
             queue,
             submissions: Arc::new(Semaphore::new(SUBMISSIONS)),
             readers: Arc::new(Semaphore::new(READERS)),
+            recoveries: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -79,12 +81,27 @@ impl UserApi {
         denied.into()
     }
 
+    /// One recovery at a time, which goes on when the caller is gone: what it has begun to read is not begun
+    /// again beside it.
+    async fn recover_in_turn(&self, given: ShareGiven) -> Result<Progress, Denied> {
+        let turn = Arc::clone(&self.recoveries).acquire_owned().await;
+        let turn = turn.map_err(|_| Denied::Busy)?;
+        let authority = Arc::clone(&self.authority);
+        let work = tokio::spawn(async move {
+            let _turn = turn;
+            authority.recover(given).await
+        });
+        work.await
+            .map_err(|_| Denied::Internal("a recovery was given up"))?
+    }
+
     async fn give_share(
         &self,
         caller: &Caller,
         request: v1::RecoverRequest,
     ) -> Result<v1::RecoverResponse, Denied> {
-        let owner = share_owner(caller, &request)?;
+        let manifest = self.authority.recoverable()?;
+        let owner = share_owner(caller, &request, &manifest)?;
         let share = Zeroizing::new(request.share);
         let expected = request.expected.as_slice();
         let expected = TransitionHash::try_from(expected).map_err(|_| Denied::Length {
@@ -107,7 +124,7 @@ impl UserApi {
             share,
             dry_run: request.dry_run,
         };
-        let progress = self.authority.recover(given).await?;
+        let progress = self.recover_in_turn(given).await?;
         Ok(v1::RecoverResponse {
             recovered: progress.recovered.is_some(),
             generation: progress.generation,

@@ -233,7 +233,9 @@ async fn tampered_and_missing_objects_are_named() {
             .await
             .unwrap_err();
         assert!(status.message().contains(number), "{key}: {status}");
+        running.stop().await;
         std::fs::remove_file(&file).unwrap();
+        let running = deployment.start().await;
         let status = give_share(&running, owner, request.clone())
             .await
             .unwrap_err();

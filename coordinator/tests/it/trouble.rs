@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use nacre_api::v1::Phase;
+use nacre_api::v1::{self, Phase};
 use nacre_coordinator::Deps;
 use nacre_manifest::Manifest;
 use nacre_store::{Directory, Later, Latest, Put, Store, StoreError, StoreKey, Swap, Version};
 use tonic::Code;
 
-use crate::support::{COORDINATOR, Deployment, Running, WEB, eventually, guest, refused, verifier};
+use crate::support::{
+    COORDINATOR, Deployment, Running, ShareOwner, WEB, eventually, give_share, guest, refused,
+    verifier,
+};
 
 const WELL: u8 = 0;
 const FULL: u8 = 1;
@@ -28,6 +31,7 @@ const DEAF: u8 = 6;
 struct Moody {
     inner: Directory,
     mood: AtomicU8,
+    reads: AtomicU64,
 }
 
 impl Moody {
@@ -35,6 +39,7 @@ impl Moody {
         Arc::new(Self {
             inner: Directory::open(&deployment.folder.path().join("history")).unwrap(),
             mood: AtomicU8::new(WELL),
+            reads: AtomicU64::new(0),
         })
     }
 
@@ -65,6 +70,7 @@ impl Moody {
 
 impl Store for Moody {
     fn read<'a>(&'a self, key: &'a StoreKey) -> Later<'a, Option<Vec<u8>>> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         if self.mood.load(Ordering::SeqCst) == DEAF {
             return Box::pin(async { Err(Self::error(5)) });
         }
@@ -232,6 +238,56 @@ async fn a_store_that_could_not_be_read_is_looked_at_again() {
             "{metrics}"
         );
     }
+}
+
+#[tokio::test]
+async fn shares_do_not_make_the_coordinator_read_its_history_again() {
+    let deployment = Deployment::with(1, 2);
+    let store = Moody::of(&deployment);
+    let running = on(&deployment, &store).await;
+    let workloads = ["one", "two", "three", "api", "db"];
+    deployment
+        .set(&running, &deployment.manifest(&workloads))
+        .await
+        .unwrap();
+    let head = deployment.history().await.head().hash;
+    let [owner, other] = &deployment.shares[..] else {
+        panic!()
+    };
+    let share = deployment.share(owner).await;
+    let request = |dry_run| v1::RecoverRequest {
+        expected: head.as_bytes().to_vec(),
+        share: share[1..].to_vec(),
+        index: share[0].into(),
+        dry_run,
+        signature: None,
+    };
+    let stranger = ShareOwner::generate();
+    let reads = || store.reads.load(Ordering::SeqCst);
+    // Strangers cause none at all, in force or sealed; a signature of their own key holds every time.
+    let by_strangers = async |running: &Running| {
+        let before = reads();
+        for _ in 0..10 {
+            let answer = give_share(running, &stranger, request(true)).await;
+            refused(answer, Code::PermissionDenied, "NCR1212");
+        }
+        assert_eq!(reads(), before);
+    };
+    by_strangers(&running).await;
+    running.stop().await;
+    let running = on(&deployment, &store).await;
+    by_strangers(&running).await;
+    // Owners cause that of the document of shares.
+    let before = reads();
+    for _ in 0..4 {
+        let answer = give_share(&running, owner, request(true)).await;
+        assert!(!answer.unwrap().recovered);
+        let answer = give_share(&running, other, request(true)).await;
+        refused(answer, Code::InvalidArgument, "NCR1213");
+    }
+    assert_eq!(reads(), before + 8);
+    let answer = give_share(&running, owner, request(false)).await;
+    assert!(answer.unwrap().recovered);
 }
 
 static CLOCK: AtomicU64 = AtomicU64::new(0);

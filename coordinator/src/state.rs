@@ -165,12 +165,10 @@ impl Ready {
     }
 }
 
-/// The reference values of a manifest under which an entry may run; empty platforms mean all.
+/// The reference values of a manifest under which an entry may run.
 pub(crate) fn references(all: &[(String, Policy)], entry: &PolicyEntry) -> Vec<Policy> {
-    let applies =
-        |platform: &String| entry.platforms.is_empty() || entry.platforms.contains(platform);
     all.iter()
-        .filter(|(platform, _)| applies(platform))
+        .filter(|(platform, _)| entry.may_run_on(platform))
         .map(|(_, policy)| policy.clone())
         .collect()
 }

@@ -1,16 +1,16 @@
 //! What is believed without proof, as values.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use nacre_atls::{AppraisalError, Appraise};
 use nacre_attest::{
-    Claims, Evidence, HostData, NewestLists, Policy, ReferenceError, ReportData, Timestamp,
+    Claims, Evidence, HostData, NewestLists, Policy, ReferenceError, Report, ReportData, Timestamp,
     Verdict, Verifier,
 };
 use nacre_history::ManifestReader;
-use nacre_manifest::{Manifest, PolicyHash};
+use nacre_manifest::{Manifest, PolicyEntry, PolicyHash};
 
 /// Roots of evidence, and the reader of manifests that goes with them.
 ///
@@ -39,11 +39,13 @@ impl fmt::Debug for Trust {
     }
 }
 
-/// What a Coordinator has to be: one of a manifest's, on one of its platforms.
+/// What a Coordinator has to be: one of a manifest's, on a platform where that one may run.
 #[derive(Clone, Debug)]
 pub struct Expectation {
+    /// By the place of the reference values in the manifest, from 0.
     policies: Vec<Policy>,
-    coordinators: BTreeSet<[u8; 32]>,
+    /// By HOST_DATA: the places of the reference values that count for it.
+    coordinators: BTreeMap<[u8; 32], Vec<usize>>,
     lists: NewestLists,
 }
 
@@ -83,9 +85,16 @@ impl Expectation {
         if policies.is_empty() {
             return Err(ExpectationError::NoReference);
         }
-        let coordinators: BTreeSet<_> = manifest
+        let sets = &manifest.reference_values.snp;
+        let places = |entry: &PolicyEntry| {
+            let sets = sets.iter().enumerate();
+            sets.filter(|(_, set)| entry.may_run_on(&set.platform))
+                .map(|(place, _)| place)
+                .collect()
+        };
+        let coordinators: BTreeMap<_, _> = manifest
             .coordinators()
-            .map(|(hash, _)| *hash.as_bytes())
+            .map(|(hash, entry)| (*hash.as_bytes(), places(entry)))
             .collect();
         if coordinators.is_empty() {
             return Err(ExpectationError::NoCoordinator);
@@ -100,13 +109,15 @@ impl Expectation {
     /// Policies of the Coordinators, as HOST_DATA shows them.
     pub fn coordinators(&self) -> impl Iterator<Item = PolicyHash> {
         self.coordinators
-            .iter()
+            .keys()
             .copied()
             .map(PolicyHash::from_bytes)
     }
 
     /// Every check on evidence that has to be bound to `report_data`, and which set of reference values it
-    /// was held against.
+    /// was held against: one of those under which the Coordinator that it names may run. None if there are
+    /// no such values. Evidence that names no Coordinator of the manifest is held against all of them, so
+    /// that the verdict says what is wrong with it.
     pub fn examine(
         &self,
         trust: &Trust,
@@ -114,14 +125,27 @@ impl Expectation {
         report_data: [u8; 64],
         now: Timestamp,
     ) -> Option<(usize, Verdict)> {
-        let expected = (
-            ReportData::Exact(report_data),
-            HostData::OneOf(self.coordinators.clone()),
-        );
+        let report = Report::parse(&evidence.report).ok();
+        let stated = report.map(|report| report.host_data);
+        let known = stated.and_then(|stated| self.coordinators.get_key_value(&stated));
+        let (places, host_data) = match known {
+            Some((stated, places)) => (places.clone(), BTreeSet::from([*stated])),
+            None => (
+                (0..self.policies.len()).collect(),
+                self.coordinators.keys().copied().collect(),
+            ),
+        };
+        let policies: Vec<_> = places
+            .iter()
+            .filter_map(|place| self.policies.get(*place).cloned())
+            .collect();
+        let expected = (ReportData::Exact(report_data), HostData::OneOf(host_data));
         let now = now.max(self.lists.latest());
-        trust
-            .verifier
-            .examine_any_by(&self.lists, evidence, &self.policies, expected, now)
+        let (chosen, verdict) =
+            trust
+                .verifier
+                .examine_any_by(&self.lists, evidence, &policies, expected, now)?;
+        Some((*places.get(chosen)?, verdict))
     }
 }
 

@@ -54,6 +54,11 @@ impl PolicyEntry {
         self.role == Some(Role::Coordinator)
     }
 
+    /// Whether the reference values of this platform count for it.
+    pub fn may_run_on(&self, platform: &str) -> bool {
+        self.platforms.is_empty() || self.platforms.iter().any(|one| one == platform)
+    }
+
     /// The profile, `strict` where the entry names none.
     pub fn effective_profile(&self) -> Profile {
         self.profile.unwrap_or_default()

@@ -409,9 +409,7 @@ impl Manifest {
     /// Whether every set of reference values that a Coordinator may run under names chips.
     fn coordinators_are_on_known_chips(&self) -> bool {
         self.coordinators().all(|(_, entry)| {
-            let applies = |set: &&SnpReference| {
-                entry.platforms.is_empty() || entry.platforms.contains(&set.platform)
-            };
+            let applies = |set: &&SnpReference| entry.may_run_on(&set.platform);
             let mut sets = self.reference_values.snp.iter().filter(applies);
             sets.all(|set| !set.allowed_chip_ids.is_empty())
         })

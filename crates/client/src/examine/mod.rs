@@ -162,7 +162,12 @@ fn evidence(
     };
     let report_data = snapshot.head.report_data(&snapshot.nonce);
     let examined = expectation.examine(question.trust, &evidence, report_data, question.now);
-    let (_, verdict) = examined?;
+    let Some((_, verdict)) = examined else {
+        let text = "no reference values count for this Coordinator's policy: its Platforms name none of \
+                    ReferenceValues.snp";
+        out.rows.push(fail(codes::NOT_ATTESTED, text.to_owned()));
+        return None;
+    };
     out.attestation = Some(verdict.clone());
     let claims = match verdict.into_result() {
         Ok(claims) => claims,

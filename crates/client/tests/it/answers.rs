@@ -7,11 +7,11 @@ use nacre_client::verdict::{Outcome, Row};
 use nacre_findings::Code;
 use nacre_findings::codes::{attest, client, history};
 use nacre_history::OwnerKeyPair;
-use nacre_manifest::{HostDataBinding, Manifest, PolicyHash};
+use nacre_manifest::{HostDataBinding, LaunchMeasurement, Manifest, PolicyHash, SnpReference};
 use nacre_pki::{Authority, P384Key, Salt, Seed};
 use serde_json::json;
 
-use crate::world::{NONCE, World, add_web, guest, packed, policy, web};
+use crate::world::{NONCE, World, add_web, guest, guest_with, packed, policy, web};
 
 fn row<'a>(examination: &'a Examination, name: &str) -> &'a Row {
     let row = examination.rows.get(name);
@@ -94,6 +94,34 @@ fn the_history_is_told_as_meaning() {
     assert_eq!(
         second.policies["shop/Deployment/web"],
         ["container web: args: [\"/web\"] → [\"/web2\"]"]
+    );
+}
+
+#[test]
+fn a_coordinator_on_the_platform_of_another_workload_is_refused() {
+    let other = [0x77; 48];
+    let change = |manifest: &mut Manifest| {
+        let metal = manifest.reference_values.snp[0].clone();
+        for entry in manifest.policies.values_mut() {
+            entry.platforms = vec![metal.platform.clone()];
+        }
+        // Its guests start whatever the host wants, with any HOST_DATA.
+        let mut stock = SnpReference {
+            platform: "kata-qemu-snp".to_owned(),
+            host_data_binding: HostDataBinding::None,
+            ..metal
+        };
+        stock.trusted_measurement = Some(LaunchMeasurement::from_bytes(other));
+        manifest.reference_values.snp.push(stock);
+    };
+    let mut world = World::with(true, change);
+    let good = world.examine(&world.snapshot(NONCE), None);
+    assert!(good.rows.hold(false), "{}", good.rows.table(false));
+    world.guest = guest_with(world.coordinator, |report| report.measurement = other);
+    refused(
+        &world.examine(&world.snapshot(NONCE), None),
+        "evidence",
+        attest::MEASUREMENT,
     );
 }
 

@@ -52,11 +52,20 @@ pub(crate) fn web(command: &str) -> Vec<u8> {
 
 /// Guests whose reports carry this HOST_DATA.
 pub(crate) fn guest(host_data: PolicyHash) -> Arc<dyn ReportSource> {
+    guest_with(host_data, |_| {})
+}
+
+/// The same, and their reports are changed before they are signed.
+pub(crate) fn guest_with(
+    host_data: PolicyHash,
+    change: impl FnOnce(&mut ReportSpec),
+) -> Arc<dyn ReportSource> {
     let machine = Machine::new(pki()).unwrap();
-    let report = ReportSpec {
+    let mut report = ReportSpec {
         host_data: *host_data.as_bytes(),
         ..machine.report()
     };
+    change(&mut report);
     let behaviour = Behaviour::default();
     Arc::new(SimulatedGuest::with(
         machine,

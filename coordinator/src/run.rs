@@ -354,6 +354,7 @@ fn user_port(
         exchanges: 64,
         exchanges_per_source: 16,
         connections: 256,
+        connections_per_source: 64,
     };
     let admission = Admission::unattested();
     Port {
@@ -391,6 +392,7 @@ fn mesh_port(
         // Whole nodes may sit behind one address.
         exchanges_per_source: 1024,
         connections: 2048,
+        connections_per_source: 1024,
     };
     Ok(Port {
         connections: incoming(listener, Arc::new(acceptor), admission, limits),

@@ -24,6 +24,7 @@ mod error;
 mod exchange;
 mod key;
 mod queue;
+mod sources;
 mod stream;
 mod tls;
 
@@ -35,5 +36,6 @@ pub use appraise::{AppraisalError, Appraise, References};
 pub use error::AtlsError;
 pub use exchange::{Acceptor, Connector, Timeouts, dial, without_delay};
 pub use queue::ReportQueue;
+pub use sources::{SourcePlace, Sources};
 pub use stream::{Accepted, Attested, AttestedPeer, Unattested};
 pub use wire::{ClientKind, Refusal};

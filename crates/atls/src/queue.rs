@@ -16,8 +16,8 @@ const ATTEMPTS: u32 = 6;
 /// Asks for reports on behalf of one port.
 pub struct ReportQueue {
     source: Arc<dyn ReportSource>,
-    at_once: Semaphore,
-    waiting: AtomicUsize,
+    at_once: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
     limit: usize,
 }
 
@@ -26,40 +26,47 @@ impl ReportQueue {
     pub fn new(source: Arc<dyn ReportSource>, at_once: usize, limit: usize) -> Self {
         Self {
             source,
-            at_once: Semaphore::new(at_once.max(1)),
-            waiting: AtomicUsize::new(0),
+            at_once: Arc::new(Semaphore::new(at_once.max(1))),
+            waiting: Arc::new(AtomicUsize::new(0)),
             limit: limit.saturating_add(at_once.max(1)),
         }
     }
 
     /// A new report with this REPORT_DATA.
+    ///
+    /// Who stops waiting gives a place in the queue back at once; a request that is with the source keeps its
+    /// place and its turn until the source has answered, since it cannot be called back.
     pub async fn evidence(&self, report_data: [u8; 64]) -> Result<Evidence, SourceError> {
-        let _place = Place::take(&self.waiting, self.limit).ok_or(SourceError::Busy)?;
-        let _turn = self
-            .at_once
-            .acquire()
-            .await
-            .map_err(|_| SourceError::Busy)?;
+        let place = Place::take(&self.waiting, self.limit).ok_or(SourceError::Busy)?;
+        let turn = Arc::clone(&self.at_once).acquire_owned().await;
+        let mut held = (place, turn.map_err(|_| SourceError::Busy)?);
         let mut pause = PAUSE;
         for _ in 1..ATTEMPTS {
-            match self.ask(report_data).await {
-                Err(SourceError::Busy) => tokio::time::sleep(pause).await,
-                answer => return answer,
+            match self.ask(report_data, held).await {
+                (Err(SourceError::Busy), Some(back)) => held = back,
+                (answer, _) => return answer,
             }
+            tokio::time::sleep(pause).await;
             pause = pause.saturating_mul(2);
         }
-        self.ask(report_data).await
+        self.ask(report_data, held).await.0
     }
 
-    async fn ask(&self, report_data: [u8; 64]) -> Result<Evidence, SourceError> {
+    /// One request; what it holds comes back with the answer.
+    async fn ask<T: Send + 'static>(
+        &self,
+        report_data: [u8; 64],
+        held: T,
+    ) -> (Result<Evidence, SourceError>, Option<T>) {
         let source = Arc::clone(&self.source);
-        tokio::task::spawn_blocking(move || source.evidence(&report_data))
-            .await
-            .unwrap_or_else(|error| {
-                Err(SourceError::Firmware {
-                    detail: error.to_string(),
-                })
-            })
+        let asked = tokio::task::spawn_blocking(move || (source.evidence(&report_data), held));
+        match asked.await {
+            Ok((answer, held)) => (answer, Some(held)),
+            Err(error) => {
+                let detail = error.to_string();
+                (Err(SourceError::Firmware { detail }), None)
+            }
+        }
     }
 }
 
@@ -73,20 +80,20 @@ impl std::fmt::Debug for ReportQueue {
 }
 
 /// A place in the queue, given back when dropped.
-struct Place<'a>(&'a AtomicUsize);
+struct Place(Arc<AtomicUsize>);
 
-impl<'a> Place<'a> {
-    fn take(count: &'a AtomicUsize, limit: usize) -> Option<Self> {
+impl Place {
+    fn take(count: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
         count
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
                 (now < limit).then_some(now + 1)
             })
             .ok()
-            .map(|_| Self(count))
+            .map(|_| Self(Arc::clone(count)))
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }

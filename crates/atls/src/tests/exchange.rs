@@ -1,9 +1,10 @@
 //! The exchange as it should be, and its limits.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use nacre_attest::{CheckId, ReportSource, SourceError};
+use nacre_attest::{CheckId, Evidence, ReportSource, SourceError};
 use nacre_sim::Behaviour;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -190,4 +191,57 @@ async fn a_flood_at_one_port_does_not_starve_another() {
     let (flood, initializers) = tokio::join!(ask(&user, 2000), ask(&mesh, 1000));
     assert_eq!(initializers, 1000);
     assert!(flood < 2000, "{flood} of the flood were served");
+}
+
+/// Answers when it is told to, and counts who asks.
+#[derive(Debug, Default)]
+struct Held {
+    asked: AtomicUsize,
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl ReportSource for Held {
+    fn name(&self) -> &'static str {
+        "held"
+    }
+
+    fn evidence(&self, _: &[u8; 64]) -> Result<Evidence, SourceError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let open = self.open.lock().unwrap();
+        drop(self.opened.wait_while(open, |open| !*open).unwrap());
+        Err(SourceError::Firmware {
+            detail: "held".to_owned(),
+        })
+    }
+}
+
+#[tokio::test]
+async fn who_stops_waiting_does_not_make_room_at_the_source() {
+    let held = Arc::new(Held::default());
+    let source: Arc<dyn ReportSource> = held.clone();
+    let queue = Arc::new(ReportQueue::new(source, 1, 1));
+    let ask = || {
+        let queue = Arc::clone(&queue);
+        tokio::spawn(async move { queue.evidence([1; 64]).await })
+    };
+    let first = ask();
+    while held.asked.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    // The source is still busy with it: one more may wait, the next is sent away.
+    let second = ask();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(matches!(ask().await.unwrap(), Err(SourceError::Busy)));
+    assert_eq!(held.asked.load(Ordering::SeqCst), 1);
+    *held.open.lock().unwrap() = true;
+    held.opened.notify_all();
+    let answer = second.await.unwrap();
+    assert!(
+        matches!(answer, Err(SourceError::Firmware { .. })),
+        "{answer:?}"
+    );
+    assert_eq!(held.asked.load(Ordering::SeqCst), 2);
 }

@@ -418,6 +418,22 @@ async fn one_address_holds_only_so_many_exchanges() {
 }
 
 #[tokio::test]
+async fn one_address_holds_only_so_many_connections() {
+    let (listener, address) = listen().await;
+    let limits = Limits {
+        connections_per_source: 1,
+        ..Limits::default()
+    };
+    let mut connections = incoming(listener, Arc::new(acceptor()), mesh(), limits);
+    let _link = workload(&address).await.unwrap();
+    let first = next(&mut connections).await;
+    let mut second = TcpStream::connect(&address).await.unwrap();
+    assert!(hung_up(&mut second).await);
+    drop(first);
+    assert!(workload(&address).await.is_ok());
+}
+
+#[tokio::test]
 async fn connections_beyond_the_limit_wait() {
     let (listener, address) = listen().await;
     let limits = Limits {

@@ -1,10 +1,9 @@
 //! Connections a server accepts.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use tonic::transport::server::Connected;
 use super::caller::Caller;
 use crate::admission::Admission;
 use crate::exchange::{Acceptor, without_delay};
+use crate::sources::{SourcePlace, Sources};
 
 /// Pause after the system refused to accept, which it does when it has no more descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -33,6 +33,8 @@ pub struct Limits {
     pub exchanges_per_source: usize,
     /// Connections that are served or wait for it. Who comes then waits in the system's backlog.
     pub connections: usize,
+    /// The same with one address, exchanges included. Who is over it is hung up on.
+    pub connections_per_source: usize,
 }
 
 impl Default for Limits {
@@ -41,6 +43,7 @@ impl Default for Limits {
             exchanges: 512,
             exchanges_per_source: 64,
             connections: 4096,
+            connections_per_source: 1024,
         }
     }
 }
@@ -86,10 +89,8 @@ pub fn incoming(
         ready,
         exchanges: Arc::new(Semaphore::new(limits.exchanges.max(1))),
         connections: Arc::new(Semaphore::new(limits.connections.max(1))),
-        sources: Arc::new(Sources {
-            limit: limits.exchanges_per_source.max(1),
-            held: Mutex::default(),
-        }),
+        exchanging: Sources::new(limits.exchanges_per_source),
+        connected: Sources::new(limits.connections_per_source),
     });
     Incoming {
         connections,
@@ -125,7 +126,8 @@ struct Port {
     ready: mpsc::Sender<Conn>,
     exchanges: Arc<Semaphore>,
     connections: Arc<Semaphore>,
-    sources: Arc<Sources>,
+    exchanging: Arc<Sources>,
+    connected: Arc<Sources>,
 }
 
 impl Port {
@@ -146,12 +148,13 @@ impl Port {
                     continue;
                 }
             };
-            let Some(place) = Place::take(&self.sources, remote.ip()) else {
+            let places = self.exchanging.take(remote.ip());
+            let Some(places) = places.zip(self.connected.take(remote.ip())) else {
                 tracing::debug!(%remote, "too many connections from this address at a time");
                 continue;
             };
             let port = Arc::clone(&self);
-            exchanges.spawn(async move { port.exchange(stream, remote, room, place).await });
+            exchanges.spawn(async move { port.exchange(stream, remote, room, places).await });
         }
     }
 
@@ -164,7 +167,13 @@ impl Port {
         })
     }
 
-    async fn exchange(&self, stream: TcpStream, remote: SocketAddr, room: Room, place: Place) {
+    async fn exchange(
+        &self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        room: Room,
+        (exchanging, connected): (SourcePlace, SourcePlace),
+    ) {
         // The reasons are in the log already; here is only whom they are about.
         if let Err(error) = without_delay(&stream) {
             tracing::debug!(%remote, %error, "no connection");
@@ -177,11 +186,11 @@ impl Port {
                 return;
             }
         };
-        drop((room.exchange, place));
+        drop((room.exchange, exchanging));
         let connection = Conn {
             caller: Caller::new(&accepted, remote),
             stream: accepted.into_stream(),
-            _room: room.connection,
+            _room: (room.connection, connected),
         };
         // Nobody waits for it when the server is shutting down.
         let _ = self.ready.send(connection).await;
@@ -193,52 +202,12 @@ struct Room {
     exchange: OwnedSemaphorePermit,
 }
 
-/// Exchanges under way by address.
-struct Sources {
-    limit: usize,
-    held: Mutex<BTreeMap<IpAddr, usize>>,
-}
-
-/// One of an address's exchanges, given back when dropped.
-struct Place {
-    sources: Arc<Sources>,
-    address: IpAddr,
-}
-
-impl Place {
-    fn take(sources: &Arc<Sources>, address: IpAddr) -> Option<Self> {
-        let address = address.to_canonical();
-        let mut held = sources.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = held.entry(address).or_insert(0);
-        (*count < sources.limit).then(|| {
-            *count = count.saturating_add(1);
-            Self {
-                sources: Arc::clone(sources),
-                address,
-            }
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let held = &self.sources.held;
-        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = held.get_mut(&self.address) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                held.remove(&self.address);
-            }
-        }
-    }
-}
-
 /// A connection that was accepted, for tonic. Handlers learn of it through [`Caller::of`].
 #[derive(Debug)]
 pub struct Conn {
     stream: TlsStream<TcpStream>,
     caller: Caller,
-    _room: OwnedSemaphorePermit,
+    _room: (OwnedSemaphorePermit, SourcePlace),
 }
 
 impl Conn {

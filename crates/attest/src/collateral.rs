@@ -4,7 +4,7 @@
 //! comes from here is trusted: it is verified like everything else.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::certificate::MAX_CERTIFICATE;
@@ -146,12 +146,21 @@ impl CollateralDirectory {
 
     fn put(&self, name: String, der: &[u8]) -> Result<PathBuf, CollateralError> {
         let path = self.path.join(name);
-        // Another process may be keeping the same thing.
-        let partial = path.with_extension(format!("{}.partial", std::process::id()));
+        // Another process may be keeping the same thing, also one in another container that has our number.
         let write = || {
+            let mut random = [0; 8];
+            aws_lc_rs::rand::fill(&mut random)
+                .map_err(|_| io::Error::other("no random numbers"))?;
+            let random = u64::from_ne_bytes(random);
+            let partial = path.with_extension(format!("{random:016x}.partial"));
             std::fs::create_dir_all(&self.path)?;
-            std::fs::write(&partial, der)?;
-            std::fs::rename(&partial, &path)
+            let mut file = std::fs::File::create_new(&partial)?;
+            let written = file.write_all(der).and_then(|()| file.sync_all());
+            written
+                .and_then(|()| std::fs::rename(&partial, &path))
+                .inspect_err(|_| {
+                    let _ = std::fs::remove_file(&partial);
+                })
         };
         write().map_err(|source| CollateralError::io(&path, source))?;
         Ok(path)

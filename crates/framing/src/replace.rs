@@ -19,6 +19,8 @@ use nacre_findings::{Finding, Location, codes};
 
 /// Mode of files that did not exist before.
 const NEW_FILE_MODE: u32 = 0o644;
+/// So many files of killed runs are passed by.
+const LEFT_BEHIND: usize = 1000;
 
 /// What a target must hold when it is replaced.
 #[derive(Clone, Copy, Debug)]
@@ -120,9 +122,9 @@ impl Staged {
         let mut staged = Self {
             entries: Vec::with_capacity(changes.len()),
         };
-        for (number, change) in changes.iter().enumerate() {
+        for change in changes {
             check(stop)?;
-            staged.add(number, change)?;
+            staged.add(change)?;
         }
         check(stop)?;
         Ok(staged)
@@ -142,7 +144,7 @@ impl Staged {
         Ok(())
     }
 
-    fn add(&mut self, number: usize, change: &Change<'_>) -> Result<(), ReplaceError> {
+    fn add(&mut self, change: &Change<'_>) -> Result<(), ReplaceError> {
         let unwritable = |source| ReplaceError::Unwritable {
             path: change.path.into(),
             source,
@@ -180,19 +182,15 @@ impl Staged {
                 false
             }
         };
-        let fresh = beside(&target, number, "new");
-        let backup = existing.then(|| beside(&target, number, "old"));
         let mode = match (&metadata, change.expected) {
             (Some(metadata), _) => metadata.permissions().mode() & 0o7777,
             (None, Expected::Absent(mode)) => mode,
             (None, _) => NEW_FILE_MODE,
         };
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&fresh)
-            .map_err(unwritable)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(mode);
+        let (mut file, fresh) =
+            beside(&target, "new", |path| options.open(path)).map_err(unwritable)?;
         // From here on, dropping `self` removes the file.
         self.entries.push(Entry {
             target: target.clone(),
@@ -210,13 +208,12 @@ impl Staged {
             .and_then(|()| file.sync_all())
             .map_err(unwritable)?;
         drop(file);
-        if let Some(backup) = backup {
+        if existing {
+            let ((), backup) =
+                beside(&target, "old", |path| second_name(&target, path)).map_err(unwritable)?;
             if let Some(entry) = self.entries.last_mut() {
-                entry.backup = Some(backup.clone());
+                entry.backup = Some(backup);
             }
-            fs::hard_link(&target, &backup)
-                .or_else(|_| fs::copy(&target, &backup).map(|_| ()))
-                .map_err(unwritable)?;
         }
         Ok(())
     }
@@ -352,8 +349,45 @@ fn resolve(path: &Path) -> Result<(PathBuf, Option<fs::Metadata>), ReplaceError>
     }
 }
 
+/// Another name for a file: a hard link, or a copy where the file system has none. Never over a file that is
+/// there: what a killed run left may be the target itself by another name.
+fn second_name(target: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(target, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            let mut from = File::open(target)?;
+            let mode = from.metadata()?.permissions().mode() & 0o7777;
+            let mut options = OpenOptions::new();
+            let mut to = options.write(true).create_new(true).mode(mode).open(path)?;
+            let copied = io::copy(&mut from, &mut to).and_then(|_| to.sync_all());
+            copied.inspect_err(|_| {
+                let _ = fs::remove_file(path);
+            })
+        }
+        linked => linked,
+    }
+}
+
+/// Makes a file beside another under the first name that is free. Process numbers come back, in a container
+/// at each start, and a killed run leaves its files.
+fn beside<T>(
+    target: &Path,
+    suffix: &str,
+    make: impl Fn(&Path) -> io::Result<T>,
+) -> io::Result<(T, PathBuf)> {
+    let mut number = 0;
+    loop {
+        let path = name_beside(target, number, suffix);
+        match make(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < LEFT_BEHIND => {
+                number += 1;
+            }
+            made => return made.map(|made| (made, path)),
+        }
+    }
+}
+
 /// `.<name>.nacre-<process>-<number>.<suffix>`: hidden, and no YAML to any tool that walks folders.
-fn beside(target: &Path, number: usize, suffix: &str) -> PathBuf {
+fn name_beside(target: &Path, number: usize, suffix: &str) -> PathBuf {
     let name = target
         .file_name()
         .map(|name| name.to_string_lossy())

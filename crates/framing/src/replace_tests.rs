@@ -190,3 +190,19 @@ fn a_missing_directory_is_named() {
         format!("cannot write {}", path.display())
     );
 }
+
+#[test]
+fn what_a_killed_run_left_is_neither_used_nor_in_the_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("a.yaml");
+    fs::write(&target, "old").unwrap();
+    // A process with our number was killed: its new file was not renamed, its second name is the target itself.
+    let new = name_beside(&target, 0, "new");
+    let old = name_beside(&target, 0, "old");
+    fs::write(&new, "half").unwrap();
+    fs::hard_link(&target, &old).unwrap();
+    replace_one(&target, b"fresh").unwrap();
+    let texts = [&target, &new, &old].map(|path| fs::read_to_string(path).unwrap());
+    assert_eq!(texts, ["fresh", "half", "old"]);
+    assert_eq!(names(dir.path()).len(), 3);
+}

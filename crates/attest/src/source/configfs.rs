@@ -15,6 +15,8 @@ use super::{CertificateTable, RawReport, RawReportSource, SourceError};
 pub const TSM_ROOT: &str = "/sys/kernel/config/tsm/report";
 const PROVIDER: &str = "sev_guest";
 const ATTEMPTS: u32 = 5;
+/// So many entries of killed processes are passed by.
+const LEFT_BEHIND: u32 = 1000;
 /// First pause after BUSY; doubled each time.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -143,6 +145,28 @@ impl ConfigfsTsm {
         Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
     }
 
+    /// A new entry. Process numbers come back, in a container at each start, and a killed process leaves its
+    /// entry until the guest ends: names that are taken are passed by.
+    fn entry(&self) -> Result<String, SourceError> {
+        let mut taken = 0;
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let entry = format!("nacre-{}-{number}", std::process::id());
+            match self.files.create(&entry) {
+                Ok(()) => return Ok(entry),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && taken < LEFT_BEHIND => {
+                    taken += 1;
+                }
+                Err(source) => {
+                    return Err(SourceError::Io {
+                        path: entry,
+                        source,
+                    });
+                }
+            }
+        }
+    }
+
     fn tries(&self, entry: &str, report_data: &[u8; 64]) -> Result<RawReport, SourceError> {
         let mut busy = false;
         for attempt in 0..ATTEMPTS {
@@ -168,14 +192,7 @@ impl RawReportSource for ConfigfsTsm {
     }
 
     fn report(&self, report_data: &[u8; 64]) -> Result<RawReport, SourceError> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let entry = format!("nacre-{}-{number}", std::process::id());
-        self.files
-            .create(&entry)
-            .map_err(|source| SourceError::Io {
-                path: entry.clone(),
-                source,
-            })?;
+        let entry = self.entry()?;
         let report = self.tries(&entry, report_data);
         // An entry that stays behind is the kernel's memory, not ours; the report is good.
         let _ = self.files.remove(&entry);
@@ -274,6 +291,14 @@ mod tests {
         }
         let state = kernel.state.lock().unwrap();
         assert_eq!((state.made, state.entries.len()), (3, 0));
+    }
+
+    #[test]
+    fn an_entry_that_a_killed_process_left_is_not_in_the_way() {
+        let left = format!("nacre-{}-0", std::process::id());
+        let (kernel, source) = kernel(|state| drop(state.entries.insert(left.clone())));
+        assert!(source.report(&[1; 64]).is_ok());
+        assert_eq!(kernel.state.lock().unwrap().entries, [left].into());
     }
 
     #[test]

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod licences;

@@ -12,6 +12,7 @@
 mod bench;
 mod demo;
 mod docker;
+mod fuzz;
 mod images;
 mod packages;
 mod process;
@@ -39,6 +40,8 @@ usage: cargo xtask COMMAND
   bench attestation    evidence beside another verifier, attested connections beside plain ones
   bench coordinator    issuance, setting, memory and start of the Coordinator
   bench mesh           the mesh against Envoy in the same slot, with a plot; needs root
+  fuzz [SECONDS] [TARGET…]
+                       each target of fuzz/, or those named, guided by coverage, for so long (60 s)
   codegen              write the documents that come from code
   images [--examples|--insecure]
                        static programs, their images as OCI layouts in target/images, with sizes,
@@ -78,6 +81,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["bench", "attestation"] => bench::attestation(),
         ["bench", "coordinator"] => bench::coordinator(),
         ["bench", "mesh"] => bench::mesh(),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["codegen"] => test::codegen(),
         ["packages"] => packages::build(&tools::install_only(&["NACRE_TEST_KUSTOMIZE"])?),
         ["book"] => book(),

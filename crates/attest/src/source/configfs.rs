@@ -296,7 +296,9 @@ mod tests {
     #[test]
     fn an_entry_that_a_killed_process_left_is_not_in_the_way() {
         let left = format!("nacre-{}-0", std::process::id());
-        let (kernel, source) = kernel(|state| drop(state.entries.insert(left.clone())));
+        let (kernel, source) = kernel(|state| {
+            state.entries.insert(left.clone());
+        });
         assert!(source.report(&[1; 64]).is_ok());
         assert_eq!(kernel.state.lock().unwrap().entries, [left].into());
     }

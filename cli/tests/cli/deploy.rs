@@ -18,19 +18,21 @@ fn root() -> PathBuf {
 
 /// The workspace in `deploy/`, in a folder of its own.
 fn workspace() -> TestEnvironment {
+    workspace_of("deploy", &["nacre.yaml", "nacre.lock.yaml"])
+}
+
+/// Files of a folder of the work tree, in a folder of their own.
+fn workspace_of(folder: &str, names: &[&str]) -> TestEnvironment {
     let environment = TestEnvironment::empty();
-    for name in ["nacre.yaml", "nacre.lock.yaml"] {
-        environment.write(
-            name,
-            std::fs::read(root().join("deploy").join(name)).unwrap(),
-        );
+    for name in names {
+        environment.write(name, std::fs::read(root().join(folder).join(name)).unwrap());
     }
     environment
 }
 
-/// Compares with a file of `deploy/`; `NACRE_BLESS=1` writes it.
-fn assert_deployed(name: &str, found: &str) {
-    let file = root().join("deploy").join(name);
+/// Compares with a file of the work tree; `NACRE_BLESS=1` writes it.
+fn assert_printed(name: &str, found: &str) {
+    let file = root().join(name);
     if std::env::var_os("NACRE_BLESS").is_some() {
         std::fs::write(&file, found).unwrap();
     }
@@ -41,7 +43,7 @@ fn assert_deployed(name: &str, found: &str) {
         .position(|(a, b)| a != b);
     assert!(
         expected == found,
-        "deploy/{name} is not what the command prints, from line {line:?}: NACRE_BLESS=1 writes it"
+        "{name} is not what the command prints, from line {line:?}: NACRE_BLESS=1 writes it"
     );
 }
 
@@ -73,7 +75,10 @@ fn the_runtimes_in_deploy_are_what_the_command_prints() {
         let done = TestEnvironment::empty()
             .run(&["runtime", "--platform", &platform.name])
             .success();
-        assert_deployed(&format!("runtime-{}.yml", platform.name), &done.stdout);
+        assert_printed(
+            &format!("deploy/runtime-{}.yml", platform.name),
+            &done.stdout,
+        );
     }
 }
 
@@ -83,7 +88,7 @@ fn the_coordinators_in_deploy_are_what_the_command_prints() {
     let one = environment
         .run(&["coordinator-resources", "--port-forwarder"])
         .success();
-    assert_deployed("coordinator.yml", &one.stdout);
+    assert_printed("deploy/coordinator.yml", &one.stdout);
     let three = [
         "coordinator-resources",
         "--replicas=3",
@@ -94,8 +99,41 @@ fn the_coordinators_in_deploy_are_what_the_command_prints() {
     let three = environment
         .run(&[&three[..], &["allow-any-chip=true"]].concat())
         .success();
-    assert_deployed("coordinator-3.yml", &three.stdout);
+    assert_printed("deploy/coordinator-3.yml", &three.stdout);
 }
+
+/// Applied as they are rendered, the examples have what their Coordinator needs: its account and the right
+/// to keep the history included.
+#[test]
+fn the_coordinators_of_the_examples_are_what_the_command_prints() {
+    for (example, settings, file) in [
+        ("go-client", "", "coordinator.yml"),
+        ("jobs", "", "coordinator.yml"),
+        ("stateful", "", "coordinator.yml"),
+        ("shop/helm", "", "templates/coordinator.yaml"),
+        ("shop/kpt", "", "coordinator.yaml"),
+        ("shop/kustomize", "/confidential", "base/coordinator.yaml"),
+    ] {
+        let environment = workspace_of(
+            &format!("examples/{example}{settings}"),
+            &["confidential.yaml"],
+        );
+        let command = "coordinator-resources --unrendered --config confidential.yaml";
+        let mut words: Vec<&str> = command.split(' ').collect();
+        let is_chart = file.starts_with("templates/");
+        if is_chart {
+            words.extend(["-n", RELEASED]);
+        }
+        let mut printed = environment.run(&words).success().stdout;
+        if is_chart {
+            printed = printed.replace(RELEASED, "{{ .Release.Namespace }}");
+        }
+        assert_printed(&format!("examples/{example}/{file}"), &printed);
+    }
+}
+
+/// A namespace that stands for the one of a Helm release.
+const RELEASED: &str = "namespace-of-the-release";
 
 #[test]
 fn versions_of_a_runtime_do_not_collide_and_aks_installs_nothing() {

@@ -18,7 +18,7 @@ policy_data := {
 			"caps": "",
 			"env": {
 				"COORDINATOR_HOST": "=coordinator",
-				"NACRE_COORDINATOR_POLICY_HASH": "=3bbe69fab03756fd1ac0864680e7974a0665b08ace8f9823228a1e9f9f75284e",
+				"NACRE_COORDINATOR_POLICY_HASH": "=ab4546136a8f8fd73f304496095ab257c5b41c83c578b48683a56bfa523bf091",
 				"NACRE_COORDINATOR_REFERENCE": concat("", [
 					"={\"snp\":[{\"CPUs\":1,\"ProductName\":\"Milan\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Genoa\",\"HostDataBind",
 					"ing\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Turin\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu",

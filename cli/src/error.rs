@@ -62,6 +62,15 @@ impl CommandError {
         Self { kind, findings }
     }
 
+    /// The same failure with advice where it has none.
+    #[must_use]
+    pub(crate) fn advised(mut self, advice: &str) -> Self {
+        for finding in &mut self.findings {
+            finding.help.get_or_insert_with(|| advice.to_owned());
+        }
+        self
+    }
+
     /// A mistake on the command line.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Finding::error(codes::cli::USAGE, message).into()

@@ -1,5 +1,6 @@
 //! Owner keys: made when missing, read as public keys.
 
+use std::io::Read as _;
 use std::path::Path;
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
@@ -19,6 +20,9 @@ use crate::error::CommandError;
 
 /// Mode of a private key file: its owner only.
 pub(crate) const KEY_MODE: u32 = 0o600;
+
+/// Longest file of a key that is read, in bytes.
+const MAX_KEY_FILE: usize = 1 << 20;
 
 /// Private key of the workload owner.
 pub(crate) const WORKLOAD_OWNER_FILE: &str = "workload-owner.pem";
@@ -50,16 +54,25 @@ impl Owner {
 
 /// The text of a key file.
 pub(crate) fn read(path: &Path) -> Result<Zeroizing<String>, Finding> {
-    std::fs::read_to_string(path)
-        .map(Zeroizing::new)
-        .map_err(|error| {
-            let name = path.display().to_string();
-            Finding::error(
-                codes::cli::FILE_UNREADABLE,
-                format!("cannot read {name}: {error}"),
-            )
-            .at(Location::file(name))
-        })
+    let failed = |why: &str| {
+        let name = path.display().to_string();
+        let message = format!("cannot read {name}: {why}");
+        Finding::error(codes::cli::FILE_UNREADABLE, message).at(Location::file(name))
+    };
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_KEY_FILE + 1));
+    let most = u64::try_from(MAX_KEY_FILE + 1).unwrap_or(u64::MAX);
+    std::fs::File::open(path)
+        .and_then(|file| file.take(most).read_to_end(&mut bytes))
+        .map_err(|error| failed(&error.to_string()))?;
+    if bytes.len() > MAX_KEY_FILE {
+        return Err(failed("it is too large for a key"));
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) => Err(failed("it is not text").help(
+            "a key in PEM form is needed; `openssl pkey -inform DER -in FILE -out key.pem` makes one of DER",
+        )),
+    }
 }
 
 /// A new private key as PKCS#8 PEM.

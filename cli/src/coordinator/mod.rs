@@ -122,7 +122,7 @@ impl Target {
     pub(crate) fn endpoint(&self, context: &Context) -> Result<Endpoint, CommandError> {
         let given = self.coordinator.as_deref();
         if let Some(given) = given.filter(|given| !given.is_empty()) {
-            return Ok(Endpoint::given(with_port(given)));
+            return Ok(Endpoint::given(address(given)?));
         }
         let found = discover_coordinator(self.context.as_deref(), self.namespace.as_deref());
         let endpoint = block_on(found).map_err(|mut error| {
@@ -142,7 +142,11 @@ impl Target {
     /// Reads the manifest; one that is incomplete is an error with everything that is missing.
     pub(crate) fn manifest(&self, context: &Context) -> Result<ManifestFile, CommandError> {
         let path = context.path_or_default(self.manifest.as_deref(), MANIFEST_FILE);
-        let bytes = files::read(&path, MAX_BYTES)?;
+        let bytes = files::read(&path, MAX_BYTES).map_err(|error| {
+            error.advised(
+                "`nacre generate` writes the manifest; -m names another file than manifest.json",
+            )
+        })?;
         let file = Location::file(path.display().to_string());
         let manifest = (context.trust.reader)(&bytes)
             .map_err(|error| unreadable(&error, None).at(file.clone()))?;
@@ -198,6 +202,18 @@ fn pin_unusable(path: &Path, why: &str) -> Finding {
     let name = path.display().to_string();
     let message = format!("{name} cannot be used: {why}");
     Finding::error(codes::PIN_UNUSABLE, message).at(Location::file(name))
+}
+
+/// The address given with `-c` or `--replica`.
+fn address(given: &str) -> Result<String, CommandError> {
+    // A URL, or something with a blank in it, would be looked up as the name of a host.
+    if given.contains(|c: char| c == '/' || c == '@' || c.is_whitespace()) {
+        let message = format!("{given:?} is no address of a Coordinator");
+        let finding = Finding::error(codes::ADDRESS, message)
+            .help("name its user port, without a scheme: -c host:1313");
+        return Err(CommandError::new(Kind::Usage, vec![finding]));
+    }
+    Ok(with_port(given))
 }
 
 /// `host:port`, where only a host was given.

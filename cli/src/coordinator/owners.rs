@@ -49,7 +49,11 @@ impl WorkloadOwners {
         }
         for path in paths {
             let path = context.environment.path(path);
-            let text = keys::read(&path)?;
+            let text = keys::read(&path).map_err(|finding| {
+                CommandError::from(finding).advised(
+                    "--workload-owner-key names the private key of a workload owner, --sign-command one in an HSM; `nacre init` makes keys for a new deployment",
+                )
+            })?;
             let key = keys::open(&path, &text, context, WorkloadKey::from_pem)?;
             signers.push(Box::new(key));
         }
@@ -157,7 +161,11 @@ impl SeedshareOwners {
             .iter()
             .map(|path| {
                 let path = context.environment.path(path);
-                let text = keys::read(&path)?;
+                let text = keys::read(&path).map_err(|finding| {
+                    CommandError::from(finding).advised(
+                        "--seedshare-owner-key names the private key of a seed-share owner of the manifest in force",
+                    )
+                })?;
                 let key = keys::open(&path, &text, context, SeedshareKey::from_pem)?;
                 Ok((path, key))
             })

@@ -116,7 +116,11 @@ fn gives_root(share: &OpenedShare, pin: &Pin, path: &Path) -> Result<bool, Comma
 /// Reads the document.
 pub(super) fn read(given: Option<&Path>, context: &Context) -> Result<SeedShares, CommandError> {
     let path = shares_path(given, context);
-    let bytes = files::read(&path, MAX_DOCUMENT)?;
+    let bytes = files::read(&path, MAX_DOCUMENT).map_err(|error| {
+        error.advised(
+            "the first `nacre set` writes the shares, and each one after it writes them again; --seed names another file than seed-shares.json",
+        )
+    })?;
     SeedShares::parse(&bytes).map_err(|error| unusable(&path, &error).into())
 }
 

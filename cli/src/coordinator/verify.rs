@@ -15,7 +15,7 @@ use nacre_policy::read::{Read, Rules};
 use serde_json::{Value, json};
 
 use super::progress::Spinner;
-use super::{Acceptance, ManifestFile, Target, causes, converse, open, sealed, show, with_port};
+use super::{Acceptance, ManifestFile, Target, causes, converse, open, sealed, show};
 use crate::context::{Context, Output};
 use crate::error::{CommandError, Kind};
 use crate::files::{self, Outputs};
@@ -89,7 +89,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
     let mut examination = examine(&answer.snapshot, &question);
     if let Some(history) = examination.history.clone() {
         for given in &args.replica {
-            let address = with_port(given);
+            let address = super::address(given)?;
             let row = match ask(&address, &file, pin.as_ref(), context) {
                 Ok(other) => {
                     let other = examine(&other.snapshot, &question);

@@ -121,10 +121,72 @@ fn a_manifest_that_is_incomplete_says_everything_that_is_missing() {
     for code in ["NCR0610", "NCR0615"] {
         assert!(done.stderr.contains(code), "{}", done.stderr);
     }
+}
+
+/// Each mistake says what to do, before anybody is asked.
+#[test]
+fn what_a_new_user_forgets_is_named_with_what_to_do() {
+    let (environment, manifest) = workspace();
+    let says = |words: &[&str], exit: i32, code: &str, advice: &[&str]| {
+        let done = environment.run(&[words, &["-c", NOBODY]].concat());
+        let done = done.refused(exit, code);
+        for advice in advice {
+            assert!(done.stderr.contains(advice), "{words:?}: {}", done.stderr);
+        }
+    };
+    let key = ["set", "--workload-owner-key"];
+    let with = |file| [&key[..], &[file]].concat();
+    environment.write("resources/none.yml", "");
+    environment.write("key.der", [0x30, 0x82, 0xff, 0xfe]);
+    environment.write(
+        "key.pem",
+        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+    );
+    says(
+        &with("nobody.pem"),
+        1,
+        "NCR0901",
+        &["nobody.pem", "nacre init", "--sign-command"],
+    );
+    says(&with("resources"), 1, "NCR0901", &["--workload-owner-key"]);
+    says(
+        &with("key.der"),
+        1,
+        "NCR0901",
+        &["not text", "openssl pkey -inform DER"],
+    );
+    says(&with("key.pem"), 1, "NCR0911", &["P-384"]);
+    let recover = ["recover", "--latest-transition", &"ab".repeat(32)];
+    says(&["recover"], 1, "NCR1313", &["--latest-transition"]);
+    says(
+        &recover,
+        1,
+        "NCR0901",
+        &["seed-shares.json", "`nacre set`", "--seed"],
+    );
+
+    for given in ["https://coordinator:1313", "coordinator:1313/", "a b"] {
+        let done = environment.run(&["verify", "-c", given]);
+        let done = done.refused(2, "NCR1334");
+        assert!(done.stderr.contains("-c host:1313"), "{}", done.stderr);
+    }
+
+    environment.write("folder/manifest.json", manifest.to_bytes());
+    says(
+        &["verify", "-m", "folder"],
+        1,
+        "NCR0901",
+        &["Is a directory", "-m names"],
+    );
     fs::remove_file(environment.path("manifest.json")).unwrap();
-    environment
-        .run(&["verify", "-c", NOBODY])
-        .refused(1, "NCR0901");
+    for command in ["set", "verify", "recover"] {
+        says(
+            &[command],
+            1,
+            "NCR0901",
+            &["manifest.json", "-m names", "`nacre generate`"],
+        );
+    }
 }
 
 #[test]

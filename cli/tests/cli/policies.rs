@@ -132,9 +132,14 @@ fn a_report_says_what_is_open() {
     );
     assert_eq!(value["workloads"][0]["workload"], "bank/Deployment/teller");
     assert_eq!(value["workloads"][0]["risk"], "low");
+    let low = ["report", "--max-risk", "low", "--workload"];
     environment
-        .run(&["report", "--max-risk", "low", "rendered.yaml"])
+        .run(&[&low[..], &["teller", "rendered.yaml"]].concat())
         .success();
+    // The host writes the token with which the Coordinator keeps its history.
+    let done = environment.run(&[&low[..], &["coordinator", "rendered.yaml"]].concat());
+    assert_eq!(done.code, Some(3), "{}", done.shown());
+    assert!(done.stderr.contains("serviceaccount"), "{}", done.stderr);
     // A Secret in a variable is the host's to choose.
     environment.write(
         "secret.yaml",

@@ -13,7 +13,6 @@ use nacre_manifest::{PolicyHash, TransitionHash};
 use nacre_pki::{Authority as Ca, P384Key};
 use nacre_store::{Latest as Stored, Version};
 use tokio::sync::Mutex;
-use tokio::task::JoinSet;
 
 use crate::audit;
 use crate::denied::Denied;
@@ -212,37 +211,31 @@ impl Authority {
         };
         let mut missing = BTreeSet::new();
         let mut present = BTreeSet::new();
-        let mut lookups = JoinSet::new();
-        let mut rest = unknown.into_iter();
-        loop {
-            while lookups.len() < LOOKUPS {
-                let Some(hash) = rest.next() else { break };
-                let storage = self.core.storage.clone();
-                lookups.spawn(async move {
-                    let key = ObjectKey::Policy(hash);
-                    let bytes = storage.read(&key).await?;
-                    Ok::<_, Denied>((hash, bytes.is_some_and(|bytes| key.holds(&bytes))))
-                });
+        for hashes in unknown.chunks(LOOKUPS) {
+            let keys: Vec<ObjectKey> = hashes.iter().copied().map(ObjectKey::Policy).collect();
+            let found = self.core.storage.read_all(&keys).await;
+            for ((hash, key), bytes) in hashes.iter().zip(keys).zip(found) {
+                match bytes?.is_some_and(|bytes| key.holds(&bytes)) {
+                    true => present.insert(*hash),
+                    false => missing.insert(*hash),
+                };
             }
-            let Some(found) = lookups.join_next().await else {
-                break;
-            };
-            match found.map_err(|_| Denied::Internal("a lookup was given up"))?? {
-                (hash, true) => present.insert(hash),
-                (hash, false) => missing.insert(hash),
-            };
         }
         self.inner.lock().await.stored.extend(present);
         Ok(missing)
     }
 
-    /// Writes one of the wanted policies.
-    pub(crate) async fn store_policy(&self, hash: PolicyHash, raw: &[u8]) -> Result<(), Denied> {
-        self.core
-            .storage
-            .write(&ObjectKey::Policy(hash), raw)
-            .await?;
-        self.inner.lock().await.stored.insert(hash);
+    /// Writes some of the wanted policies.
+    pub(crate) async fn store_policies(
+        &self,
+        policies: Vec<(PolicyHash, Vec<u8>)>,
+    ) -> Result<(), Denied> {
+        let hashes: Vec<PolicyHash> = policies.iter().map(|(hash, _)| *hash).collect();
+        let objects = policies
+            .into_iter()
+            .map(|(hash, raw)| (ObjectKey::Policy(hash), raw));
+        self.core.storage.write_all(objects.collect()).await?;
+        self.inner.lock().await.stored.extend(hashes);
         Ok(())
     }
 
@@ -309,13 +302,11 @@ impl Authority {
             generation: ready.generation(),
         });
         let latest = latest(&ready.keys.history, history.head().hash)?;
-        let storage = &self.core.storage;
-        storage
-            .write(&ObjectKey::Manifest(transition.manifest), manifest)
-            .await?;
-        storage
-            .write(&ObjectKey::Transition(transition.hash()), &signed.encode())
-            .await?;
+        let objects = vec![
+            (ObjectKey::Manifest(transition.manifest), manifest.to_vec()),
+            (ObjectKey::Transition(transition.hash()), signed.encode()),
+        ];
+        self.core.storage.write_all(objects).await?;
         let next = Parts {
             history,
             latest,

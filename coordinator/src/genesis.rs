@@ -173,17 +173,16 @@ impl Authority {
         let ca = Arc::new(Ca::new(&keys.root, P384Key::generate()?, now)?);
         let head = history.head().hash;
         let latest = latest(&keys.history, head)?;
-        let transition = signed.encode();
-        let confirmation = confirmation.encode();
-        let objects: [(ObjectKey, &[u8]); 4] = [
-            (ObjectKey::Manifest(signed.body().manifest), &manifest),
-            (ObjectKey::SeedShares(SeedSharesHash::of(&shares)), &shares),
-            (ObjectKey::Transition(head), &transition),
-            (ObjectKey::Confirmation(head), &confirmation),
+        let objects = vec![
+            (
+                ObjectKey::Manifest(signed.body().manifest),
+                manifest.to_vec(),
+            ),
+            (ObjectKey::SeedShares(SeedSharesHash::of(&shares)), shares),
+            (ObjectKey::Transition(head), signed.encode()),
+            (ObjectKey::Confirmation(head), confirmation.encode()),
         ];
-        for (key, bytes) in objects {
-            self.core.storage.write(&key, bytes).await?;
-        }
+        self.core.storage.write_all(objects).await?;
         let parts = Parts {
             history,
             latest,

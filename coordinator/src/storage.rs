@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nacre_history::{Expect, History, Invalid, Lookup, ObjectKey, Objects, Rules};
-use nacre_store::{Latest, Put, Store, StoreError, StoreKey, Swap, Version};
+use nacre_store::{Latest, Object, Put, Store, StoreError, StoreKey, Swap, Version};
 use tokio::runtime::Handle;
 
 use crate::denied::Denied;
@@ -38,14 +38,50 @@ impl Storage {
         Ok(bytes)
     }
 
-    /// Writes an object. Whatever stands there under its name, put there by somebody whose `latest` never
-    /// moved or by somebody else, gives way.
-    pub(crate) async fn write(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), Denied> {
-        let key = name(key)?;
-        match within(self.0.put(&key, bytes)).await? {
-            Put::Stored | Put::Same => Ok(()),
-            Put::Different => within(self.0.replace(&key, bytes)).await,
+    /// Objects in the order of their keys, looked up at the same time: the caller says how many that are.
+    pub(crate) async fn read_all(
+        &self,
+        keys: &[ObjectKey],
+    ) -> Vec<Result<Option<Vec<u8>>, Denied>> {
+        let lookups: Vec<_> = keys
+            .iter()
+            .map(|key| {
+                let (this, key) = (self.clone(), *key);
+                tokio::spawn(async move { this.read(&key).await })
+            })
+            .collect();
+        let mut found = Vec::new();
+        for lookup in lookups {
+            let lookup = lookup.await;
+            found.push(lookup.unwrap_or(Err(Denied::Internal("a lookup was given up"))));
         }
+        found
+    }
+
+    /// Writes objects; all survive a crash afterwards. Whatever stands there under their names, put there by
+    /// somebody whose `latest` never moved or by somebody else, gives way.
+    pub(crate) async fn write_all(&self, objects: Vec<(ObjectKey, Vec<u8>)>) -> Result<(), Denied> {
+        let objects: Result<Vec<Object>, Denied> = objects
+            .into_iter()
+            .map(|(key, bytes)| {
+                Ok(Object {
+                    key: name(&key)?,
+                    bytes,
+                })
+            })
+            .collect();
+        let objects: Arc<[Object]> = objects?.into();
+        let ends = within(self.0.put_all(Arc::clone(&objects))).await?;
+        if ends.len() != objects.len() {
+            return Err(Denied::Internal("the answer of the store"));
+        }
+        for (object, end) in objects.iter().zip(ends) {
+            match end {
+                Put::Stored | Put::Same => {}
+                Put::Different => within(self.0.replace(&object.key, &object.bytes)).await?,
+            }
+        }
+        Ok(())
     }
 
     pub(crate) async fn latest(&self) -> Result<Option<Latest>, Denied> {
@@ -112,5 +148,13 @@ impl Objects for View {
         }
         let bytes = self.runtime.block_on(self.storage.read(key))?;
         Ok(bytes.map(Cow::Owned))
+    }
+
+    fn objects(&self, keys: &[ObjectKey]) -> Vec<Lookup<'_>> {
+        let found = self.runtime.block_on(self.storage.read_all(keys));
+        found
+            .into_iter()
+            .map(|bytes| Ok(bytes?.map(Cow::Owned)))
+            .collect()
     }
 }

@@ -35,8 +35,10 @@ use crate::state::{Ready, State};
 const SUBMISSIONS: usize = 16;
 /// Histories that are read out at a time.
 const READERS: usize = 32;
-/// Policies that are written at a time.
-const WRITES: usize = 16;
+/// Policies that are written together, so that they wait for the disk once, at most.
+const BATCH: usize = 64;
+/// Bytes that are written together before the next policy joins them: two batches may be in memory.
+const BATCH_BYTES: usize = 2 << 20;
 /// How long the next message of a submission may take.
 const NEXT: Duration = Duration::from_secs(60);
 /// How long the first message may take, whose sender nobody knows yet.
@@ -301,30 +303,41 @@ impl Dialog {
         Ok(())
     }
 
-    /// Takes the wanted policies, several being written while the next one comes.
+    /// Takes the wanted policies, some being written together while the next ones come.
     async fn policies(&mut self, draft: &mut Draft) -> Result<(), Denied> {
         let mut writes = JoinSet::new();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
         loop {
-            match self.next("the next policy", NEXT).await? {
+            let done = match self.next("the next policy", NEXT).await? {
                 Asked::Policy(raw) => {
                     let hash = wanted_policy(&draft.wanted, &raw)?;
                     draft.wanted.remove(&hash);
-                    let authority = Arc::clone(&self.authority);
-                    writes.spawn(async move { authority.store_policy(hash, &raw).await });
-                    if writes.len() >= WRITES {
-                        written(writes.join_next().await)?;
-                    }
+                    bytes += raw.len();
+                    batch.push((hash, raw));
+                    false
                 }
-                Asked::PoliciesDone(_) => break,
+                Asked::PoliciesDone(_) => true,
                 _ => {
                     return Err(Denied::Step {
                         expected: "a policy",
                     });
                 }
+            };
+            if batch.len() >= BATCH || bytes >= BATCH_BYTES || (done && !batch.is_empty()) {
+                if let Some(write) = writes.join_next().await {
+                    written(write)?;
+                }
+                let authority = Arc::clone(&self.authority);
+                let batch = std::mem::take(&mut batch);
+                writes.spawn(async move { authority.store_policies(batch).await });
+                bytes = 0;
+            }
+            if done {
+                break;
             }
         }
-        while !writes.is_empty() {
-            written(writes.join_next().await)?;
+        while let Some(write) = writes.join_next().await {
+            written(write)?;
         }
         match draft.wanted.first() {
             Some(first) => Err(Denied::PoliciesMissing {
@@ -397,14 +410,8 @@ impl Dialog {
     }
 }
 
-fn written(
-    result: Option<Result<Result<(), Denied>, tokio::task::JoinError>>,
-) -> Result<(), Denied> {
-    match result {
-        None => Ok(()),
-        Some(Ok(result)) => result,
-        Some(Err(_)) => Err(Denied::Internal("writing a policy was given up")),
-    }
+fn written(result: Result<Result<(), Denied>, tokio::task::JoinError>) -> Result<(), Denied> {
+    result.map_err(|_| Denied::Internal("writing policies was given up"))?
 }
 
 fn submission(caller: &Caller, proposal: v1::Proposal) -> Result<Submission, Denied> {

@@ -7,7 +7,9 @@ use std::time::Duration;
 use nacre_api::v1::{self, Phase};
 use nacre_coordinator::Deps;
 use nacre_manifest::Manifest;
-use nacre_store::{Directory, Later, Latest, Put, Store, StoreError, StoreKey, Swap, Version};
+use nacre_store::{
+    Directory, Later, Latest, Object, Put, Store, StoreError, StoreKey, Swap, Version,
+};
 use tonic::Code;
 
 use crate::support::{
@@ -81,6 +83,13 @@ impl Store for Moody {
         Box::pin(async move {
             self.write().await?;
             self.inner.put(key, bytes).await
+        })
+    }
+
+    fn put_all(&self, objects: Arc<[Object]>) -> Later<'_, Vec<Put>> {
+        Box::pin(async move {
+            self.write().await?;
+            self.inner.put_all(objects).await
         })
     }
 

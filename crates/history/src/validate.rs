@@ -14,6 +14,8 @@ use crate::transition::SignedTransition;
 
 /// Most transitions of a history: one an hour for seven years.
 pub const MAX_GENERATIONS: u64 = 65_536;
+/// Objects that are looked up, and in memory, at a time.
+const AT_A_TIME: usize = 16;
 
 /// What a lookup gives: the bytes, nothing, or why it failed.
 pub type Lookup<'a> = Result<Option<Cow<'a, [u8]>>, Box<dyn std::error::Error + Send + Sync>>;
@@ -22,6 +24,11 @@ pub type Lookup<'a> = Result<Option<Cow<'a, [u8]>>, Box<dyn std::error::Error + 
 pub trait Objects {
     /// The bytes of an object, `None` when there is none of this name.
     fn object(&self, key: &ObjectKey) -> Lookup<'_>;
+
+    /// Several objects, in the order of their keys. Whoever can look them up at the same time does.
+    fn objects(&self, keys: &[ObjectKey]) -> Vec<Lookup<'_>> {
+        keys.iter().map(|key| self.object(key)).collect()
+    }
 }
 
 impl Objects for BTreeMap<ObjectKey, Vec<u8>> {
@@ -74,14 +81,18 @@ impl Expect {
 pub fn validate(objects: &dyn Objects, rules: &Rules, expect: &Expect) -> Result<History, Invalid> {
     let latest = parsed(objects, ObjectKey::Latest, Latest::parse)?;
     let chain = walk(objects, latest.transition)?;
-    let mut chain = chain.into_iter().rev();
-    let first = chain.next().ok_or(Invalid::Missing {
+    let (first, later) = chain.split_first().ok_or(Invalid::Missing {
         key: ObjectKey::Latest,
     })?;
-    let mut history = genesis(objects, &first, rules)?;
-    for signed in chain {
-        let manifest = fetch(objects, ObjectKey::Manifest(signed.body().manifest))?;
-        history = history.extended(&signed, &manifest, rules)?;
+    let mut history = genesis(objects, first, rules)?;
+    for signed in later.chunks(AT_A_TIME) {
+        let keys = signed
+            .iter()
+            .map(|signed| ObjectKey::Manifest(signed.body().manifest));
+        let manifests = fetch_all(objects, keys.collect())?;
+        for (signed, manifest) in signed.iter().zip(manifests) {
+            history = history.extended(signed, &manifest, rules)?;
+        }
     }
     if !latest.is_signed_by(&history.confirmation().history_spki) {
         return Err(Invalid::LatestSignature);
@@ -93,7 +104,7 @@ pub fn validate(objects: &dyn Objects, rules: &Rules, expect: &Expect) -> Result
     Ok(history)
 }
 
-/// Signed transitions from the newest to the first.
+/// Signed transitions from the first to the newest.
 fn walk(objects: &dyn Objects, newest: TransitionHash) -> Result<Vec<SignedTransition>, Invalid> {
     let mut chain: Vec<SignedTransition> = Vec::new();
     let mut next = newest;
@@ -124,6 +135,7 @@ fn walk(objects: &dyn Objects, newest: TransitionHash) -> Result<Vec<SignedTrans
         next = transition.previous;
         chain.push(signed);
         if genesis {
+            chain.reverse();
             return Ok(chain);
         }
     }
@@ -145,15 +157,15 @@ fn genesis(
     Ok(history)
 }
 
-/// Looks up every policy of every manifest, one at a time.
+/// Looks up every policy of every manifest.
 fn policies(objects: &dyn Objects, history: &History) -> Result<(), Invalid> {
-    let mut seen = BTreeSet::new();
-    for entry in history.entries() {
-        for hash in entry.manifest.policies.keys() {
-            if seen.insert(*hash) {
-                fetch(objects, ObjectKey::Policy(*hash))?;
-            }
-        }
+    let manifests = history.entries().iter().map(|entry| &entry.manifest);
+    let all: BTreeSet<PolicyHash> = manifests
+        .flat_map(|manifest| manifest.policies.keys().copied())
+        .collect();
+    let keys: Vec<ObjectKey> = all.into_iter().map(ObjectKey::Policy).collect();
+    for keys in keys.chunks(AT_A_TIME) {
+        fetch_all(objects, keys.to_vec())?;
     }
     Ok(())
 }
@@ -181,8 +193,19 @@ impl History {
 
 /// An object whose bytes are those its name stands for.
 fn fetch(objects: &dyn Objects, key: ObjectKey) -> Result<Cow<'_, [u8]>, Invalid> {
-    let bytes = objects
-        .object(&key)
+    checked(key, objects.object(&key))
+}
+
+/// The same for several; what a lookup leaves out is missing.
+fn fetch_all(objects: &dyn Objects, keys: Vec<ObjectKey>) -> Result<Vec<Cow<'_, [u8]>>, Invalid> {
+    let mut found = objects.objects(&keys).into_iter();
+    keys.into_iter()
+        .map(|key| checked(key, found.next().unwrap_or(Ok(None))))
+        .collect()
+}
+
+fn checked(key: ObjectKey, found: Lookup<'_>) -> Result<Cow<'_, [u8]>, Invalid> {
+    let bytes = found
         .map_err(|source| Invalid::Unreadable { key, source })?
         .ok_or(Invalid::Missing { key })?;
     if !key.holds(&bytes) {

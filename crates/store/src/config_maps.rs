@@ -15,17 +15,22 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::Arc;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, ObjectMeta, PostParams, WatchEvent, WatchParams};
 use kube::{Api, Client};
+use tokio::task::JoinSet;
 use tokio_stream::StreamExt as _;
 
 use crate::error::StoreError;
 use crate::key::StoreKey;
-use crate::{Later, Latest, MAX_OBJECT, Put, Store, Swap, Version};
+use crate::{Later, Latest, MAX_OBJECT, Object, Put, Store, Swap, Version};
 
+/// Objects that are written at a time: the API server answers each when etcd has synced it, and etcd syncs
+/// those together that come together.
+const AT_A_TIME: usize = 16;
 /// Bytes in one ConfigMap. The API server allows 1 MiB for all values; the rest is for what stands around.
 const PART: usize = 900 << 10;
 const PREFIX: &str = "nacre-store";
@@ -189,6 +194,34 @@ impl ConfigMaps {
         Ok(Put::Stored)
     }
 
+    async fn put_objects(&self, objects: Arc<[Object]>) -> Result<Vec<Put>, StoreError> {
+        let mut writes = JoinSet::new();
+        let mut ends: Vec<Option<Put>> = vec![None; objects.len()];
+        let mut waiting = 0..objects.len();
+        loop {
+            while writes.len() < AT_A_TIME
+                && let Some(at) = waiting.next()
+            {
+                let (this, objects) = (self.clone(), Arc::clone(&objects));
+                writes.spawn(async move {
+                    let Some(Object { key, bytes }) = objects.get(at) else {
+                        return Err(StoreError::GivenUp);
+                    };
+                    Ok((at, this.put_object(key, bytes).await?))
+                });
+            }
+            let Some(written) = writes.join_next().await else {
+                break;
+            };
+            let (at, put) = written.map_err(|_| StoreError::GivenUp)??;
+            if let Some(end) = ends.get_mut(at) {
+                *end = Some(put);
+            }
+        }
+        let ends: Option<Vec<Put>> = ends.into_iter().collect();
+        ends.ok_or(StoreError::GivenUp)
+    }
+
     async fn replace_object(&self, key: &StoreKey, bytes: &[u8]) -> Result<(), StoreError> {
         check_size(bytes)?;
         let name = object_name(key);
@@ -267,6 +300,10 @@ impl Store for ConfigMaps {
 
     fn put<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, Put> {
         Box::pin(self.put_object(key, bytes))
+    }
+
+    fn put_all(&self, objects: Arc<[Object]>) -> Later<'_, Vec<Put>> {
+        Box::pin(self.put_objects(objects))
     }
 
     fn replace<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, ()> {

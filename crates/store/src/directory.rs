@@ -5,21 +5,23 @@
 //! <root>/latest          replaced by renaming, under the lock
 //! <root>/lock            flock(2) of whoever moves latest
 //! ```
-//! A name is synced by syncing its directory. Processes may share the directory.
+//! A name is synced by syncing its directory, once for all objects that are written together. Processes may
+//! share the directory.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::fs::{Advice, CWD, FlockOperation, RenameFlags, fadvise, flock, renameat_with};
 
 use crate::error::StoreError;
 use crate::key::StoreKey;
-use crate::{Later, Latest, MAX_OBJECT, Put, Store, Swap, Version};
+use crate::{Later, Latest, MAX_OBJECT, Object, Put, Store, Swap, Version};
 
 const LATEST: &str = "latest";
 const LOCK: &str = "lock";
@@ -47,6 +49,7 @@ impl Directory {
         };
         directory.open_lock()?;
         directory.sweep()?;
+        sync(root)?;
         Ok(directory)
     }
 
@@ -70,38 +73,41 @@ impl Directory {
         self.root.join(key.kind()).join(key.hash())
     }
 
-    fn put_now(&self, key: &StoreKey, bytes: &[u8]) -> Result<Put, StoreError> {
-        let path = self.object(key);
-        if let Some(found) = read(&path)? {
-            // Who wrote it may not have got to the sync before it was killed.
-            sync_directory(&path)?;
-            return Ok(if found == bytes {
-                Put::Same
-            } else {
-                Put::Different
+    /// Everything is on its way to the disk before the first wait for it: the waits that follow are one.
+    fn put_now(&self, objects: &[Object]) -> Result<Vec<Put>, StoreError> {
+        let mut begun = Vec::new();
+        for object in objects {
+            begun.push(self.begin(object)?);
+        }
+        let mut ends = Vec::new();
+        let mut folders = BTreeSet::new();
+        for (object, begun) in objects.iter().zip(begun) {
+            ends.push(match begun {
+                Begun::There(put) => put,
+                Begun::Written(file) => file.place(&object.bytes)?,
             });
+            folders.insert(object.key.kind());
         }
-        make_directory(&self.root.join(key.kind()))?;
-        let fresh = self.write_beside(&path, bytes)?;
-        match renameat_with(CWD, &fresh, CWD, &path, RenameFlags::NOREPLACE) {
-            Ok(()) => {
-                sync_directory(&path)?;
-                Ok(Put::Stored)
-            }
-            Err(errno) => {
-                let _ = fs::remove_file(&fresh);
-                match read(&path)? {
-                    Some(found) if found == bytes => Ok(Put::Same),
-                    Some(_) => Ok(Put::Different),
-                    None => Err(StoreError::io(&path)(errno.into())),
-                }
-            }
+        // Also for what was there: who wrote it may not have got to the sync before it was killed.
+        for folder in folders {
+            sync(&self.root.join(folder))?;
         }
+        Ok(ends)
+    }
+
+    /// Writes an object beside its place, unless that is taken.
+    fn begin(&self, object: &Object) -> Result<Begun, StoreError> {
+        let path = self.object(&object.key);
+        if let Some(found) = read(&path)? {
+            return Ok(Begun::There(compared(&found, &object.bytes)));
+        }
+        make_directory(&self.root.join(object.key.kind()))?;
+        Ok(Begun::Written(Unfinished::write(path, &object.bytes)?))
     }
 
     fn replace_now(&self, key: &StoreKey, bytes: &[u8]) -> Result<(), StoreError> {
         make_directory(&self.root.join(key.kind()))?;
-        self.write_over(&self.object(key), bytes)
+        write_over(self.object(key), bytes)
     }
 
     fn latest_now(&self) -> Result<Option<Latest>, StoreError> {
@@ -118,37 +124,8 @@ impl Directory {
         if found.as_ref() != expected {
             return Ok(Swap::Lost);
         }
-        self.write_over(&self.root.join(LATEST), bytes)?;
+        write_over(self.root.join(LATEST), bytes)?;
         Ok(Swap::Moved(Version(bytes.to_vec())))
-    }
-
-    fn write_over(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        let fresh = self.write_beside(path, bytes)?;
-        if let Err(source) = fs::rename(&fresh, path) {
-            let _ = fs::remove_file(&fresh);
-            return Err(StoreError::io(path)(source));
-        }
-        sync_directory(path)
-    }
-
-    /// Writes and syncs a file next to the one it is to become.
-    fn write_beside(&self, path: &Path, bytes: &[u8]) -> Result<PathBuf, StoreError> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        if bytes.len() > MAX_OBJECT {
-            return Err(StoreError::TooLarge {
-                bytes: bytes.len(),
-                limit: MAX_OBJECT,
-            });
-        }
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{UNFINISHED}{}-{count}", std::process::id());
-        let fresh = path.with_file_name(name);
-        let written = write_synced(&fresh, bytes);
-        if let Err(source) = written {
-            let _ = fs::remove_file(&fresh);
-            return Err(StoreError::io(&fresh)(source));
-        }
-        Ok(fresh)
     }
 
     fn open_lock(&self) -> Result<File, StoreError> {
@@ -210,8 +187,16 @@ impl Store for Directory {
     }
 
     fn put<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, Put> {
-        let (key, bytes) = (key.clone(), bytes.to_vec());
-        self.blocking(move |this| this.put_now(&key, &bytes))
+        let object = Object {
+            key: key.clone(),
+            bytes: bytes.to_vec(),
+        };
+        let all = self.put_all(Arc::new([object]));
+        Box::pin(async { all.await?.pop().ok_or(StoreError::GivenUp) })
+    }
+
+    fn put_all(&self, objects: Arc<[Object]>) -> Later<'_, Vec<Put>> {
+        self.blocking(move |this| this.put_now(&objects))
     }
 
     fn replace<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, ()> {
@@ -261,12 +246,105 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     Ok(Some(bytes))
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn compared(found: &[u8], bytes: &[u8]) -> Put {
+    match found == bytes {
+        true => Put::Same,
+        false => Put::Different,
+    }
+}
+
+/// An object that is to be put.
+enum Begun {
+    /// Something has its name.
+    There(Put),
+    Written(Unfinished),
+}
+
+/// A written file, beside the one it is to become. It goes if it does not get there.
+struct Unfinished {
+    file: File,
+    beside: PathBuf,
+    path: PathBuf,
+    placed: bool,
+}
+
+impl Unfinished {
+    /// Writes the file and sends it on its way to the disk, without waiting.
+    fn write(path: PathBuf, bytes: &[u8]) -> Result<Self, StoreError> {
+        if bytes.len() > MAX_OBJECT {
+            return Err(StoreError::TooLarge {
+                bytes: bytes.len(),
+                limit: MAX_OBJECT,
+            });
+        }
+        let (mut file, beside) = create_beside(&path)?;
+        let written = file.write_all(bytes);
+        let this = Self {
+            file,
+            beside,
+            path,
+            placed: false,
+        };
+        written.map_err(StoreError::io(&this.beside))?;
+        // On Linux this starts the writing. What is lost when it does not is time: the sync is still to come.
+        let _ = fadvise(&this.file, 0, None, Advice::DontNeed);
+        Ok(this)
+    }
+
+    /// Waits until it is on the disk.
+    fn sync(&self) -> Result<(), StoreError> {
+        self.file.sync_all().map_err(StoreError::io(&self.beside))
+    }
+
+    /// Gives it its name unless that is taken. The name is not synced yet.
+    fn place(mut self, bytes: &[u8]) -> Result<Put, StoreError> {
+        self.sync()?;
+        match renameat_with(CWD, &self.beside, CWD, &self.path, RenameFlags::NOREPLACE) {
+            Ok(()) => {
+                self.placed = true;
+                Ok(Put::Stored)
+            }
+            Err(errno) => match read(&self.path)? {
+                Some(found) => Ok(compared(&found, bytes)),
+                None => Err(StoreError::io(&self.path)(errno.into())),
+            },
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.placed {
+            let _ = fs::remove_file(&self.beside);
+        }
+    }
+}
+
+/// A new file in the same directory, of a name that nobody uses: processes of several containers may have
+/// the same number.
+fn create_beside(path: &Path) -> Result<(File, PathBuf), StoreError> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
     let mut options = OpenOptions::new();
-    options.create(true).truncate(true).write(true).mode(0o600);
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    options.create_new(true).write(true).mode(0o600);
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{UNFINISHED}{}-{count}", std::process::id());
+        let beside = path.with_file_name(name);
+        match options.open(&beside) {
+            Ok(file) => return Ok((file, beside)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(StoreError::io(&beside)(error)),
+        }
+    }
+}
+
+/// Replaces a file, or makes it.
+fn write_over(path: PathBuf, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut file = Unfinished::write(path, bytes)?;
+    file.sync()?;
+    fs::rename(&file.beside, &file.path).map_err(StoreError::io(&file.path))?;
+    file.placed = true;
+    sync(parent(&file.path))
 }
 
 /// Makes a directory for this user only, and its name durable.
@@ -277,16 +355,20 @@ fn make_directory(path: &Path) -> Result<(), StoreError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
     builder.create(path).map_err(StoreError::io(path))?;
-    sync_directory(path)
+    sync(parent(path))
 }
 
-/// Syncs the directory that a name stands in.
-fn sync_directory(path: &Path) -> Result<(), StoreError> {
-    let parent = match path.parent() {
+/// The directory that a name stands in.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
-    File::open(parent)
+    }
+}
+
+/// Syncs the names in a directory.
+fn sync(directory: &Path) -> Result<(), StoreError> {
+    File::open(directory)
         .and_then(|directory| directory.sync_all())
-        .map_err(StoreError::io(parent))
+        .map_err(StoreError::io(directory))
 }

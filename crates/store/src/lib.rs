@@ -27,6 +27,7 @@ mod key;
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 
 pub use config_maps::ConfigMaps;
 pub use directory::Directory;
@@ -47,6 +48,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Writes an object if there is none. When this returns, the object survives a crash.
     fn put<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, Put>;
 
+    /// Writes objects of different names as [`Store::put`] does each, in any order, and says how each ended
+    /// in theirs. When this returns, all of them survive a crash; after an error some may be there.
+    fn put_all(&self, objects: Arc<[Object]>) -> Later<'_, Vec<Put>>;
+
     /// Writes an object whether there is one or not: for what is named by another object and was left
     /// behind by a writer that never moved `latest`.
     fn replace<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, ()>;
@@ -60,6 +65,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Waits until `latest` has another version than `seen`. Waits for as long as it takes; errors come
     /// back, and the caller decides when to ask again.
     fn changed<'a>(&'a self, seen: Option<&'a Version>) -> Later<'a, Option<Latest>>;
+}
+
+/// An object to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its name.
+    pub key: StoreKey,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// How a [`Store::put`] ended.

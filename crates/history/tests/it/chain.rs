@@ -1,6 +1,7 @@
 //! Who may extend a history, and what makes one invalid: a case for each reason.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use nacre_findings::codes;
 use nacre_history::{
@@ -409,6 +410,30 @@ fn malformed_and_unreadable_objects_are_told_apart() {
     refused!(
         validate(&Lying, &deployment.rules(), &Expect::default()),
         Invalid::Format { .. }
+    );
+}
+
+/// A source that is asked for several objects at once and answers about fewer.
+#[test]
+fn what_a_source_leaves_out_is_missing() {
+    struct Short(BTreeMap<ObjectKey, Vec<u8>>);
+    impl Objects for Short {
+        fn object(&self, key: &ObjectKey) -> Lookup<'_> {
+            self.0.object(key)
+        }
+        fn objects(&self, keys: &[ObjectKey]) -> Vec<Lookup<'_>> {
+            let keys = keys.split_last().map_or(&[][..], |(_, rest)| rest);
+            keys.iter().map(|key| self.object(key)).collect()
+        }
+    }
+    let deployment = Deployment::new();
+    let short = Short(deployment.objects.clone());
+    validate(&short, &deployment.rules(), &Expect::default()).unwrap();
+    refused!(
+        validate(&short, &deployment.rules(), &Expect::complete()),
+        Invalid::Missing {
+            key: ObjectKey::Policy(_)
+        }
     );
 }
 

@@ -29,7 +29,7 @@ async fn store(cluster: &Cluster, namespace: &str) -> ConfigMaps {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster: cargo xtask test --cluster"]
 async fn conformance() {
-    const STORES: usize = 9;
+    const STORES: usize = 10;
     let cluster = Cluster::shared();
     let mut stores: Vec<Arc<dyn Store>> = Vec::new();
     for number in 0..STORES {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nacre_store::{Latest, MAX_OBJECT, Put, Store, StoreError, StoreKey, Swap, Version};
+use nacre_store::{Latest, MAX_OBJECT, Object, Put, Store, StoreError, StoreKey, Swap, Version};
 use tokio::time::timeout;
 
 /// Everything, on stores that `fresh` makes.
@@ -16,6 +16,7 @@ pub async fn suite(fresh: &dyn Fn() -> Arc<dyn Store>) {
     one_of_many_swaps_wins(fresh()).await;
     no_update_is_lost(fresh()).await;
     one_of_many_puts_stores(fresh()).await;
+    many_are_written_together(fresh()).await;
     a_change_is_seen(fresh()).await;
 }
 
@@ -182,6 +183,57 @@ async fn one_of_many_puts_stores(store: Arc<dyn Store>) {
         (count(Put::Stored), count(Put::Same), count(Put::Different)),
         (1, 1, 6)
     );
+}
+
+async fn many_are_written_together(store: Arc<dyn Store>) {
+    assert_eq!(store.put_all(Arc::new([])).await.unwrap(), []);
+    let object = |kind: &str, byte: u8, text: &str| Object {
+        key: key(kind, byte),
+        bytes: text.repeat(1 + usize::from(byte)).into_bytes(),
+    };
+    let all: Arc<[Object]> = (0..100)
+        .map(|byte| object(["policies", "manifests"][usize::from(byte) % 2], byte, "x"))
+        .collect();
+    // Some are there, as they should be or otherwise.
+    store.put(&all[3].key, &all[3].bytes).await.unwrap();
+    store.put(&all[4].key, b"other").await.unwrap();
+    let ends = store.put_all(Arc::clone(&all)).await.unwrap();
+    for (at, (object, end)) in all.iter().zip(&ends).enumerate() {
+        let (expected, bytes) = match at {
+            3 => (Put::Same, &object.bytes[..]),
+            4 => (Put::Different, &b"other"[..]),
+            _ => (Put::Stored, &object.bytes[..]),
+        };
+        assert_eq!(*end, expected, "{at}");
+        assert_eq!(store.read(&object.key).await.unwrap().unwrap(), bytes);
+    }
+    assert_eq!(ends.len(), all.len());
+
+    // Several writers of the same: each is stored once.
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            let all: Arc<[Object]> = (0..40).map(|at| object("transitions", at, "y")).collect();
+            tokio::spawn(async move { store.put_all(all).await.unwrap() })
+        })
+        .collect();
+    let mut stored = 0;
+    for writer in writers {
+        let ends = writer.await.unwrap();
+        assert!(!ends.contains(&Put::Different));
+        stored += ends.iter().filter(|end| **end == Put::Stored).count();
+    }
+    assert_eq!(stored, 40);
+
+    // One that cannot be written is an error, and no reason to lose what was there.
+    let large = Object {
+        key: key("policies", 200),
+        bytes: vec![0; MAX_OBJECT + 1],
+    };
+    let mixed: Arc<[Object]> = [all[0].clone(), large, object("policies", 201, "z")].into();
+    let error = store.put_all(mixed).await;
+    assert!(matches!(error, Err(StoreError::TooLarge { .. })));
+    assert!(store.read(&all[0].key).await.unwrap().is_some());
 }
 
 async fn a_change_is_seen(store: Arc<dyn Store>) {

@@ -20,6 +20,8 @@ const FOLDER: &str = "NACRE_CRASH_FOLDER";
 const CLUSTER: &str = "NACRE_CRASH_CLUSTER";
 /// Updates and kills of an ordinary run; `NACRE_CRASH_UPDATES=500` is the full one.
 const UPDATES: usize = 40;
+/// One process sets fewer than so many before it is killed.
+const EACH: u64 = 6;
 /// How long the other process may take to start on a busy machine.
 const START: Duration = Duration::from_secs(120);
 
@@ -121,8 +123,8 @@ fn updates(otherwise: usize) -> usize {
 }
 
 /// Sets manifests in processes that are killed, until so many are set and one kill has come for ten of them
-/// at least, however fast the machine. After each kill the history in the store is whole, and has what was
-/// reported.
+/// at least. A kill waits for updates and not for a time, so a slow machine does not kill more often. After
+/// each the history in the store is whole, and has what was reported.
 #[allow(clippy::print_stdout, reason = "how far a long test is")]
 fn set_and_kill(
     updates: usize,
@@ -143,13 +145,16 @@ fn set_and_kill(
         random = random
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
-        let until = Instant::now() + Duration::from_millis(20 + (random >> 33) % 1500);
-        let mut reported = last;
-        while let Some(left) = until.checked_duration_since(Instant::now()) {
-            if let Ok(line) = lines.recv_timeout(left) {
-                reported = line.strip_prefix("set ").unwrap().parse().unwrap();
-            }
+        // So many whole updates, then somewhere in the next one, which takes about as long as the last.
+        let (whole, part) = ((random >> 33) % EACH, random >> 54);
+        let (mut reported, mut took) = (last, Duration::from_millis(100));
+        for _ in 0..whole {
+            let before = Instant::now();
+            let line = lines.recv_timeout(START).unwrap();
+            reported = line.strip_prefix("set ").unwrap().parse().unwrap();
+            took = before.elapsed();
         }
+        std::thread::sleep(took * u32::try_from(part).unwrap() / 800);
         child.kill().unwrap();
         child.wait().unwrap();
         while let Ok(line) = lines.recv_timeout(Duration::from_millis(50)) {

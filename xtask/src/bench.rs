@@ -10,6 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use crate::tools::{self, Environment};
 use crate::{images, process, workspace};
 use measure::{Cores, Measured, measure};
 pub(crate) use mesh::run as mesh;
@@ -41,19 +42,21 @@ pub(crate) fn run() -> Result<()> {
 
 /// Verification of evidence, and attested connections.
 pub(crate) fn attestation() -> Result<()> {
-    let verification = package("nacre-attest", "verify");
-    let connections = package("nacre-atls", "handshake");
+    let verification = package("nacre-attest", "verify", &Environment::new());
+    let connections = package("nacre-atls", "handshake", &Environment::new());
     verification.and(connections)
 }
 
-/// Issuance, setting, memory and start of the Coordinator.
+/// Issuance, setting on both back-ends, memory and start of the Coordinator.
 pub(crate) fn coordinator() -> Result<()> {
-    package("nacre-coordinator", "coordinator")
+    let environment = tools::install_for_cluster()?;
+    package("nacre-coordinator", "coordinator", &environment)
 }
 
-fn package(package: &str, bench: &str) -> Result<()> {
+fn package(package: &str, bench: &str, environment: &Environment) -> Result<()> {
     let mut cargo = workspace::cargo();
     cargo.args(["bench", "--quiet", "--package", package, "--bench", bench]);
+    cargo.envs(environment);
     process::run(&mut cargo)
 }
 

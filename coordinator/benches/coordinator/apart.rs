@@ -3,17 +3,29 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use nacre_coordinator::Addresses;
 use nacre_history::GenesisAuthority;
-use nacre_store::Directory;
+use nacre_store::{ConfigMaps, Directory, Store};
+use nacre_test_support::Cluster;
 
-use crate::support::{COORDINATOR, Deployment, Running, guest, measured};
+use crate::support::{COORDINATOR, Deployment, PLATFORM, Running, guest, measured};
 
 /// Who may set the first manifest; set = this process is the Coordinator.
 const ENV_OWNERS: &str = "NACRE_BENCH_OWNERS";
-/// Folder of the history.
+/// Folder of the history; unset = ConfigMaps of the pod's namespace.
 const ENV_HISTORY: &str = "NACRE_BENCH_HISTORY";
+
+/// Where the history is.
+#[derive(Clone, Copy)]
+pub(crate) enum History<'a> {
+    /// In the folder of the deployment.
+    Directory,
+    /// In a namespace of this cluster, under the deployed account.
+    ConfigMaps(&'a Cluster, &'a str),
+}
 
 pub(crate) fn is_the_coordinator() -> bool {
     std::env::var_os(ENV_OWNERS).is_some()
@@ -24,11 +36,11 @@ pub(crate) async fn coordinator() {
     let mut deployment = Deployment::new();
     let owners = std::env::var(ENV_OWNERS).unwrap();
     deployment.genesis = GenesisAuthority::Owners(owners.parse().unwrap());
-    let folder = std::env::var_os(ENV_HISTORY).unwrap();
-    let store = Directory::open(folder.as_ref()).unwrap();
-    let running = deployment
-        .start_with(guest(COORDINATOR), std::sync::Arc::new(store), &[])
-        .await;
+    let store: Arc<dyn Store> = match std::env::var_os(ENV_HISTORY) {
+        Some(folder) => Arc::new(Directory::open(folder.as_ref()).unwrap()),
+        None => Arc::new(ConfigMaps::connect(None).await.unwrap()),
+    };
+    let running = deployment.start_with(guest(COORDINATOR), store, &[]).await;
     let Addresses {
         user,
         mesh,
@@ -57,6 +69,20 @@ fn memory(field: &str) -> f64 {
     kilobytes / 1000.0
 }
 
+impl History<'_> {
+    /// The same history, as whoever keeps the cluster sees it.
+    pub(crate) async fn store(self, deployment: &Deployment) -> Arc<dyn Store> {
+        let History::ConfigMaps(cluster, namespace) = self else {
+            return deployment.store();
+        };
+        let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig()).unwrap();
+        let options = KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        let client = kube::Client::try_from(config.unwrap()).unwrap();
+        Arc::new(ConfigMaps::new(client, namespace))
+    }
+}
+
 /// The process, from outside. It ends when this is dropped.
 pub(crate) struct Process {
     child: Child,
@@ -67,13 +93,25 @@ pub(crate) struct Process {
 
 impl Process {
     /// A Coordinator on the store of this deployment.
-    pub(crate) fn start(deployment: &Deployment) -> Self {
+    pub(crate) fn start(deployment: &Deployment, history: History<'_>) -> Self {
         let GenesisAuthority::Owners(owners) = measured(&[&deployment.owners[0]], 1) else {
             panic!("owners");
         };
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let program = std::env::current_exe().unwrap();
+        let mut command = match history {
+            History::Directory => {
+                let mut command = Command::new(program);
+                command.env(ENV_HISTORY, deployment.folder.path().join("history"));
+                command
+            }
+            History::ConfigMaps(cluster, namespace) => {
+                let mut command = cluster.in_pod(&program, namespace, "coordinator");
+                command.env(PLATFORM, std::env::var_os(PLATFORM).unwrap());
+                command
+            }
+        };
+        let mut child = command
             .env(ENV_OWNERS, owners.to_string())
-            .env(ENV_HISTORY, deployment.folder.path().join("history"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

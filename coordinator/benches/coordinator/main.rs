@@ -28,14 +28,16 @@ use nacre_atls::tonic::{Link, Own, connect};
 use nacre_atls::{ClientKind, Connector, References, ReportQueue, Timeouts};
 use nacre_attest::{Policy, Product, ReportSource, Timestamp, Verifier};
 use nacre_coordinator::Deps;
-use nacre_manifest::{Identity, Manifest, PolicyEntry, PolicyHash};
+use nacre_manifest::{Identity, Manifest, PolicyEntry, PolicyHash, TransitionHash};
 use nacre_pki::{Authority, CertificateRequest, LeafKey, LeafProfile, P384Key};
 use nacre_sim::Pki;
+use nacre_test_support::Cluster;
 use rustix::time::{ClockId, clock_gettime};
 
 #[path = "../../tests/it/support.rs"]
 mod support;
 
+use apart::{History, Process};
 use support::{COORDINATOR, Deployment, PLATFORM, Running, WEB, guest, new_cert, pki};
 
 /// Certificates of one measurement.
@@ -125,7 +127,24 @@ fn main() {
         .build()
         .unwrap();
     one.block_on(issuance(&mut table, bound));
-    runtime.block_on(thousand_policies(&mut table));
+    runtime.block_on(thousand_policies(
+        &mut table,
+        "directory",
+        History::Directory,
+    ));
+    if Cluster::is_given() {
+        const NAMESPACE: &str = "bench";
+        let cluster = Cluster::start();
+        cluster.namespace(NAMESPACE);
+        let rights = nacre_test_support::coordinator_rights(NAMESPACE);
+        cluster.kubectl_with(&["apply", "--filename=-"], &rights);
+        let history = History::ConfigMaps(&cluster, NAMESPACE);
+        runtime.block_on(thousand_policies(&mut table, "ConfigMaps", history));
+    } else {
+        println!(
+            "no kube-apiserver: nothing is measured on ConfigMaps (`cargo xtask bench coordinator` has one)"
+        );
+    }
     runtime.block_on(crowd(&mut table));
     if table.failed {
         std::process::exit(1);
@@ -289,10 +308,12 @@ async fn issuance(table: &mut Table, bound: f64) {
     uncached.running.stop().await;
 }
 
-/// A manifest with a thousand policies, which all have to be sent; then one that sends nothing.
-async fn thousand_policies(table: &mut Table) {
+/// A manifest with a thousand policies, which all have to be sent; one that sends nothing; then recovery, which
+/// reads and checks them all.
+async fn thousand_policies(table: &mut Table, place: &str, history: History<'_>) {
     let mut deployment = Deployment::new();
-    let mut coordinator = apart::Process::start(&deployment);
+    deployment.elsewhere = Some(history.store(&deployment).await);
+    let mut coordinator = Process::start(&deployment, history);
     let running = coordinator.running();
     let first = deployment.manifest(&[]);
     deployment.set(&running, &first).await.unwrap();
@@ -310,28 +331,43 @@ async fn thousand_policies(table: &mut Table) {
     for entry in next.policies.values_mut() {
         entry.sans.push("more".to_owned());
     }
+    let mut head = None;
     for (what, manifest) in [
-        (
-            "set of 1000 new policies, directory, ms of its own",
-            manifest,
-        ),
-        ("set of 1000 policies that are there, ms of its own", next),
+        ("new policies", manifest),
+        ("policies that are there", next),
     ] {
         let (wall, before) = (Instant::now(), coordinator.ask("cpu"));
-        assert!(deployment.set(&running, &manifest).await.unwrap().applied);
+        let set = deployment.set(&running, &manifest).await.unwrap();
         let (wall, own) = (wall.elapsed(), coordinator.ask("cpu") - before);
+        assert!(set.applied);
+        head = Some(TransitionHash::try_from(&set.transition[..]).unwrap());
         println!(
             "{:.0} ms by the clock, with the client",
             wall.as_secs_f64() * 1e3
         );
-        table.at_most(what, 200.0, own);
+        table.at_most(
+            &format!("set of 1000 {what}, {place}, ms of its own"),
+            200.0,
+            own,
+        );
     }
+    drop(coordinator);
+    let mut coordinator = Process::start(&deployment, history);
+    let running = coordinator.running();
+    let (wall, before) = (Instant::now(), coordinator.ask("cpu"));
+    let recovered = deployment.recover(&running, &deployment.shares[0], head.unwrap());
+    assert!(recovered.await.unwrap().recovered);
+    println!(
+        "recovery of 1000 policies, {place}: {:.0} ms of its own, {:.0} ms by the clock",
+        coordinator.ask("cpu") - before,
+        wall.elapsed().as_secs_f64() * 1e3
+    );
 }
 
 /// Everybody at once, and nobody first.
 async fn crowd(table: &mut Table) {
     let deployment = Deployment::new();
-    let mut coordinator = apart::Process::start(&deployment);
+    let mut coordinator = Process::start(&deployment, History::Directory);
     let running = coordinator.running();
     let manifest = deployment.manifest(&[]);
     deployment.set(&running, &manifest).await.unwrap();

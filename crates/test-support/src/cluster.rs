@@ -51,6 +51,14 @@ impl Cluster {
         cluster
     }
 
+    /// Whether `cargo xtask` has said where the programs of a cluster are: for a benchmark, which goes on
+    /// without. A test that needs them fails.
+    pub fn is_given() -> bool {
+        ["NACRE_TEST_ETCD", "NACRE_TEST_KUBE_APISERVER"]
+            .iter()
+            .all(|variable| std::env::var_os(variable).is_some_and(|value| !value.is_empty()))
+    }
+
     /// Starts a cluster of its own, for a test that needs one to itself.
     pub fn start() -> Cluster {
         let mut log = String::new();

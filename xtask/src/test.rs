@@ -18,13 +18,14 @@ pub(crate) enum Extent {
     Cluster,
 }
 
-/// Packages with tests in a module `cluster` that plain `cargo test` leaves out.
+/// Test programs with a module `cluster` that plain `cargo test` leaves out. They are asked of the whole workspace: so
+/// they are linked with the dependencies that the other tests have built.
 const CLUSTER_TESTS: &[&str] = &[
-    "nacre-cli",
-    "nacre-coordinator",
-    "nacre-store",
-    "nacre-test-support",
-    "nacre-tests",
+    "--test=cli",
+    "--test=cluster",
+    "--test=flows",
+    "--test=it",
+    "--test=store",
 ];
 
 /// Runs every step in order; the first that fails ends the run.
@@ -98,12 +99,8 @@ fn steps(extent: Extent, report: &mut Report) -> Result<()> {
 
 /// The tests that need a kube-apiserver; each starts its own through `nacre-test-support`.
 fn cluster(environment: &Environment, report: &mut Report) -> Result<()> {
-    let packages: Vec<String> = CLUSTER_TESTS
-        .iter()
-        .map(|package| format!("--package={package}"))
-        .collect();
-    let mut arguments: Vec<&str> = packages.iter().map(String::as_str).collect();
-    arguments.extend(["--", "--ignored", "cluster"]);
+    let filter = ["--", "--ignored", "cluster"];
+    let arguments = [&["--workspace"], CLUSTER_TESTS, &filter].concat();
     let programs = report.step(
         "programs as tests are built",
         simulation::build_with_renderers,

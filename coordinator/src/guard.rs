@@ -31,6 +31,8 @@ pub(crate) struct Core {
     pub(crate) verifier: Arc<Verifier>,
     /// The Coordinator's own HOST_DATA.
     pub(crate) own: PolicyHash,
+    /// The REPORT_ID of its guest.
+    pub(crate) guest: [u8; 32],
     pub(crate) seen: Seen,
 }
 

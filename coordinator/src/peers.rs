@@ -43,6 +43,14 @@ pub(crate) struct Peers {
     asking: Mutex<BTreeSet<[u8; NONCE_LEN]>>,
 }
 
+/// What one peer has proven.
+struct Proven {
+    /// The transition in force there.
+    transition: TransitionHash,
+    /// REPORT_ID of its guest.
+    guest: [u8; 32],
+}
+
 /// Something that went wrong with one peer, as text for logs and owners.
 type Failure = String;
 
@@ -71,15 +79,20 @@ impl Peers {
         }
         let mut replicas = Vec::new();
         while let Some(Ok((address, answer))) = asked.join_next().await {
-            let (transition, error) = match answer {
-                Ok(Some(transition)) => (transition.as_bytes().to_vec(), String::new()),
+            let address = address.to_string();
+            replicas.push(match answer {
+                Ok(Some(proven)) => v1::Replica {
+                    address,
+                    transition: proven.transition.as_bytes().to_vec(),
+                    error: String::new(),
+                    guest: proven.guest.to_vec(),
+                },
                 Ok(None) => continue,
-                Err(error) => (Vec::new(), error),
-            };
-            replicas.push(v1::Replica {
-                address: address.to_string(),
-                transition,
-                error,
+                Err(error) => v1::Replica {
+                    address,
+                    error,
+                    ..v1::Replica::default()
+                },
             });
         }
         replicas.sort_by(|a, b| a.address.cmp(&b.address));
@@ -91,7 +104,7 @@ impl Peers {
         &self,
         address: SocketAddr,
         ready: &Ready,
-    ) -> Result<Option<TransitionHash>, Failure> {
+    ) -> Result<Option<Proven>, Failure> {
         let until = Instant::now() + PATIENCE;
         loop {
             let question = self.confirm_one(address, ready);
@@ -101,7 +114,7 @@ impl Peers {
             };
             let there = match &answer {
                 Ok(None) => true,
-                Ok(Some(transition)) => *transition == ready.head().hash,
+                Ok(Some(proven)) => proven.transition == ready.head().hash,
                 Err(_) => false,
             };
             if there || Instant::now() >= until {
@@ -116,7 +129,7 @@ impl Peers {
         &self,
         address: SocketAddr,
         ready: &Ready,
-    ) -> Result<Option<TransitionHash>, Failure> {
+    ) -> Result<Option<Proven>, Failure> {
         let mut nonce = [0; NONCE_LEN];
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_| "no randomness".to_owned())?;
         let _asking = Asking::start(&self.asking, nonce);
@@ -141,13 +154,15 @@ impl Peers {
         };
         let evidence = Evidence::decode(&answer.evidence).map_err(|error| chain(&error))?;
         let appraise = self.appraiser(manifest);
-        appraise
-            .appraise(&evidence, state.report_data())
-            .map_err(|error| chain(&error))?;
+        let claims = appraise.appraise(&evidence, state.report_data());
+        let claims = claims.map_err(|error| chain(&error))?;
         if answer.root_spki != ready.ca.root_spki() {
             return Err("it has another root CA".to_owned());
         }
-        Ok(Some(TransitionHash::from_bytes(transition)))
+        Ok(Some(Proven {
+            transition: TransitionHash::from_bytes(transition),
+            guest: claims.report_id,
+        }))
     }
 
     /// Asks each for the seed until one gives it.

@@ -177,7 +177,7 @@ impl Coordinator {
         let reports = Arc::clone(&deps.reports);
         let first = tokio::task::spawn_blocking(move || reports.evidence(&[0; 64])).await;
         let first = first.map_err(io::Error::other)??;
-        let own = PolicyHash::from_bytes(Report::parse(&first.report)?.host_data);
+        let first = Report::parse(&first.report)?;
         let core = Arc::new(Core {
             cell: Cell::new(State::Empty),
             time: Time::new(deps.clock),
@@ -188,7 +188,8 @@ impl Coordinator {
                 genesis: config.genesis,
             },
             verifier: deps.verifier,
-            own,
+            own: PolicyHash::from_bytes(first.host_data),
+            guest: first.report_id,
             seen: Seen::default(),
         });
         let queues = Queues::new(&deps.reports);

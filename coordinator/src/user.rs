@@ -379,6 +379,7 @@ impl Dialog {
             address: String::new(),
             transition: mine,
             error: String::new(),
+            guest: self.authority.core.guest.to_vec(),
         });
         result.replicas.extend(self.peers.confirm(&ready).await);
         Ok(result)

@@ -1,5 +1,6 @@
 //! Several Coordinators with one store.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nacre_api::v1::Phase;
@@ -34,6 +35,49 @@ fn authorities(issued: &nacre_api::v1::NewMeshCertResponse) -> [String; 3] {
     [issued.root_ca.clone(), issued.mesh_ca.clone(), intermediate]
 }
 
+/// How many guests have proven over attested TLS that the new head is in force there.
+fn confirmed(result: &nacre_api::v1::SetManifestResult) -> usize {
+    let there = result.replicas.iter();
+    let there = there.filter(|replica| replica.transition == result.transition);
+    let guests: BTreeSet<_> = there.map(|replica| &replica.guest).collect();
+    assert!(guests.iter().all(|guest| guest.len() == 32));
+    guests.len()
+}
+
+#[tokio::test]
+async fn one_coordinator_at_two_addresses_is_one() {
+    let deployment = Deployment::new();
+    let ports = ports::<2>();
+    let deps = |reports| nacre_coordinator::Deps {
+        verifier: crate::support::verifier(),
+        reports,
+        reader: nacre_manifest::Manifest::parse,
+        store: deployment.store(),
+        clock: nacre_coordinator::system_clock,
+    };
+    // A name that stands for two addresses of the second one and for none of the third.
+    let (_, port) = ports[1].split_once(':').unwrap();
+    let twice = ["127.0.0.1", "127.0.0.2"].map(|address| format!("{address}:{port}"));
+    let first = deployment
+        .start_deps(deps(guest(COORDINATOR)), &twice, &ports[0])
+        .await;
+    let everywhere = format!("0.0.0.0:{port}");
+    let _second = deployment
+        .start_deps(deps(guest(COORDINATOR)), &ports[..1], &everywhere)
+        .await;
+    let mut manifest = deployment.manifest(&[]);
+    manifest.peer_recovery = true;
+    manifest.coordinator_replicas = 3;
+    let result = deployment.set(&first, &manifest).await.unwrap();
+    let there = |replica: &&nacre_api::v1::Replica| replica.transition == result.transition;
+    assert_eq!(result.replicas.iter().filter(there).count(), 3);
+    assert_eq!(confirmed(&result), 2, "{:?}", result.replicas);
+    let [own, one, other] = &result.replicas[..] else {
+        panic!("{:?}", result.replicas)
+    };
+    assert!(one.guest == other.guest && own.guest != one.guest);
+}
+
 #[tokio::test]
 async fn three_share_what_they_serve_and_one_that_is_lost_comes_back() {
     let deployment = Deployment::new();
@@ -45,14 +89,6 @@ async fn three_share_what_they_serve_and_one_that_is_lost_comes_back() {
     manifest.peer_recovery = true;
     manifest.coordinator_replicas = 3;
     let result = deployment.set(&first, &manifest).await.unwrap();
-    // Each of the others has proven over attested TLS that the new head is in force there.
-    let confirmed = |result: &nacre_api::v1::SetManifestResult| {
-        let confirmed = result
-            .replicas
-            .iter()
-            .filter(|r| r.transition == result.transition);
-        confirmed.count()
-    };
     assert_eq!(confirmed(&result), 3, "{:?}", result.replicas);
     for running in [&second, &third] {
         eventually("ready", || async { running.phase().await == Phase::Ready }).await;

@@ -173,6 +173,10 @@ pub struct Replica {
     /// Why it proved none.
     #[prost(string, tag = "3")]
     pub error: ::prost::alloc::string::String,
+    /// REPORT_ID of its guest, 32 bytes, from the evidence that proved the transition; empty if there is none. One
+    /// Coordinator may answer at several addresses: this tells how many there are.
+    #[prost(bytes = "vec", tag = "4")]
+    pub guest: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetManifestsRequest {

@@ -85,6 +85,8 @@ pub struct Replica {
     pub transition: Option<TransitionHash>,
     /// Why it proved none.
     pub error: String,
+    /// REPORT_ID of the guest that proved it.
+    pub guest: Option<[u8; 32]>,
 }
 
 impl Session {
@@ -290,10 +292,17 @@ fn replica(replica: v1::Replica) -> Result<Replica, ClientError> {
             })?,
         ),
     };
+    let guest = match replica.guest.as_slice() {
+        [] => None,
+        bytes => Some(bytes.try_into().map_err(|_| AnswerError::Malformed {
+            what: "the guest of a replica",
+        })?),
+    };
     Ok(Replica {
         address: crate::changes::printable(&replica.address),
         transition,
         error: crate::changes::printable(&replica.error),
+        guest,
     })
 }
 
@@ -306,10 +315,13 @@ pub(crate) fn wire(signature: &OwnerSignature) -> v1::Signature {
 }
 
 impl SetOutcome {
-    /// How many Coordinators proved that the manifest is in force.
+    /// How many Coordinators proved that the manifest is in force: guests, not addresses, of which one may have
+    /// several.
     pub fn confirmed(&self) -> usize {
         let there = |replica: &&Replica| replica.transition == Some(self.transition);
-        self.replicas.iter().filter(there).count()
+        let there = self.replicas.iter().filter(there);
+        let guests: BTreeSet<_> = there.filter_map(|replica| replica.guest).collect();
+        guests.len()
     }
 }
 

@@ -150,9 +150,13 @@ impl Machine {
         ]))
     }
 
-    /// What a report of this machine says before anything is changed.
+    /// What a report of a new guest of this machine says before anything is changed. The guest has a REPORT_ID
+    /// of its own, as the firmware gives each.
     pub fn report(&self) -> ReportSpec {
-        ReportSpec::new(self.product, &self.spec)
+        let mut report = ReportSpec::new(self.product, &self.spec);
+        // Without randomness guests are told apart no more than before.
+        let _ = aws_lc_rs::rand::fill(&mut report.report_id);
+        report
     }
 
     /// The bytes of a report, signed.

@@ -1,5 +1,6 @@
 //! What came of setting, for people, programs and the exit code.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use nacre_findings::{Finding, codes::client as codes};
@@ -53,6 +54,7 @@ pub(super) fn report(
                 "address": replica.address,
                 "transition": replica.transition,
                 "error": replica.error,
+                "guest": replica.guest.map(hex::encode),
             })).collect::<Vec<Value>>(),
             "written": written.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
         }));
@@ -77,13 +79,20 @@ pub(super) fn report(
             format!("the manifest is in force: generation {generation}, transition {transition}\n")
         }
     });
+    let mut guests = BTreeMap::new();
     for replica in replicas {
         let name = match replica.address.as_str() {
             "" => "this Coordinator",
             address => address,
         };
         let what = match (&replica.transition, replica.error.as_str()) {
-            (Some(head), _) if *head == done.transition => "confirmed".to_owned(),
+            (Some(head), _) if *head == done.transition => match replica.guest {
+                None => "did not say which guest it is, so it does not count".to_owned(),
+                Some(guest) => match guests.insert(guest, name) {
+                    Some(other) => format!("is the same as {other}"),
+                    None => "confirmed".to_owned(),
+                },
+            },
             (Some(head), _) => format!("is at {}", show::short(head)),
             (None, error) => format!("did not confirm: {error}"),
         };

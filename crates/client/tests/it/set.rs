@@ -97,6 +97,7 @@ fn applied(transition: Transition, seed_shares: Vec<u8>) -> v1::SetManifestResul
         seed_shares,
         replicas: vec![v1::Replica {
             transition: transition.hash().as_bytes().to_vec(),
+            guest: vec![1; 32],
             ..Default::default()
         }],
         ..Default::default()
@@ -346,4 +347,57 @@ async fn a_share_goes_out_signed_for_this_connection() {
         assert_eq!((outcome.recovered, outcome.transition), (!dry_run, head));
     }
     assert_eq!(format!("{share:?}"), "OpenedShare(1, 1 recover)");
+}
+
+#[tokio::test]
+async fn one_coordinator_at_two_addresses_counts_once() {
+    let setting = Setting::first();
+    let transition = setting.transition;
+    let replica = |address: &str, guest: &[u8]| v1::Replica {
+        address: address.to_owned(),
+        transition: transition.hash().as_bytes().to_vec(),
+        guest: guest.to_vec(),
+        ..Default::default()
+    };
+    let answered = async |replicas| {
+        let result = v1::SetManifestResult {
+            replicas,
+            ..applied(transition, Vec::new())
+        };
+        let say = Say {
+            set: Box::new(move |asks| match asks.last().unwrap() {
+                Ask::Proposal(_) => vec![wanted(vec![])],
+                Ask::PoliciesDone(_) => vec![Ok(Answer::Result(result.clone()))],
+                _ => vec![],
+            }),
+            ..Say::default()
+        };
+        setting.set(say, &mut |_| Vec::new()).await
+    };
+    for (replicas, confirmed) in [
+        (
+            vec![
+                replica("", &[1; 32]),
+                replica("a", &[2; 32]),
+                replica("b", &[2; 32]),
+            ],
+            2,
+        ),
+        (vec![replica("", &[1; 32]), replica("a", &[1; 32])], 1),
+        (
+            vec![
+                replica("", &[1; 32]),
+                replica("a", &[2; 32]),
+                replica("b", &[3; 32]),
+            ],
+            3,
+        ),
+        // Whoever does not say which guest it is cannot be told from the others.
+        (vec![replica("", &[1; 32]), replica("a", &[])], 1),
+    ] {
+        let outcome = answered(replicas).await.unwrap();
+        assert_eq!(outcome.confirmed(), confirmed, "{:?}", outcome.replicas);
+    }
+    let malformed = answered(vec![replica("", &[1; 31])]).await.unwrap_err();
+    assert_eq!(malformed.kind(), Kind::Verification, "{malformed}");
 }

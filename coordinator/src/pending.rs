@@ -26,7 +26,6 @@ impl Pending {
     pub(crate) fn message(&self) -> PendingTransition {
         PendingTransition {
             transition: self.transition.to_bytes().to_vec(),
-            manifest: self.manifest.to_vec(),
             approved_by: approvers(&self.signatures),
             needed: u32::try_from(self.authority.threshold()).unwrap_or(u32::MAX),
         }

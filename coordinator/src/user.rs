@@ -48,6 +48,9 @@ const CONFIRM: Duration = Duration::from_secs(600);
 /// How long a reader may take to take the next piece.
 const TAKE: Duration = Duration::from_secs(60);
 
+// A proposal is one message: the manifest, and beside it signatures of at most some 20 KiB.
+const _: () = assert!(nacre_manifest::MAX_BYTES + 32 * 1024 <= nacre_api::limits::MAX_MESSAGE);
+
 /// Handlers of port 1313.
 #[derive(Debug)]
 pub(crate) struct UserApi {

@@ -3,9 +3,11 @@
 use nacre_api::v1::set_manifest_request::Step as Ask;
 use nacre_api::v1::set_manifest_response::Step as Tell;
 use nacre_api::{limits, method, v1};
-use nacre_history::{ObjectKey, OwnerKeyPair};
-use nacre_manifest::PolicyHash;
-use tonic::Code;
+use nacre_atls::tonic::Link;
+use nacre_history::{ObjectKey, OwnerKeyPair, Transition};
+use nacre_manifest::{ManifestHash, PolicyHash};
+use prost::Message as _;
+use tonic::{Code, Status};
 
 use crate::support::{Deployment, Dialog, Running, WEB, manifests, now, refused, sha256, signed};
 
@@ -276,4 +278,68 @@ async fn an_update_of_another_coordinator_is_not_overwritten() {
         .count();
     assert_eq!(applied, 1, "{first:?} {second:?}");
     assert_eq!(deployment.history().await.entries().len(), 2);
+}
+
+#[tokio::test]
+async fn what_waits_makes_no_answer_too_long() {
+    let deployment = Deployment::with(2, 1);
+    let running = deployment.start().await;
+    let mut manifest = deployment.manifest(&[]);
+    manifest.update_threshold = 2;
+    deployment.set(&running, &manifest).await.unwrap();
+    let head = deployment.history().await.head().transition;
+    let link = running.user().await;
+    // One owner of two proposes manifests that are as long as they may be.
+    let mut transitions = Vec::new();
+    for spaces in 0..3 {
+        let mut long = manifest.to_bytes();
+        long.resize(nacre_manifest::MAX_BYTES - spaces, b' ');
+        let transition = head.next(&manifest, ManifestHash::of(&long), now());
+        let result = propose_raw(&deployment, &link, long, transition).await.unwrap();
+        assert!(!result.applied);
+        assert!(result.encoded_len() < 1024);
+        transitions.push(transition);
+    }
+    let state = running.state().await;
+    assert!(state.encoded_len() < 4096);
+    let waits: Vec<_> = state.pending.iter().map(|one| one.transition.clone()).collect();
+    let proposed: Vec<_> = transitions.iter().map(|one| one.to_bytes().to_vec()).collect();
+    assert_eq!(waits, proposed);
+    // The other owner approves one by its hash.
+    let owners = [&deployment.owners[1]];
+    let transition = transitions[1];
+    let request = link.owner_request(method::SET_MANIFEST, &sha256(&transition.to_bytes()));
+    let proposal = v1::Proposal {
+        manifest: Vec::new(),
+        transition: transition.to_bytes().to_vec(),
+        signatures: signed(&owners, &transition.message()),
+        online: signed(&owners, &request),
+    };
+    let result = deployment.propose(&link, proposal, &owners).await.unwrap();
+    assert!(result.applied);
+    // One byte more is no manifest.
+    let mut longer = manifest.to_bytes();
+    longer.resize(nacre_manifest::MAX_BYTES + 1, b' ');
+    let head = deployment.history().await.head().transition;
+    let transition = head.next(&manifest, ManifestHash::of(&longer), now());
+    let result = propose_raw(&deployment, &link, longer, transition).await;
+    refused(result, Code::InvalidArgument, "NCR1108");
+}
+
+/// Proposes these very bytes by the first owner.
+async fn propose_raw(
+    deployment: &Deployment,
+    link: &Link,
+    manifest: Vec<u8>,
+    transition: Transition,
+) -> Result<v1::SetManifestResult, Status> {
+    let owners = [&deployment.owners[0]];
+    let request = link.owner_request(method::SET_MANIFEST, &sha256(&transition.to_bytes()));
+    let proposal = v1::Proposal {
+        manifest,
+        transition: transition.to_bytes().to_vec(),
+        signatures: signed(&owners, &transition.message()),
+        online: signed(&owners, &request),
+    };
+    deployment.propose(link, proposal, &owners).await
 }

@@ -29,9 +29,6 @@ pub struct PendingTransition {
     /// Canonical bytes of the transition.
     #[prost(bytes = "vec", tag = "1")]
     pub transition: ::prost::alloc::vec::Vec<u8>,
-    /// The manifest it would put in force.
-    #[prost(bytes = "vec", tag = "2")]
-    pub manifest: ::prost::alloc::vec::Vec<u8>,
     /// Key digests (SHA-256 of the SPKI) of the owners who approved.
     #[prost(bytes = "vec", repeated, tag = "3")]
     pub approved_by: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,

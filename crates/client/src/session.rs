@@ -50,10 +50,8 @@ pub struct State {
 /// A proposal that lacks approvals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
-    /// What would come into force.
+    /// What would come into force; names its manifest by hash.
     pub transition: Transition,
-    /// Its manifest, whose hash is the one in the transition.
-    pub manifest: Vec<u8>,
     /// Who has approved.
     pub approved_by: Vec<KeyDigest>,
     /// How many have to.
@@ -183,9 +181,6 @@ impl Pending {
         let malformed = |what| AnswerError::Malformed { what };
         let transition = Transition::parse(&pending.transition)
             .map_err(|_| malformed("a pending transition"))?;
-        if ManifestHash::of(&pending.manifest) != transition.manifest {
-            return Err(malformed("the manifest of a pending transition"));
-        }
         let approved_by = pending
             .approved_by
             .iter()
@@ -194,7 +189,6 @@ impl Pending {
             .map_err(|_| malformed("an approval"))?;
         Ok(Self {
             transition,
-            manifest: pending.manifest,
             approved_by,
             needed: pending.needed,
         })

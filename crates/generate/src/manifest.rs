@@ -187,6 +187,12 @@ fn problems(manifest: &Manifest, config: &Confidential, findings: &mut Vec<Findi
             }
         }
     }
+    let (bytes, limit) = (manifest.to_bytes().len(), nacre_manifest::MAX_BYTES);
+    if bytes > limit {
+        let error = nacre_manifest::Error::TooLarge { bytes, limit };
+        let finding = Finding::error(Code::new(error.code()), error.to_string());
+        findings.push(finding.help("select fewer workloads: two deployments, each with a Coordinator of its own"));
+    }
     for (index, (severity, code, fields)) in open {
         let Some(set) = manifest.reference_values.snp.get(index) else {
             continue;
@@ -284,4 +290,34 @@ fn annotations(path: &str, local: bool) -> BTreeMap<String, String> {
         put(&format!("{prefix}/index"), "0");
     }
     annotations
+}
+
+#[cfg(test)]
+mod tests {
+    use nacre_manifest::Identity;
+
+    use super::*;
+
+    fn too_large(workloads: u32) -> bool {
+        let entry = |index: u32| {
+            let identity = Identity::new("shop", "Deployment", format!("app-{index}"));
+            let hash = PolicyHash::of(&index.to_be_bytes());
+            (hash, PolicyEntry::new(identity, vec!["a".repeat(200)]))
+        };
+        let manifest = Manifest {
+            policies: (0..workloads).map(entry).collect(),
+            ..Manifest::default()
+        };
+        let mut findings = Vec::new();
+        problems(&manifest, &Confidential::default(), &mut findings);
+        findings.iter().any(|finding| {
+            finding.severity == Severity::Error && finding.message.contains("2031616")
+        })
+    }
+
+    #[test]
+    fn a_manifest_that_no_message_carries_is_an_error() {
+        assert!(!too_large(2_000));
+        assert!(too_large(5_000));
+    }
 }

@@ -9,8 +9,9 @@ use serde_json::{Map, Number, Value};
 use crate::error::Error;
 use crate::manifest::{API_VERSION, KIND, Manifest};
 
-/// Most bytes of a manifest: about 20 000 workloads.
-pub const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Most bytes of a manifest: about 2 500 workloads. One message carries it to the Coordinator, with its
+/// signatures.
+pub const MAX_BYTES: usize = 2 * 1024 * 1024 - 64 * 1024;
 
 /// Parses JSON and refuses duplicate keys.
 pub(crate) fn json(bytes: &[u8]) -> Result<Value, Error> {

@@ -57,7 +57,9 @@ pub(crate) enum Denied {
     #[error("no such transition waits for approval, so its manifest is needed")]
     NotPending,
     /// Too many transitions wait.
-    #[error("{most} transitions wait already: approve one, or set the manifest in force again")]
+    #[error(
+        "{most} transitions or 16 MiB of manifests wait already: approve one, or set the manifest in force again"
+    )]
     TooManyPending { most: usize },
     /// Policies that the manifest lists and nobody has sent.
     #[error("{} of the wanted policies did not come, the first is {first}", count)]

@@ -11,6 +11,8 @@ use crate::denied::Denied;
 
 /// Most transitions that wait at a time.
 const MOST: usize = 16;
+/// Most bytes of their manifests together.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 /// One of them.
 #[derive(Clone, Debug)]
@@ -100,7 +102,13 @@ impl PendingList {
             Some(slot) => *slot = pending,
             None => {
                 let most = if no_op { MOST + 1 } else { MOST };
-                if self.0.len() >= most {
+                let bytes = self
+                    .0
+                    .iter()
+                    .map(|other| other.manifest.len())
+                    .sum::<usize>();
+                let fits = bytes.saturating_add(pending.manifest.len()) <= MOST_BYTES;
+                if self.0.len() >= most || !(fits || no_op) {
                     return Err(Denied::TooManyPending { most: MOST });
                 }
                 self.0.push(pending);

@@ -1,9 +1,7 @@
 //! Plain HTTP/1.1 with limits, for routes that protect themselves or need no protection.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -12,9 +10,11 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+use crate::places::{Places, WhenFull};
 
 /// How long the head of a request may take.
 const HEAD: Duration = Duration::from_secs(5);
@@ -22,8 +22,6 @@ const HEAD: Duration = Duration::from_secs(5);
 const WHOLE: Duration = Duration::from_secs(30);
 /// Pause after the system refused to accept.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Connections at a time with one address; a proxy in front is one.
-const PER_SOURCE: usize = 32;
 /// Longest body, in bytes.
 pub(crate) const MAX_BODY: usize = 1024;
 
@@ -72,32 +70,35 @@ pub(crate) trait Routes: Send + Sync + 'static {
     fn answer(&self, asked: Asked) -> impl Future<Output = Answer> + Send;
 }
 
-/// Serves until told to stop, at most `at_once` connections at a time; then ends what is open.
+/// Serves until told to stop, at most `at_once` connections at a time; then ends what is open. Whoever comes is
+/// accepted: the oldest connection of the address with the most gives way.
 pub(crate) async fn serve<R: Routes>(
     listener: TcpListener,
     routes: Arc<R>,
     at_once: usize,
     mut stop: watch::Receiver<bool>,
 ) {
-    let turns = Arc::new(Semaphore::new(at_once));
-    let sources = Arc::new(Sources::default());
+    let places = Places::new(at_once, WhenFull::Replace);
     let mut open = JoinSet::new();
     loop {
         while open.try_join_next().is_some() {}
         let accepted = tokio::select! {
-            accepted = accept(&listener, &turns) => accepted,
+            accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        let Some((stream, address, turn)) = accepted else {
-            tokio::time::sleep(PAUSE).await;
-            continue;
+        let (stream, remote) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
         };
-        let Some(place) = Place::take(&sources, address) else {
+        let Some(mut place) = places.take(remote.ip()) else {
             continue;
         };
         let routes = Arc::clone(&routes);
         open.spawn(async move {
-            let (_turn, _place) = (turn, place);
             let service = service_fn(move |request| one(Arc::clone(&routes), request));
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -105,62 +106,14 @@ pub(crate) async fn serve<R: Routes>(
                 .max_buf_size(16 * 1024)
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
-            // A broken connection is the other end's trouble.
-            let _ = tokio::time::timeout(WHOLE, connection).await;
+            tokio::select! {
+                // A broken connection is the other end's trouble.
+                _ = tokio::time::timeout(WHOLE, connection) => {}
+                () = place.given_away() => {}
+            }
         });
     }
     let _ = tokio::time::timeout(WHOLE, async { while open.join_next().await.is_some() {} }).await;
-}
-
-async fn accept(
-    listener: &TcpListener,
-    turns: &Arc<Semaphore>,
-) -> Option<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
-    let turn = Arc::clone(turns).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, remote)) => Some((stream, remote.ip().to_canonical(), turn)),
-        Err(error) => {
-            tracing::warn!(%error, "cannot accept a connection");
-            None
-        }
-    }
-}
-
-/// Connections that are open, by address.
-#[derive(Default)]
-struct Sources(Mutex<BTreeMap<IpAddr, usize>>);
-
-/// One of an address's connections, given back when dropped.
-struct Place {
-    sources: Arc<Sources>,
-    address: IpAddr,
-}
-
-impl Place {
-    fn take(sources: &Arc<Sources>, address: IpAddr) -> Option<Self> {
-        let mut open = sources.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(address).or_insert(0);
-        (*count < PER_SOURCE).then(|| {
-            *count = count.saturating_add(1);
-            Self {
-                sources: Arc::clone(sources),
-                address,
-            }
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let open = &self.sources.0;
-        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.address) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                open.remove(&self.address);
-            }
-        }
-    }
 }
 
 async fn one<R: Routes>(

@@ -184,6 +184,126 @@ async fn workloads_pass_while_the_user_api_is_flooded() {
 }
 
 #[tokio::test]
+async fn silent_submissions_keep_no_owner_out() {
+    let (deployment, running) = begun().await;
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        let link = running.user().await;
+        for _ in 0..16 {
+            silent.push(Dialog::open(&link).await.unwrap());
+        }
+    }
+    let update = deployment
+        .set(&running, &deployment.manifest(&["one"]))
+        .await
+        .unwrap();
+    assert!(update.applied);
+    // Those that gave way are told so; the others may still wait.
+    let first = silent[0].hear().await;
+    refused(first, Code::ResourceExhausted, "NCR1218");
+}
+
+#[tokio::test]
+async fn readers_that_take_nothing_keep_nobody_from_reading() {
+    let (deployment, running) = begun().await;
+    // Long enough that nobody's window holds it.
+    for spaces in 0..4 {
+        let mut long = deployment.manifest(&[]).to_bytes();
+        long.resize(nacre_manifest::MAX_BYTES - spaces, b' ');
+        set_raw(&deployment, &running, long).await;
+    }
+    // The flood comes from one address, through connections of its own.
+    let door = through(
+        std::net::Ipv4Addr::new(127, 0, 0, 2),
+        running.addresses.user,
+    )
+    .await;
+    let mut idle = Vec::new();
+    for _ in 0..2 {
+        let link = user_at(door).await;
+        for _ in 0..24 {
+            let request = v1::GetManifestsRequest { nonce: vec![0; 32] };
+            let answer = UserClient::new(link.channel()).get_manifests(request).await;
+            idle.push((link.clone(), answer));
+        }
+    }
+    let kept = idle.iter().filter(|(_, answer)| answer.is_ok()).count();
+    assert_eq!(kept, 32, "whoever is refused is the flood itself");
+    for _ in 0..4 {
+        let (_, objects) = manifests(&running.user().await, [1; 32]).await.unwrap();
+        assert!(objects.len() > 5);
+    }
+}
+
+async fn set_raw(deployment: &Deployment, running: &Running, manifest: Vec<u8>) {
+    let owners = [&deployment.owners[0]];
+    let head = deployment.history().await.head().transition;
+    let parsed = nacre_manifest::Manifest::parse(&manifest).unwrap();
+    let hash = nacre_manifest::ManifestHash::of(&manifest);
+    let transition = head.next(&parsed, hash, crate::support::now());
+    let proposal = v1::Proposal {
+        manifest,
+        transition: transition.to_bytes().to_vec(),
+        signatures: crate::support::signed(&owners, &transition.message()),
+        online: Vec::new(),
+    };
+    let link = running.user().await;
+    let result = deployment.propose(&link, proposal, &owners).await.unwrap();
+    assert!(result.applied);
+}
+
+async fn user_at(address: std::net::SocketAddr) -> nacre_atls::tonic::Link {
+    let appraise = crate::support::references(&[COORDINATOR]);
+    let connector = nacre_atls::Connector::default();
+    let own = nacre_atls::tonic::Own::Unattested;
+    nacre_atls::tonic::connect(&address.to_string(), &connector, own, &appraise)
+        .await
+        .unwrap()
+}
+
+/// A port whose connections reach `to` from the address `from`.
+async fn through(from: std::net::Ipv4Addr, to: std::net::SocketAddr) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut far = connect_from(from, to).await;
+            tokio::spawn(async move {
+                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    address
+}
+
+async fn connect_from(from: std::net::Ipv4Addr, to: std::net::SocketAddr) -> tokio::net::TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+#[tokio::test]
+async fn idle_connections_keep_no_probe_out() {
+    let (_deployment, running) = begun().await;
+    for address in [running.addresses.health, running.addresses.http] {
+        let mut idle = Vec::new();
+        for host in [2, 3] {
+            for _ in 0..40 {
+                let from = std::net::Ipv4Addr::new(127, 0, 0, host);
+                idle.push(connect_from(from, address).await);
+            }
+        }
+        // Idle connections are given up after five seconds; nobody waits for that.
+        for path in ["/live", "/ready", "/metrics", "/v1/objects"] {
+            let answer = Running::get(address, path);
+            let answer = tokio::time::timeout(Duration::from_secs(4), answer).await;
+            let (status, _) = answer.expect(path);
+            assert_ne!(status, 0, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_thousand_at_once_and_none_is_lost() {
     // The full number runs in the benchmark; every test run sees this many.
     let count: usize = std::env::var("NACRE_INITIALIZERS")

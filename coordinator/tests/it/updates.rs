@@ -295,15 +295,24 @@ async fn what_waits_makes_no_answer_too_long() {
         let mut long = manifest.to_bytes();
         long.resize(nacre_manifest::MAX_BYTES - spaces, b' ');
         let transition = head.next(&manifest, ManifestHash::of(&long), now());
-        let result = propose_raw(&deployment, &link, long, transition).await.unwrap();
+        let result = propose_raw(&deployment, &link, long, transition)
+            .await
+            .unwrap();
         assert!(!result.applied);
         assert!(result.encoded_len() < 1024);
         transitions.push(transition);
     }
     let state = running.state().await;
     assert!(state.encoded_len() < 4096);
-    let waits: Vec<_> = state.pending.iter().map(|one| one.transition.clone()).collect();
-    let proposed: Vec<_> = transitions.iter().map(|one| one.to_bytes().to_vec()).collect();
+    let waits: Vec<_> = state
+        .pending
+        .iter()
+        .map(|one| one.transition.clone())
+        .collect();
+    let proposed: Vec<_> = transitions
+        .iter()
+        .map(|one| one.to_bytes().to_vec())
+        .collect();
     assert_eq!(waits, proposed);
     // The other owner approves one by its hash.
     let owners = [&deployment.owners[1]];

@@ -191,7 +191,11 @@ fn problems(manifest: &Manifest, config: &Confidential, findings: &mut Vec<Findi
     if bytes > limit {
         let error = nacre_manifest::Error::TooLarge { bytes, limit };
         let finding = Finding::error(Code::new(error.code()), error.to_string());
-        findings.push(finding.help("select fewer workloads: two deployments, each with a Coordinator of its own"));
+        findings.push(
+            finding.help(
+                "select fewer workloads: two deployments, each with a Coordinator of its own",
+            ),
+        );
     }
     for (index, (severity, code, fields)) in open {
         let Some(set) = manifest.reference_values.snp.get(index) else {

@@ -253,12 +253,7 @@ spec:
               port: health
             periodSeconds: 2
             failureThreshold: 60
-          livenessProbe:
-            httpGet:
-              path: /live
-              port: health
-            periodSeconds: 10
-            failureThreshold: 6
+          # No livenessProbe: a Coordinator that is killed loses its seed. A process that ends is started again anyway.
           readinessProbe:
             httpGet:
               path: /ready

@@ -213,9 +213,9 @@ impl Authority {
         let mut present = BTreeSet::new();
         for hashes in unknown.chunks(LOOKUPS) {
             let keys: Vec<ObjectKey> = hashes.iter().copied().map(ObjectKey::Policy).collect();
-            let found = self.core.storage.read_all(&keys).await;
-            for ((hash, key), bytes) in hashes.iter().zip(keys).zip(found) {
-                match bytes?.is_some_and(|bytes| key.holds(&bytes)) {
+            let found = self.core.storage.intact(&keys).await;
+            for (hash, bytes) in hashes.iter().zip(found) {
+                match bytes?.is_some() {
                     true => present.insert(*hash),
                     false => missing.insert(*hash),
                 };

@@ -10,7 +10,7 @@ use nacre_manifest::SeedSharesHash;
 use nacre_pki::{Authority as Ca, P384Key, Salt, Seed, SeedShares};
 
 use crate::authority::{Authority, Draft, Inner, Outcome, latest, malformed};
-use crate::denied::Denied;
+use crate::denied::{Denied, chain};
 use crate::guard::Core;
 use crate::state::{Parts, Ready, SeedKeys, State};
 
@@ -180,9 +180,15 @@ impl Authority {
             ),
             (ObjectKey::SeedShares(SeedSharesHash::of(&shares)), shares),
             (ObjectKey::Transition(head), signed.encode()),
-            (ObjectKey::Confirmation(head), confirmation.encode()),
         ];
-        self.core.storage.write_all(objects).await?;
+        let storage = &self.core.storage;
+        storage.write_all(objects).await?;
+        // Another Coordinator has the same name for its own: whoever came first keeps it.
+        if storage.latest().await?.is_some() {
+            return Err(Denied::Conflict);
+        }
+        let (key, confirmation) = (ObjectKey::Confirmation(head), confirmation.encode());
+        storage.write(&key, &confirmation).await?;
         let parts = Parts {
             history,
             latest,
@@ -192,6 +198,14 @@ impl Authority {
             previous: None,
         };
         let ready = self.publish(inner, parts, None).await?;
+        // Whoever came second may have written its own after that look.
+        if let Err(error) = storage.write(&key, &confirmation).await {
+            let reason = chain(&error);
+            tracing::warn!(
+                reason,
+                "whether the confirmation is still there is not known"
+            );
+        }
         self.in_force(inner, Arc::clone(&ready), "first set");
         self.core.metrics.updated();
         Ok(ready)

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nacre_api::limits::MAX_CSR;
 use nacre_api::v1::{self, mesh_server::Mesh};
 use nacre_atls::tonic::Caller;
 use nacre_atls::{ClientKind, ReportQueue};
@@ -54,13 +53,6 @@ impl MeshApi {
         caller: &Caller,
         csr: &[u8],
     ) -> Result<v1::NewMeshCertResponse, Denied> {
-        if csr.is_empty() || csr.len() > MAX_CSR {
-            return Err(Denied::Length {
-                what: "signing request",
-                found: csr.len(),
-                expected: MAX_CSR,
-            });
-        }
         let peer = caller.attested(ClientKind::Workload);
         let peer = peer.map_err(|_| Denied::Internal("a caller without evidence"))?;
         let _turn = self.turns.acquire().await.map_err(|_| Denied::Busy)?;

@@ -58,8 +58,36 @@ impl Storage {
         found
     }
 
-    /// Writes objects; all survive a crash afterwards. Whatever stands there under their names, put there by
-    /// somebody whose `latest` never moved or by somebody else, gives way.
+    /// Of objects in the order of their keys, the bytes of each that is what its name says; nothing of one
+    /// that is damaged, which [`write`](Self::write) would repair.
+    pub(crate) async fn intact(&self, keys: &[ObjectKey]) -> Vec<Result<Option<Vec<u8>>, Denied>> {
+        let found = self.read_all(keys).await.into_iter();
+        found
+            .zip(keys)
+            .map(|(found, key)| match found {
+                Ok(bytes) => Ok(bytes.filter(|bytes| key.holds(bytes))),
+                Err(error) if is_damage(&error) => Ok(None),
+                Err(error) => Err(error),
+            })
+            .collect()
+    }
+
+    /// Writes an object. Whatever stands there under its name, put there by somebody whose `latest` never
+    /// moved or by somebody else, or damaged, gives way.
+    pub(crate) async fn write(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), Denied> {
+        self.replace_unless_same(&name(key)?, bytes).await
+    }
+
+    async fn replace_unless_same(&self, key: &StoreKey, bytes: &[u8]) -> Result<(), Denied> {
+        match within(self.0.put(key, bytes)).await {
+            Ok(Put::Stored | Put::Same) => Ok(()),
+            Ok(Put::Different) => within(self.0.replace(key, bytes)).await,
+            Err(error) if is_damage(&error) => within(self.0.replace(key, bytes)).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes objects, each as [`write`](Self::write) does; all survive a crash afterwards.
     pub(crate) async fn write_all(&self, objects: Vec<(ObjectKey, Vec<u8>)>) -> Result<(), Denied> {
         let objects: Result<Vec<Object>, Denied> = objects
             .into_iter()
@@ -71,7 +99,16 @@ impl Storage {
             })
             .collect();
         let objects: Arc<[Object]> = objects?.into();
-        let ends = within(self.0.put_all(Arc::clone(&objects))).await?;
+        let ends = match within(self.0.put_all(Arc::clone(&objects))).await {
+            // It does not say which; each by itself is repaired.
+            Err(error) if is_damage(&error) => {
+                for object in objects.iter() {
+                    self.replace_unless_same(&object.key, &object.bytes).await?;
+                }
+                return Ok(());
+            }
+            ends => ends?,
+        };
         if ends.len() != objects.len() {
             return Err(Denied::Internal("the answer of the store"));
         }
@@ -128,6 +165,14 @@ async fn within<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<
         Ok(result) => Ok(result?),
         Err(_) => Err(Denied::StoreSlow { limit: PATIENCE }),
     }
+}
+
+/// What stands there cannot be what was written; writing it again mends it.
+fn is_damage(error: &Denied) -> bool {
+    matches!(
+        error,
+        Denied::Store(StoreError::Damaged { .. } | StoreError::TooLarge { .. })
+    )
 }
 
 fn name(key: &ObjectKey) -> Result<StoreKey, Denied> {

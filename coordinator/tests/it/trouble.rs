@@ -4,17 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
+use nacre_api::v1::set_manifest_request::Step as Ask;
+use nacre_api::v1::set_manifest_response::Step as Tell;
 use nacre_api::v1::{self, Phase};
 use nacre_coordinator::Deps;
-use nacre_manifest::Manifest;
+use nacre_history::{ObjectKey, Transition};
+use nacre_manifest::{Manifest, PolicyHash};
 use nacre_store::{
     Directory, Later, Latest, Object, Put, Store, StoreError, StoreKey, Swap, Version,
 };
 use tonic::Code;
 
 use crate::support::{
-    COORDINATOR, Deployment, Running, ShareOwner, WEB, eventually, give_share, guest, refused,
-    verifier,
+    COORDINATOR, Deployment, Dialog, Running, ShareOwner, WEB, confirmation, eventually,
+    give_share, guest, refused, signed, verifier,
 };
 
 const WELL: u8 = 0;
@@ -23,10 +26,16 @@ const READ_ONLY: u8 = 2;
 const SLOW: u8 = 3;
 /// Moves `latest`, and the answer is lost.
 const LOST: u8 = 4;
-/// Moves `latest`, the answer is lost, and it cannot be asked afterwards.
+/// Moves `latest`, the answer is lost, and it is [`MUTE`] afterwards.
 const CUT: u8 = 5;
 /// Says what `latest` is, and gives no objects.
 const DEAF: u8 = 6;
+/// Tells nobody that `latest` has changed.
+const SILENT: u8 = 7;
+/// Does not say what `latest` is.
+const MUTE: u8 = 9;
+/// Another Coordinator's confirmation is written just before `latest` moves.
+const RACED: u8 = 8;
 
 /// A directory on a disk that has a mood.
 #[derive(Debug)]
@@ -101,7 +110,7 @@ impl Store for Moody {
     }
 
     fn latest(&self) -> Later<'_, Option<Latest>> {
-        if self.mood.load(Ordering::SeqCst) == CUT {
+        if self.mood.load(Ordering::SeqCst) == MUTE {
             return Box::pin(async { Err(Self::error(5)) });
         }
         self.inner.latest()
@@ -110,8 +119,18 @@ impl Store for Moody {
     fn swap<'a>(&'a self, expected: Option<&'a Version>, bytes: &'a [u8]) -> Later<'a, Swap> {
         Box::pin(async move {
             self.write().await?;
+            if self.mood.load(Ordering::SeqCst) == RACED {
+                let folder = self.inner.path().join("confirmations");
+                for entry in std::fs::read_dir(folder).unwrap() {
+                    std::fs::write(entry.unwrap().path(), b"of another").unwrap();
+                }
+            }
             let swapped = self.inner.swap(expected, bytes).await?;
-            if matches!(self.mood.load(Ordering::SeqCst), LOST | CUT) {
+            let mood = self.mood.load(Ordering::SeqCst);
+            if mood == CUT {
+                self.is(MUTE);
+            }
+            if matches!(mood, LOST | CUT) {
                 return Err(Self::error(5));
             }
             Ok(swapped)
@@ -119,6 +138,9 @@ impl Store for Moody {
     }
 
     fn changed<'a>(&'a self, seen: Option<&'a Version>) -> Later<'a, Option<Latest>> {
+        if self.mood.load(Ordering::SeqCst) == SILENT {
+            return Box::pin(std::future::pending());
+        }
         self.inner.changed(seen)
     }
 }
@@ -297,6 +319,134 @@ async fn shares_do_not_make_the_coordinator_read_its_history_again() {
     assert_eq!(reads(), before + 8);
     let answer = give_share(&running, owner, request(false)).await;
     assert!(answer.unwrap().recovered);
+}
+
+/// Opens a submission of a first manifest and takes it to the offer.
+async fn offered(deployment: &Deployment, running: &Running, manifest: &Manifest) -> Offered {
+    let transition = Transition::genesis(manifest, manifest.hash(), 1_790_000_000);
+    let owner = [&deployment.owners[0]];
+    let link = running.user().await;
+    let mut dialog = Dialog::open(&link).await.unwrap();
+    dialog
+        .say(Ask::Proposal(v1::Proposal {
+            manifest: manifest.to_bytes(),
+            transition: transition.to_bytes().to_vec(),
+            signatures: signed(&owner, &transition.message()),
+            online: Vec::new(),
+        }))
+        .await;
+    let Tell::Wanted(wanted) = dialog.hear().await.unwrap() else {
+        panic!()
+    };
+    for hash in wanted.policies {
+        let hash = PolicyHash::try_from(hash.as_slice()).unwrap();
+        dialog
+            .say(Ask::Policy(deployment.policies[&hash].clone()))
+            .await;
+    }
+    dialog.say(Ask::PoliciesDone(v1::PoliciesDone {})).await;
+    let Tell::Offer(offer) = dialog.hear().await.unwrap() else {
+        panic!()
+    };
+    let confirmation = confirmation(transition.hash(), &offer);
+    let confirmed = v1::SignedConfirmation {
+        confirmation: confirmation.to_bytes(),
+        signatures: signed(&owner, &confirmation.message()),
+    };
+    Offered { dialog, confirmed }
+}
+
+struct Offered {
+    dialog: Dialog,
+    confirmed: v1::SignedConfirmation,
+}
+
+impl Offered {
+    async fn confirm(mut self) -> Result<Tell, tonic::Status> {
+        self.dialog.say(Ask::Confirmation(self.confirmed)).await;
+        self.dialog.hear().await
+    }
+}
+
+#[tokio::test]
+async fn whoever_comes_second_leaves_the_first_manifest_as_it_is() {
+    let deployment = Deployment::new();
+    let first = deployment.start().await;
+    // It does not hear that somebody else was quicker.
+    let store = Moody::of(&deployment);
+    store.is(SILENT);
+    let second = on(&deployment, &store).await;
+    let manifest = deployment.manifest(&[]);
+    let quick = offered(&deployment, &first, &manifest).await;
+    let slow = offered(&deployment, &second, &manifest).await;
+    assert!(matches!(quick.confirm().await, Ok(Tell::Result(_))));
+    let head = deployment.history().await.head().hash;
+    refused(slow.confirm().await, Code::Aborted, "NCR1209");
+    // The same transition has the same name for its confirmation; it is the first one's.
+    assert_eq!(deployment.history().await.head().hash, head);
+    first.stop().await;
+    let first = deployment.start().await;
+    let owner = &deployment.shares[0];
+    let answer = deployment.recover(&first, owner, head).await.unwrap();
+    assert!(answer.recovered);
+}
+
+#[tokio::test]
+async fn a_confirmation_that_was_overwritten_in_between_is_written_again() {
+    let deployment = Deployment::new();
+    let store = Moody::of(&deployment);
+    let running = on(&deployment, &store).await;
+    store.is(RACED);
+    let manifest = deployment.manifest(&[]);
+    assert!(deployment.set(&running, &manifest).await.unwrap().applied);
+    store.is(WELL);
+    assert_eq!(deployment.history().await.entries().len(), 1);
+}
+
+#[tokio::test]
+async fn a_damaged_policy_is_asked_for_again() {
+    let deployment = Deployment::new();
+    let running = deployment.start().await;
+    let key = ObjectKey::Policy(PolicyHash::of(WEB));
+    let file = deployment.file(&key);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    // More than any object may have, so that it is not even read.
+    let damaged = std::fs::File::create(&file).unwrap();
+    damaged.set_len(nacre_store::MAX_OBJECT as u64 + 1).unwrap();
+    let manifest = deployment.manifest(&[]);
+    assert!(deployment.set(&running, &manifest).await.unwrap().applied);
+    assert_eq!(std::fs::read(&file).unwrap(), WEB);
+    assert_eq!(running.certificate(WEB).await.generation, 1);
+}
+
+#[tokio::test]
+async fn what_the_store_said_is_for_the_log() {
+    let deployment = Deployment::new();
+    let first = deployment.start().await;
+    deployment
+        .set(&first, &deployment.manifest(&[]))
+        .await
+        .unwrap();
+    let head = deployment.history().await.head().hash;
+    let share = deployment.share(&deployment.shares[0]).await;
+    let store = Moody::of(&deployment);
+    store.is(DEAF);
+    let running = on(&deployment, &store).await;
+    let request = v1::RecoverRequest {
+        expected: head.as_bytes().to_vec(),
+        share: share[1..].to_vec(),
+        index: share[0].into(),
+        dry_run: false,
+        signature: None,
+    };
+    // A stranger, for whom no history says that it is one.
+    let status = give_share(&running, &ShareOwner::generate(), request)
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.message().contains("NCR1102"), "{status}");
+    // The path that the store's error names.
+    assert!(!status.message().contains("/history"), "{status}");
 }
 
 static CLOCK: AtomicU64 = AtomicU64::new(0);

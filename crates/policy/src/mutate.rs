@@ -98,7 +98,7 @@ pub const HARMLESS: &[(&str, &str, &[Kind], &str)] = &[
     (
         CREATE,
         "OCI.Linux.Namespaces",
-        &[Kind::Reverse, Kind::Repeat],
+        &[Kind::Reverse],
         "the agent makes each type once",
     ),
     (

@@ -97,7 +97,10 @@ iface contains "link" if {
 	i.hwAddr != "00:00:00:00:00:00"
 	i.raw_flags in {0, 128}
 }
-iface contains "address" if every a in i.IPAddresses { not local(a.address) }
+iface contains "address" if every a in i.IPAddresses {
+	regex.match("^([0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9a-f]{1,4}:[0-9a-f:]{1,34})$", a.address)
+	not local(a.address)
+}
 iface contains "once" if { object.get(links, i.name, i) == i; count(links) < 16 }
 
 UpdateRoutesRequest if pass(".", {"routes"} - routes)
@@ -196,12 +199,12 @@ want := object.union(c.want, {
 		"Bounding": powers, "Effective": powers, "Permitted": powers,
 		"Inheritable": set(), "Ambient": set(),
 	},
-	"namespaces": {"ipc", "mnt", "uts"},
+	"namespaces": ["ipc", "mnt", "uts"],
 	"pidns": pod.pidns,
 })
 got := {
 	"caps": {k: bare(v) | some k, v in proc.Capabilities},
-	"namespaces": {replace(lower(x.Type), "mount", "mnt") | some x in lin.Namespaces} - {"cgroup"},
+	"namespaces": sort([replace(x.Type, "mount", "mnt") | some x in lin.Namespaces; x.Type != "cgroup"]),
 	"pidns": input.sandbox_pidns,
 	"cwd": proc.Cwd,
 	"nnp": proc.NoNewPrivileges,

@@ -36,9 +36,9 @@ const fn check(
 pub const CHECKS: &[Check] = &[
     check(
         "address",
-        "no loopback address on an interface",
+        "addresses of an interface are addresses, and none of the loopback",
         "/",
-        "the host tried to reach the mesh's loopback",
+        "the host tried to reach the mesh's loopback, or to put words into variables",
         "nothing is wrong with the pod: look at the network plugin, or at the host",
     ),
     check(

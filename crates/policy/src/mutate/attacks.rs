@@ -219,6 +219,20 @@ pub(super) fn attacks(message: &str, input: &Value, out: &mut Vec<Mutation>) {
                     json!({"Type": "user", "Path": ""}),
                 )
             });
+            // The agent reads a type that it does not know as a process namespace.
+            for (title, from, to) in [
+                ("the agent's own IPC namespace", "ipc", "IPC"),
+                ("the agent's own UTS namespace", "uts", "Uts"),
+                ("the agent's own mount namespace", "mount", "Mount"),
+            ] {
+                attack(title, "namespaces", &|i| {
+                    for namespace in at_mut(i, "/OCI/Linux/Namespaces") {
+                        if at(namespace, "/Type") == from {
+                            set(namespace, "/Type", to);
+                        }
+                    }
+                });
+            }
             attack("guest hook", "hooks", &|i| {
                 set(
                     i,
@@ -326,6 +340,15 @@ pub(super) fn attacks(message: &str, input: &Value, out: &mut Vec<Mutation>) {
             });
             attack("mapped loopback address", "address", &|i| {
                 set(i, "/interface/IPAddresses/0/address", "::ffff:127.0.0.1")
+            });
+            attack("an option as an address", "address", &|i| {
+                set(i, "/interface/IPAddresses/0/address", "--config=/x")
+            });
+            attack("a word as an address", "address", &|i| {
+                set(i, "/interface/IPAddresses/0/address", "deadbeef")
+            });
+            attack("a line behind an address", "address", &|i| {
+                set(i, "/interface/IPAddresses/0/address", "10.244.0.9\nx")
             });
             attack("name as a path of the state", "name", &|i| {
                 set(i, "/interface/name", "eth0/../../c")

@@ -75,7 +75,8 @@ pub struct Route {
 /// Allow-lists of inbound ports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allow {
-    ports: BTreeMap<u16, Vec<Member>>,
+    /// `None` = any member of the mesh, whatever holds for the others.
+    ports: BTreeMap<u16, Option<Vec<Member>>>,
     others: Option<Vec<Member>>,
 }
 
@@ -83,10 +84,10 @@ impl Allow {
     /// The list that holds for a port.
     #[must_use]
     pub fn list(&self, port: u16) -> Option<&[Member]> {
-        self.ports
-            .get(&port)
-            .or(self.others.as_ref())
-            .map(Vec::as_slice)
+        match self.ports.get(&port) {
+            Some(own) => own.as_deref(),
+            None => self.others(),
+        }
     }
 
     /// The ports that have a list of their own.
@@ -247,15 +248,18 @@ impl Reader<'_> {
             return Allow::default();
         };
         let mut allow = Allow::default();
-        for rule in rules.rules.iter().filter(|rule| !rule.peers.is_empty()) {
-            let ids = self.ids(INGRESS_ALLOW, &rule.peers);
+        for rule in &rules.rules {
+            let ids = (!rule.peers.is_empty()).then(|| self.ids(INGRESS_ALLOW, &rule.peers));
             let named = ingress
                 .entries()
                 .iter()
                 .find(|entry| entry.name == rule.entry);
-            match rule.entry.parse().ok().or(named.map(|entry| entry.port)) {
-                Some(port) => allow.ports.entry(port).or_default().extend(ids),
-                None => allow.others.get_or_insert_default().extend(ids),
+            let list = match rule.entry.parse().ok().or(named.map(|entry| entry.port)) {
+                Some(port) => allow.ports.entry(port).or_default(),
+                None => &mut allow.others,
+            };
+            if let Some(ids) = ids {
+                list.get_or_insert_default().extend(ids);
             }
         }
         allow
@@ -403,6 +407,16 @@ mod tests {
         // The form for people is resolved by the function, never here.
         let mistakes = read(&[("NACRE_MESH_INGRESS_ALLOW", "*=shop/Deployment/web")]);
         assert_eq!(mistakes.unwrap_err().len(), 1);
+    }
+
+    #[test]
+    fn an_open_port_stays_open_beside_a_list_for_the_others() {
+        let text = "*=spiffe://a/b,9000=*,8000=spiffe://a/c";
+        let allow = read(&[("NACRE_MESH_INGRESS_ALLOW", text)]).unwrap().allow;
+        assert_eq!(allow.list(9000), None);
+        assert_eq!(allow.list(8000).unwrap()[0].to_string(), "spiffe://a/c");
+        assert_eq!(allow.list(7000).unwrap()[0].to_string(), "spiffe://a/b");
+        assert_eq!(allow.ports().collect::<Vec<_>>(), [8000, 9000]);
     }
 
     #[test]

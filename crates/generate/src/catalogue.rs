@@ -6,14 +6,15 @@ use nacre_findings::{Finding, codes::generate as codes};
 use nacre_fnconfig::Confidential;
 use nacre_krm::Path;
 use nacre_workload::kinds::{CustomKind, Kinds, TemplatePath};
-use nacre_workload::names::{MANIFEST_CONFIG_MAP, MANIFEST_KEY};
+use nacre_workload::names::{MANIFEST_CONFIG_MAP, MANIFEST_KEY, RUNTIME_CLASS};
 
 use crate::place::{Place, Text};
 use crate::resolve::Referents;
 use crate::services::Services;
+use crate::unclaimed;
 
-static API_VERSION: LazyLock<Path> = LazyLock::new(|| Path::root().key("apiVersion"));
-static KIND: LazyLock<Path> = LazyLock::new(|| Path::root().key("kind"));
+pub(crate) static API_VERSION: LazyLock<Path> = LazyLock::new(|| Path::root().key("apiVersion"));
+pub(crate) static KIND: LazyLock<Path> = LazyLock::new(|| Path::root().key("kind"));
 static NAME: LazyLock<Path> = LazyLock::new(|| Path::root().key("metadata").key("name"));
 static NAMESPACE: LazyLock<Path> = LazyLock::new(|| Path::root().key("metadata").key("namespace"));
 
@@ -34,6 +35,7 @@ pub(crate) struct Catalogue<'a> {
     pub(crate) candidates: Vec<Candidate<'a>>,
     pub(crate) config_maps: Referents<'a>,
     pub(crate) secrets: Referents<'a>,
+    pub(crate) service_accounts: Referents<'a>,
     pub(crate) services: Services,
     /// Where an earlier run left the manifest.
     pub(crate) manifest: Option<Place<'a>>,
@@ -47,16 +49,22 @@ impl<'a> Catalogue<'a> {
             candidates: Vec::new(),
             config_maps: Referents::new(config.namespace.as_deref()),
             secrets: Referents::new(config.namespace.as_deref()),
+            service_accounts: Referents::new(config.namespace.as_deref()),
             services: Services::default(),
             manifest: None,
             findings: Vec::new(),
         };
         let mut services = Vec::new();
         for (source, text) in texts.iter().enumerate() {
+            let mut marked = (None, false);
             for object in text.stream.objects() {
                 let Some(document) = text.stream.documents().get(object.document) else {
                     continue;
                 };
+                if marked.0 != Some(object.document) {
+                    let found = document.text().contains(RUNTIME_CLASS);
+                    marked = (Some(object.document), found);
+                }
                 let file = text.file;
                 let place = Place {
                     source,
@@ -64,6 +72,10 @@ impl<'a> Catalogue<'a> {
                     document,
                     file,
                 };
+                if marked.1 {
+                    let found = unclaimed::find(&place, kinds, config);
+                    catalogue.findings.extend(found);
+                }
                 catalogue.file(place, kinds, config, &mut services);
             }
         }
@@ -115,6 +127,13 @@ impl<'a> Catalogue<'a> {
                 self.secrets
                     .add(place.clone(), name.into_owned(), namespace());
             }
+            ("v1", "ServiceAccount") => {
+                let Some(name) = place.text(&NAME) else {
+                    return;
+                };
+                self.service_accounts
+                    .add(place.clone(), name.into_owned(), namespace());
+            }
             ("v1", "Service") => {
                 let namespace = effective(namespace().as_deref(), config).to_owned();
                 services.extend(place.value(&Path::root()).map(|value| (value, namespace)));
@@ -160,7 +179,7 @@ impl<'a> Catalogue<'a> {
 }
 
 /// Objects of kpt and our own: configuration of tools, not of the cluster.
-fn is_ours(api_version: &str) -> bool {
+pub(crate) fn is_ours(api_version: &str) -> bool {
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     group == "kpt.dev" || group == "nacre.dev"
 }

@@ -91,6 +91,7 @@ fn of_workload(mut workload: Workload<'_>, options: &Options<'_>) -> Vec<ImageUs
         coordinator: &link,
         renew_seconds: 0,
         attestation_agent: false,
+        claim_templates: &[],
     };
     let (path, field) = (workload.path, workload.spec_field.clone());
     if !workload.annotations.coordinator

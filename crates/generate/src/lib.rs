@@ -28,10 +28,12 @@ mod manifest;
 mod options;
 mod parallel;
 mod place;
+mod policy;
 mod resolve;
 mod run;
 mod services;
 mod stage;
+mod unclaimed;
 mod workload;
 
 pub use images::{ImageUse, images};

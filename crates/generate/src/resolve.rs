@@ -11,10 +11,12 @@ use crate::place::Place;
 
 /// Names that kustomize gave up: workloads of the same build still use them when a transformer runs.
 const PREVIOUS_NAMES: &str = "internal.config.kubernetes.io/previousNames";
+/// Of a ServiceAccount: whether its pods get its token.
+pub(crate) const AUTOMOUNT: &str = "automountServiceAccountToken";
 /// The namespaces that belonged to them, in the same order.
 const PREVIOUS_NAMESPACES: &str = "internal.config.kubernetes.io/previousNamespaces";
 
-/// ConfigMaps or Secrets.
+/// ConfigMaps, Secrets or ServiceAccounts.
 pub(crate) struct Referents<'a> {
     items: Vec<Referent<'a>>,
     /// By namespace and name, as they are now.
@@ -106,9 +108,9 @@ impl<'a> Referents<'a> {
             })
     }
 
-    /// Whether two ConfigMaps say the same; bookkeeping of orchestrators does not count.
+    /// Whether two objects say the same as far as pods are concerned.
     fn same(&self, a: usize, b: usize) -> bool {
-        ["data", "binaryData"].into_iter().all(|key| {
+        ["data", "binaryData", AUTOMOUNT].into_iter().all(|key| {
             let part = |index| self.value(index).and_then(|value| value.get(key));
             part(a) == part(b)
         })

@@ -1,23 +1,22 @@
 //! Stages 2 to 6 for one workload: inject, pin, runtime class, policy, annotate.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use nacre_findings::{Code, Finding, Severity, codes::generate as codes, codes::workload};
-use nacre_imagelock::{Entry, ImageLock, ImageReference, LookupError};
+use nacre_imagelock::{ImageLock, ImageReference, LookupError};
 use nacre_manifest::{Identity, PolicyHash};
 use nacre_platform::{EvidenceReach, EvidenceSource, ImageDelivery, Platform};
-use nacre_policy::{Carried, Carrier, Facts, Injected, Profile, Target, WorkloadInput};
+use nacre_policy::{Facts, Profile};
 use nacre_workload::inject::{Argv, CoordinatorLink, Injection, MeshSettings};
 use nacre_workload::mesh::{Peer, PeerRule};
-use nacre_workload::names::{CERTS_VOLUME, INITIALIZER, KATA_DEFAULT_VCPUS, RENEWER, SERVICE_MESH};
+use nacre_workload::names::KATA_DEFAULT_VCPUS;
 use nacre_workload::{checks, images, inject, object, sans, vcpus};
 use serde_json::Value;
 
 use crate::catalogue::Catalogue;
 use crate::options::Options;
 use crate::place::Place;
-use crate::resolve::Found;
+use crate::policy::claim_templates;
 use crate::workload::Workload;
 
 /// What every workload is made with.
@@ -93,7 +92,7 @@ impl Context<'_, '_> {
                 }
             }
         }
-        self.finish(workload, findings, None)
+        self.finish(workload, findings, &[])
     }
 
     /// Everybody else.
@@ -103,7 +102,7 @@ impl Context<'_, '_> {
         link: &CoordinatorLink,
     ) -> Finished<'a> {
         if workload.is_broken() {
-            return self.finish(workload, Vec::new(), None);
+            return self.finish(workload, Vec::new(), &[]);
         }
         let mut findings = Vec::new();
         let config = self.options.config;
@@ -118,25 +117,29 @@ impl Context<'_, '_> {
                 Err(errors) => findings.extend(errors),
             }
         }
+        let claims = claim_templates(&workload.object);
         let injection = Injection {
             initializer_image: initializer.then_some(self.initializer_image),
             mesh: settings.as_ref().map(|mesh| (self.mesh_image, mesh)),
             coordinator: link,
             renew_seconds: self.renewal(&workload, initializer, settings.as_ref(), &mut findings),
             attestation_agent: from_agent(workload.platform),
+            claim_templates: &claims,
         };
+        let written = injection.written();
         let (path, field) = (workload.path, workload.spec_field.clone());
         if let Some(spec) = path.pod_spec_mut(&mut workload.object) {
             findings.extend(injection.apply(spec, &field));
             if let Some(mesh) = &settings {
-                findings.extend(checks::mesh_pod(spec, &field, mesh));
+                let strict = config.strict;
+                findings.extend(checks::mesh_pod(spec, &field, mesh, &written, strict));
             }
         }
         if initializer {
             findings.extend(self.elsewhere(&workload, link));
         }
         self.start_gate(&mut workload, settings.is_some(), &mut findings);
-        self.finish(workload, findings, settings.as_ref())
+        self.finish(workload, findings, &written)
     }
 
     /// Seconds between renewals, and what keeps a renewer from its work.
@@ -278,19 +281,19 @@ impl Context<'_, '_> {
         }
     }
 
-    /// Pin, runtime class, policy, annotate.
+    /// Pin, runtime class, policy, annotate. `written` are the containers that were injected.
     fn finish<'a>(
         &self,
         mut workload: Workload<'a>,
         mut findings: Vec<Finding>,
-        mesh: Option<&MeshSettings>,
+        written: &[&str],
     ) -> Finished<'a> {
         let mut made = None;
         if let (false, Some(platform)) = (workload.is_broken(), workload.platform) {
             self.pin(&mut workload, &mut findings);
             self.runtime_class(&mut workload, platform, &mut findings);
             if !nacre_findings::has_errors(&findings) {
-                made = self.policy(&mut workload, platform, mesh, &mut findings);
+                made = self.policy(&mut workload, platform, written, &mut findings);
             }
         }
         let locator = workload.locator();
@@ -346,131 +349,7 @@ impl Context<'_, '_> {
         }
     }
 
-    fn policy(
-        &self,
-        workload: &mut Workload<'_>,
-        platform: &'static Platform,
-        mesh: Option<&MeshSettings>,
-        findings: &mut Vec<Finding>,
-    ) -> Option<Made> {
-        let config = self.options.config;
-        let template = workload.path.template(&workload.object)?;
-        let spec = template.get("spec")?;
-        let target = match target(config.policy.target.as_deref(), platform) {
-            Ok(target) => target,
-            Err(finding) => {
-                findings.push(finding);
-                return None;
-            }
-        };
-        let vcpus = self.vcpus(template, workload, platform, findings)?;
-        let names = self.sans(workload, findings)?;
-
-        let (identity, catalogue) = (&workload.identity, self.catalogue);
-        let ambiguous: RefCell<BTreeSet<String>> = RefCell::default();
-        let entries = |image: &str| -> Option<&Entry> { self.options.lock.lookup(image).ok() };
-        let config_maps = |name: &str| -> Option<&Value> {
-            match catalogue.config_maps.find(&identity.namespace, name) {
-                Found::Nothing => None,
-                Found::One(index) => catalogue.config_maps.value(index),
-                Found::Several(index, _) => {
-                    ambiguous.borrow_mut().insert(name.to_owned());
-                    catalogue.config_maps.value(index)
-                }
-            }
-        };
-        let secret_keys = |name: &str| catalogue.secrets.secret_keys(&identity.namespace, name);
-        let claims = claim_templates(&workload.object);
-        let has = |name: &str| {
-            let init = spec.get("initContainers").and_then(Value::as_array);
-            init.into_iter()
-                .flatten()
-                .any(|c| c.get("name").and_then(Value::as_str) == Some(name))
-        };
-        let evidence = &platform.data.evidence;
-        let sources: Vec<&str> = [&evidence.device, &evidence.path]
-            .into_iter()
-            .filter_map(|s| s.as_deref())
-            .collect();
-        let who = (
-            workload.resource.api_version.as_str(),
-            workload.resource.kind.as_str(),
-            workload.resource.name.as_str(),
-        );
-        let null = Value::Null;
-        let metadata = template.get("metadata").unwrap_or(&null);
-        let mut input = WorkloadInput::new(who, metadata, spec, target);
-        input.namespace = Some(&identity.namespace);
-        input.pod_spec_path = &workload.spec_field;
-        input.volume_claim_templates = &claims;
-        input.images = &entries;
-        input.config_maps = &config_maps;
-        input.secret_keys = &secret_keys;
-        input.services = catalogue.services.of(&identity.namespace);
-        input.profile = config.policy.profile;
-        input.strict = config.strict;
-        input.allow_secret_env = &config.policy.allow_secret_env;
-        input.injected = Injected {
-            initializer: has(INITIALIZER).then_some(INITIALIZER),
-            renewer: has(RENEWER).then_some(RENEWER),
-            mesh: (mesh.is_some() || has(SERVICE_MESH)).then_some(SERVICE_MESH),
-            coordinator: workload.annotations.coordinator,
-            report_sources: &sources,
-            guest_memory_volumes: &[CERTS_VOLUME],
-        };
-        let mut facts = None;
-        let policy = if self.options.policy_facts {
-            let (policy, kept) = Facts::record(&input, nacre_policy::generate);
-            facts = Some(Box::new(kept));
-            policy
-        } else {
-            nacre_policy::generate(&input)
-        };
-        let policy = match policy {
-            Ok(policy) => policy,
-            Err(errors) => {
-                findings.extend(errors);
-                return None;
-            }
-        };
-        if self.options.self_check
-            && let Err(finding) = nacre_policy::self_check(&policy, &input)
-        {
-            findings.push(finding);
-            return None;
-        }
-        let profile = policy.profile;
-        let carried = policy.carrier(carrier(platform.data.carrier));
-        findings.extend(policy.findings);
-        for name in ambiguous.into_inner() {
-            findings.push(
-                Finding::error(
-                    codes::AMBIGUOUS_REFERENCE,
-                    format!("there are two different ConfigMaps named {name}"),
-                )
-                .help("keep one of them")
-                .field(workload.spec_field.clone()),
-            );
-        }
-        let template = workload.path.template_mut(&mut workload.object)?;
-        annotate(template, &carried);
-        Some(Made {
-            hash: carried.hash,
-            text: self.options.policy_texts.then_some(policy.text),
-            facts,
-            profile,
-            platform,
-            vcpus,
-            sans: names,
-            secret_id: workload
-                .annotations
-                .workload_secret_id
-                .as_ref()
-                .map(|id| id.value.clone()),
-        })
-    }
-
-    fn vcpus(
+    pub(crate) fn vcpus(
         &self,
         template: &Value,
         workload: &Workload<'_>,
@@ -493,7 +372,11 @@ impl Context<'_, '_> {
         }
     }
 
-    fn sans(&self, workload: &Workload<'_>, findings: &mut Vec<Finding>) -> Option<Vec<String>> {
+    pub(crate) fn sans(
+        &self,
+        workload: &Workload<'_>,
+        findings: &mut Vec<Finding>,
+    ) -> Option<Vec<String>> {
         let config = self.options.config;
         let services = workload.services(&self.catalogue.services);
         let names = sans::Names {
@@ -540,56 +423,4 @@ fn delivery_help(platform: &Platform) -> &'static str {
              credentials are the node's; keep imagePullSecrets for the kubelet"
         }
     }
-}
-
-fn carrier(carrier: nacre_platform::Carrier) -> Carrier {
-    match carrier {
-        nacre_platform::Carrier::AgentPolicy => Carrier::AgentPolicy,
-        nacre_platform::Carrier::InitData => Carrier::InitData,
-    }
-}
-
-fn target(name: Option<&str>, platform: &Platform) -> Result<&'static Target, Finding> {
-    let delivery = match platform.data.image_delivery {
-        ImageDelivery::GuestPull => nacre_policy::target::ImageDelivery::GuestPull,
-        ImageDelivery::Tardev => nacre_policy::target::ImageDelivery::Tardev,
-    };
-    let Some(name) = name else {
-        return Ok(Target::default_for(delivery));
-    };
-    let found = Target::find(name).filter(|target| target.image_delivery == delivery);
-    found.ok_or_else(|| {
-        let fitting = nacre_policy::target::TARGETS
-            .iter()
-            .filter(|t| t.image_delivery == delivery);
-        let names: Vec<_> = fitting.map(|t| t.name).collect();
-        Finding::error(
-            codes::TARGET_UNKNOWN,
-            format!(
-                "policy.target {name:?} is not known for platform {}",
-                platform.name
-            ),
-        )
-        .help(format!("use {}", names.join(" or ")))
-    })
-}
-
-/// Names of a StatefulSet's claims.
-fn claim_templates(object: &Value) -> Vec<String> {
-    let templates = object
-        .get("spec")
-        .and_then(|spec| spec.get("volumeClaimTemplates"))
-        .and_then(Value::as_array);
-    let name = |template: &Value| Some(template.get("metadata")?.get("name")?.as_str()?.to_owned());
-    templates.into_iter().flatten().filter_map(name).collect()
-}
-
-/// Writes the policy into the pod template; one that another carrier left is taken away.
-fn annotate(template: &mut Value, carried: &Carried) {
-    for other in [Carrier::AgentPolicy, Carrier::InitData] {
-        if other.annotation_key() != carried.annotation_key {
-            object::remove_annotation(template, other.annotation_key());
-        }
-    }
-    object::set_annotation(template, carried.annotation_key, &carried.annotation_value);
 }

@@ -169,6 +169,9 @@ pub enum GrammarReason {
         /// The entry.
         entry: String,
     },
+    /// An allow-list where no port asks for anything.
+    #[error("the ingress annotation is DISABLED, so nobody is asked who they are")]
+    IngressDisabled,
     /// An allow-list for a port that asks for no client certificate.
     #[error(
         "port {port} asks for no client certificate, so nobody can be told apart: take it out of the ingress annotation"

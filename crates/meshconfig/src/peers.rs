@@ -1,8 +1,12 @@
 //! `<entry>=<peer>[,<peer>…][,<entry>=<peer>…]`: who may call, and who must answer.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::{GrammarError, GrammarReason, Ingress, IngressTls, Part};
+
+/// What stands for every port that has no rule of its own, and for every member of the mesh.
+const ALL_PORTS: &str = "*";
 
 /// Who is on the other side.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,11 +88,18 @@ impl PeerRules {
     }
 
     /// Reads `servicemesh-ingress-allow`; entries are ports that ask for a client certificate, or
-    /// `*` for all of them.
+    /// `*` for all others.
     pub fn parse_ingress(text: &str, ingress: &Ingress) -> Result<Self, GrammarError> {
         let rules = Self::parse(text)?;
+        let mut open: BTreeMap<u16, bool> = BTreeMap::new();
         for rule in &rules.rules {
-            if rule.entry == "*" {
+            if *ingress == Ingress::Disabled {
+                return Err(GrammarError {
+                    position: rule.position,
+                    reason: GrammarReason::IngressDisabled,
+                });
+            }
+            if rule.entry == ALL_PORTS {
                 continue;
             }
             let listed = ingress
@@ -104,6 +115,16 @@ impl PeerRules {
                 return Err(GrammarError {
                     position: rule.position,
                     reason: GrammarReason::NoClientCertificate { port },
+                });
+            }
+            // One port under two spellings.
+            let any = rule.peers.is_empty();
+            if *open.entry(port).or_insert(any) != any {
+                return Err(GrammarError {
+                    position: rule.position,
+                    reason: GrammarReason::AnyAndNamed {
+                        entry: rule.entry.clone(),
+                    },
                 });
             }
         }
@@ -192,7 +213,8 @@ impl PeerRule {
     }
 }
 
-/// The form of the mesh's variables: every peer with its entry. Rules for any member are left out.
+/// The form of the mesh's variables: every peer with its entry. A rule for any member is left out where
+/// it says what holds without it: everywhere but beside a rule with peers for all other ports.
 #[derive(Debug)]
 pub struct Resolved<'a> {
     /// The rules.
@@ -203,14 +225,23 @@ pub struct Resolved<'a> {
 
 impl fmt::Display for Resolved<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pairs = self.rules.rules.iter();
-        let mut pairs =
-            pairs.flat_map(|rule| rule.peers.iter().map(move |peer| (&rule.entry, peer)));
-        if let Some((entry, peer)) = pairs.next() {
-            write!(f, "{entry}={}", peer.resolve(self.trust_domain))?;
+        let others_closed = self
+            .rules
+            .rule(ALL_PORTS)
+            .is_some_and(|others| !others.peers.is_empty());
+        let mut separator = "";
+        for rule in &self.rules.rules {
+            let entry = &rule.entry;
+            if rule.peers.is_empty() && others_closed {
+                write!(f, "{separator}{entry}=*")?;
+                separator = ",";
+            }
+            for peer in &rule.peers {
+                write!(f, "{separator}{entry}={}", peer.resolve(self.trust_domain))?;
+                separator = ",";
+            }
         }
-        pairs
-            .try_for_each(|(entry, peer)| write!(f, ",{entry}={}", peer.resolve(self.trust_domain)))
+        Ok(())
     }
 }
 
@@ -265,5 +296,32 @@ mod tests {
         }
         let error = PeerRules::parse_ingress("x=a/B/c", &ingress).unwrap_err();
         assert!(matches!(error.reason, GrammarReason::UnknownEntry { .. }));
+        for list in ["*=a/B/c", "9000=a/B/c", "*=*"] {
+            let error = PeerRules::parse_ingress(list, &Ingress::Disabled).unwrap_err();
+            assert_eq!(error.reason, GrammarReason::IngressDisabled, "{list}");
+        }
+    }
+
+    #[test]
+    fn an_open_port_stays_open_beside_a_list_for_the_others() {
+        let written = |text: &str| {
+            let rules = PeerRules::parse_ingress(text, &Ingress::default()).unwrap();
+            let resolved = Resolved {
+                rules: &rules,
+                trust_domain: "nacre.local",
+            };
+            resolved.to_string()
+        };
+        let text = written("*=a/B/c,9000=*");
+        assert_eq!(text, "*=spiffe://nacre.local/ns/a/B/c,9000=*");
+        assert_eq!(written(&text), text);
+        // Without a list for the others it says nothing.
+        assert_eq!(written("8000=spiffe://a/b,9000=*"), "8000=spiffe://a/b");
+        assert_eq!(written("*=*,9000=*"), "");
+        // One port is either open or not.
+        let error =
+            PeerRules::parse_ingress("9000=*,+9000=a/B/c", &Ingress::default()).unwrap_err();
+        assert!(matches!(error.reason, GrammarReason::AnyAndNamed { .. }));
+        assert_eq!(error.position, 8);
     }
 }

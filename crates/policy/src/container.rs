@@ -98,6 +98,7 @@ impl<'w> Container<'_, 'w> {
             .map(|(name, value)| (name, value.rule().into_text()))
             .collect();
         let caps = capabilities(container, privileged, at, notes);
+        self.power_notes(&caps, privileged, notes);
         let logs = input.profile != Profile::Strict || input.injected.contains(self.name);
         let debug = input.profile == Profile::Debug;
         let mut out = json!({
@@ -260,6 +261,30 @@ impl<'w> Container<'_, 'w> {
             );
         }
         user
+    }
+
+    /// A container that leads the guest gets at whatever the guest has.
+    fn power_notes(&self, caps: &BTreeSet<&str>, privileged: bool, notes: &mut Notes) {
+        let injected = &self.input.injected;
+        if privileged || injected.contains(self.name) || injected.report_sources.is_empty() {
+            return;
+        }
+        let powers: Vec<_> = caps
+            .iter()
+            .copied()
+            .filter(|cap| injected.report_capabilities.contains(cap))
+            .collect();
+        if !powers.is_empty() {
+            notes.error(
+                codes::REPORT_SOURCE,
+                &format!("{}.securityContext.capabilities", self.at),
+                format!(
+                    "container {:?} has {} and could obtain attestation reports",
+                    self.name,
+                    powers.join(", ")
+                ),
+            );
+        }
     }
 
     fn security_notes(&self, privileged: bool, notes: &mut Notes) {

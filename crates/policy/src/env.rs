@@ -16,6 +16,11 @@ use crate::value::{Free, Text};
 pub(crate) const DEFAULT_PATH: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What an Indexed Job tells its pods.
+const COMPLETION_INDEX: &str = "JOB_COMPLETION_INDEX";
+/// The label and annotation with the same.
+const COMPLETION_INDEX_KEY: &str = "batch.kubernetes.io/job-completion-index";
+
 /// The variables of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Env {
@@ -59,6 +64,14 @@ pub(crate) fn env(
         if let Some(value) = variable(input, container, item, &at, &own, &services, notes) {
             own.insert(name.to_owned(), value);
         }
+    }
+
+    // The job controller puts it behind the pod's own variables (`addCompletionIndexEnvVariable`).
+    let named = list(container, "env")
+        .iter()
+        .any(|item| text(item, "name") == Some(COMPLETION_INDEX));
+    if input.indexed && !named {
+        own.insert(COMPLETION_INDEX.to_owned(), Text::free(Free::Index));
     }
 
     // containerd: its own defaults, the image's, the pod's; a later one replaces an earlier one.
@@ -258,11 +271,7 @@ fn field(
         "metadata.uid" => return Some(Text::free(Free::PodUid)),
         "metadata.namespace" => return Some(Text::literal(input.namespace())),
         "spec.serviceAccountName" => {
-            let name = text(input.pod_spec, "serviceAccountName")
-                .or_else(|| text(input.pod_spec, "serviceAccount"));
-            return Some(Text::literal(
-                name.filter(|n| !n.is_empty()).unwrap_or("default"),
-            ));
+            return Some(Text::literal(pod::service_account(input.pod_spec)));
         }
         "spec.nodeName" => return free(notes, Free::NodeName, "the node's name"),
         "status.hostIP" | "status.hostIPs" => {
@@ -282,6 +291,9 @@ fn field(
         {
             let value = input.pod_metadata.get(kind).and_then(|m| m.get(key));
             return match value.and_then(Value::as_str) {
+                _ if input.indexed && key == COMPLETION_INDEX_KEY => {
+                    free(notes, Free::Index, "the index of the pod")
+                }
                 Some(value) => Some(Text::literal(value)),
                 None if added_later(input.kind, key) => {
                     notes.error(
@@ -364,36 +376,58 @@ fn secret(input: &WorkloadInput<'_>, name: &str, at: &str, notes: &mut Notes) {
     }
 }
 
-/// Whether a variable steers loaders, interpreters or connections.
+/// Variables that steer loaders, interpreters, libraries of cryptography or connections.
+const DECIDING: &[&str] = &[
+    "BASH_ENV",
+    "CLASSPATH",
+    "COORDINATOR_HOST",
+    "ENV",
+    "GCONV_PATH",
+    "GLIBC_TUNABLES",
+    "HOSTNAME",
+    "IFS",
+    "JAVA_TOOL_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "LOCPATH",
+    "NODE_EXTRA_CA_CERTS",
+    "NODE_OPTIONS",
+    "NODE_PATH",
+    "NODE_TLS_REJECT_UNAUTHORIZED",
+    "OPENSSL_CONF",
+    "OPENSSL_CONF_INCLUDE",
+    "OPENSSL_ENGINES",
+    "OPENSSL_MODULES",
+    "PATH",
+    "PERL5DB",
+    "PERL5LIB",
+    "PERL5OPT",
+    "PERLLIB",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "RUBYLIB",
+    "RUBYOPT",
+    "SSLKEYLOGFILE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "_JAVA_OPTIONS",
+];
+/// Beginnings and ends of the names of others.
+const DECIDING_PREFIXES: &[&str] = &[
+    "CONTRAST_",
+    "CORECLR_PROFILER",
+    "DOTNET_STARTUP_HOOKS",
+    "LD_",
+    "NACRE_",
+];
+const DECIDING_SUFFIXES: &[&str] = &["_CA_BUNDLE", "_PROXY"];
+
+/// Whether a variable decides what a container runs or whom it talks to.
 fn decides(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
-    upper == "PATH"
-        || upper == "HOSTNAME"
-        || upper == "BASH_ENV"
-        || upper == "ENV"
-        || upper == "IFS"
-        || upper.starts_with("LD_")
-        || upper.ends_with("_PROXY")
-        || matches!(
-            upper.as_str(),
-            "PYTHONPATH"
-                | "PYTHONSTARTUP"
-                | "PERL5LIB"
-                | "PERL5OPT"
-                | "RUBYLIB"
-                | "RUBYOPT"
-                | "NODE_OPTIONS"
-                | "NODE_PATH"
-                | "JAVA_TOOL_OPTIONS"
-                | "JDK_JAVA_OPTIONS"
-                | "CLASSPATH"
-                | "GCONV_PATH"
-                | "SSL_CERT_FILE"
-                | "SSL_CERT_DIR"
-                | "COORDINATOR_HOST"
-        )
-        || upper.starts_with("NACRE_")
-        || upper.starts_with("CONTRAST_")
+    DECIDING.contains(&upper.as_str())
+        || DECIDING_PREFIXES.iter().any(|p| upper.starts_with(p))
+        || DECIDING_SUFFIXES.iter().any(|s| upper.ends_with(s))
 }
 
 /// The kubelet skips keys that are no variable names.

@@ -23,6 +23,8 @@ pub struct Facts {
     pod_spec: Value,
     pod_spec_path: String,
     volume_claim_templates: Vec<String>,
+    indexed: bool,
+    automount: Option<bool>,
     images: BTreeMap<String, Entry>,
     config_maps: BTreeMap<String, Value>,
     secret_keys: BTreeMap<String, Vec<String>>,
@@ -36,6 +38,7 @@ pub struct Facts {
     mesh: Option<String>,
     coordinator: bool,
     report_sources: Vec<String>,
+    report_capabilities: Vec<String>,
     guest_memory_volumes: Vec<String>,
 }
 
@@ -73,6 +76,8 @@ impl Facts {
                 pod_spec: input.pod_spec,
                 pod_spec_path: input.pod_spec_path,
                 volume_claim_templates: input.volume_claim_templates,
+                indexed: input.indexed,
+                automount: input.automount,
                 images: &image,
                 config_maps: &config_map,
                 secret_keys: &keys,
@@ -92,6 +97,8 @@ impl Facts {
             pod_spec: input.pod_spec.clone(),
             pod_spec_path: input.pod_spec_path.to_owned(),
             volume_claim_templates: input.volume_claim_templates.to_vec(),
+            indexed: input.indexed,
+            automount: input.automount,
             images: images.into_inner(),
             config_maps: config_maps.into_inner(),
             secret_keys: secret_keys.into_inner(),
@@ -105,6 +112,7 @@ impl Facts {
             mesh: input.injected.mesh.map(str::to_owned),
             coordinator: input.injected.coordinator,
             report_sources: owned(input.injected.report_sources),
+            report_capabilities: owned(input.injected.report_capabilities),
             guest_memory_volumes: owned(input.injected.guest_memory_volumes),
         };
         (result, facts)
@@ -115,9 +123,9 @@ impl Facts {
         let images = |name: &str| self.images.get(name);
         let config_maps = |name: &str| self.config_maps.get(name);
         let secret_keys = |name: &str| self.secret_keys.get(name).cloned();
-        let sources: Vec<&str> = self.report_sources.iter().map(String::as_str).collect();
-        let volumes = self.guest_memory_volumes.iter().map(String::as_str);
-        let volumes: Vec<&str> = volumes.collect();
+        let sources = borrowed(&self.report_sources);
+        let capabilities = borrowed(&self.report_capabilities);
+        let volumes = borrowed(&self.guest_memory_volumes);
         let [api_version, kind, name] = &self.who;
         run(&WorkloadInput {
             api_version,
@@ -128,6 +136,8 @@ impl Facts {
             pod_spec: &self.pod_spec,
             pod_spec_path: &self.pod_spec_path,
             volume_claim_templates: &self.volume_claim_templates,
+            indexed: self.indexed,
+            automount: self.automount,
             images: &images,
             config_maps: &config_maps,
             secret_keys: &secret_keys,
@@ -142,6 +152,7 @@ impl Facts {
                 mesh: self.mesh.as_deref(),
                 coordinator: self.coordinator,
                 report_sources: &sources,
+                report_capabilities: &capabilities,
                 guest_memory_volumes: &volumes,
             },
         })
@@ -151,6 +162,10 @@ impl Facts {
     pub fn pod_spec(&self) -> &Value {
         &self.pod_spec
     }
+}
+
+fn borrowed(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
 }
 
 fn keep<T: Clone>(kept: &RefCell<BTreeMap<String, T>>, name: &str, found: Option<&T>) {

@@ -15,7 +15,7 @@ use crate::input::WorkloadInput;
 use crate::mounts;
 use crate::names::{dns, hostname_pattern};
 use crate::notes::Notes;
-use crate::pod::{self, Role, flag, list, security, text};
+use crate::pod::{self, Role, flag, list, security, service_account, text};
 use crate::process::DEFAULT_CAPS;
 use crate::rules::{DATA_HEAD, RULES};
 use crate::target::ImageDelivery;
@@ -263,7 +263,7 @@ fn pause(input: &WorkloadInput<'_>, shared: &mut Shared) -> Value {
         "caps": DEFAULT_CAPS.join(" "),
         "env": {"PATH": format!("={}", env::DEFAULT_PATH)},
         "image": input.target.pause_names,
-                "want": {"cwd": "/", "nnp": true, "ro": true, "tty": false},
+        "want": {"cwd": "/", "nnp": true, "ro": true, "tty": false},
     });
     if !sysctls.is_empty()
         && let Some(object) = out.as_object_mut()
@@ -297,17 +297,21 @@ fn pod_notes(input: &WorkloadInput<'_>, notes: &mut Notes) {
             "the host chooses the addresses in the variables of Services",
         );
     }
+    if flag(input.pod_spec, "automountServiceAccountToken")
+        .or(input.automount)
+        .is_none()
+    {
+        notes.info(
+            codes::TOKEN_ASSUMED,
+            "automountServiceAccountToken",
+            format!(
+                "service account {:?} is not in the rendered set: its token is taken to be mounted",
+                service_account(input.pod_spec)
+            ),
+        );
+    }
     for (index, volume) in list(input.pod_spec, "volumes").iter().enumerate() {
-        let inside = volume.get("emptyDir").is_some()
-            || volume
-                .get("hostPath")
-                .and_then(|h| text(h, "path"))
-                .is_some_and(|p| {
-                    ["/dev", "/sys", "/proc"]
-                        .iter()
-                        .any(|d| p == *d || mounts::below(p, d))
-                });
-        if !inside {
+        if volume.get("emptyDir").is_none() && mounts::guest_path(volume).is_none() {
             let name = text(volume, "name").unwrap_or("");
             notes.info(
                 codes::HOST_CONTENT,

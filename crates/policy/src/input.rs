@@ -28,6 +28,12 @@ pub struct WorkloadInput<'a> {
     pub pod_spec_path: &'a str,
     /// `metadata.name` and such of a StatefulSet's `spec.volumeClaimTemplates`, in order.
     pub volume_claim_templates: &'a [String],
+    /// Whether the pods are those of a Job with `completionMode: Indexed`: the controller gives each a
+    /// host name and a variable of its own.
+    pub indexed: bool,
+    /// `automountServiceAccountToken` of the pod's ServiceAccount, `true` where it says nothing; `None`
+    /// if it is not in the rendered set. The pod's own field wins.
+    pub automount: Option<bool>,
     /// The lock entry of an image reference as it stands in `pod_spec`.
     pub images: &'a dyn Fn(&str) -> Option<&'a Entry>,
     /// A rendered ConfigMap of the same namespace, the whole object.
@@ -66,6 +72,8 @@ impl<'a> WorkloadInput<'a> {
             pod_spec,
             pod_spec_path: "spec",
             volume_claim_templates: &[],
+            indexed: false,
+            automount: None,
             images: &|_| None,
             config_maps: &|_| None,
             secret_keys: &|_| None,
@@ -122,6 +130,8 @@ pub struct Injected<'a> {
     /// Paths in the guest from which a report can be had (`/dev/sev-guest`,
     /// `/sys/kernel/config`, …): data of the platform. Only our own containers may mount them.
     pub report_sources: &'a [&'a str],
+    /// Capabilities, without `CAP_`, with which a container gets at a report. Only our own may have them.
+    pub report_capabilities: &'a [&'a str],
     /// Volumes that must be guest memory (the certificates' volume).
     pub guest_memory_volumes: &'a [&'a str],
 }

@@ -56,4 +56,5 @@ pub use facts::Facts;
 pub use generate::{Policy, generate, self_check};
 pub use input::{Injected, ServicePort, ServiceRef, WorkloadInput};
 pub use nacre_manifest::Profile;
+pub use pod::service_account;
 pub use target::Target;

@@ -36,19 +36,37 @@ pub(crate) fn volumes(input: &WorkloadInput<'_>, notes: &mut Notes) -> BTreeMap<
             continue;
         };
         let kind = kind(volume, &at, notes);
-        if input.injected.guest_memory_volumes.contains(&name) && kind != Volume::Memory {
-            notes.error(
-                codes::GUEST_MEMORY,
-                &at,
-                format!("volume {name:?} carries keys and is not guest memory"),
-            );
-        }
+        guest_memory(input, name, &kind, &at, notes);
         out.insert(name.to_owned(), kind);
     }
+    // A claim takes the place of a volume of the same name.
     for name in input.volume_claim_templates {
+        guest_memory(input, name, &Volume::Claim, "volumes", notes);
         out.insert(name.clone(), Volume::Claim);
     }
     out
+}
+
+fn guest_memory(input: &WorkloadInput<'_>, name: &str, kind: &Volume, at: &str, notes: &mut Notes) {
+    if input.injected.guest_memory_volumes.contains(&name) && *kind != Volume::Memory {
+        notes.error(
+            codes::GUEST_MEMORY,
+            at,
+            format!("volume {name:?} carries keys and is not guest memory"),
+        );
+    }
+}
+
+/// The path of a `hostPath` volume that is the guest's own instead of the node's, without empty and
+/// `.` parts.
+pub(crate) fn guest_path(volume: &Value) -> Option<String> {
+    let path = text(volume.get("hostPath")?, "path")?;
+    let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
+    let clean: String = parts.flat_map(|part| ["/", part]).collect();
+    let own = ["/dev", "/sys", "/proc"];
+    own.iter()
+        .any(|p| clean == *p || below(&clean, p))
+        .then_some(clean)
 }
 
 fn kind(volume: &Value, at: &str, notes: &mut Notes) -> Volume {
@@ -68,16 +86,16 @@ fn kind(volume: &Value, at: &str, notes: &mut Notes) -> Volume {
     }
     if let Some(host) = volume.get("hostPath") {
         let path = text(host, "path").unwrap_or("");
-        if ["/dev", "/sys", "/proc"]
-            .iter()
-            .any(|p| path == *p || below(path, p))
-        {
+        if let Some(clean) = guest_path(volume) {
             // Braces are what the rules fill in.
-            if path.contains('{') || path.split('/').any(|part| part == "..") {
+            if clean.contains('{')
+                || clean.split('/').any(|part| part == "..")
+                || path.trim_end_matches('/') != clean
+            {
                 notes.error(
                     codes::INVALID_POD,
                     &format!("{at}.hostPath.path"),
-                    "the path leaves its directory or holds a brace",
+                    format!("the path is not clean or holds a brace: write {clean}"),
                 );
             }
             return Volume::Guest(path.to_owned());
@@ -269,9 +287,8 @@ pub(crate) fn mounts(
             None => notes.error(codes::INVALID_POD, &at, "no absolute devicePath"),
         }
     }
-    if flag(input.pod_spec, "automountServiceAccountToken") != Some(false)
-        && !out.mounts.contains_key(TOKEN)
-    {
+    let token = flag(input.pod_spec, "automountServiceAccountToken").or(input.automount);
+    if token != Some(false) && !out.mounts.contains_key(TOKEN) {
         file(&mut out, TOKEN, &["rbind", "rprivate", "ro"]);
     }
     for path in entry.map_or(&[][..], |e| &e.config.volumes) {
@@ -379,7 +396,7 @@ fn volume_mount(
             }
         },
         Volume::Guest(source) => {
-            guest_path(input, container, source, at, notes);
+            mounts_guest(input, container, source, at, notes);
             bind(Source::Is(source.clone()))
         }
         Volume::Host(read_only) => {
@@ -392,7 +409,7 @@ fn volume_mount(
 }
 
 /// A path of the guest is mounted into a container: who may?
-fn guest_path(
+fn mounts_guest(
     input: &WorkloadInput<'_>,
     container: &Value,
     source: &str,

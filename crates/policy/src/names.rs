@@ -4,10 +4,21 @@ use serde_json::Value;
 
 use crate::input::WorkloadInput;
 use crate::pod::{self, flag, list, text};
+use crate::value::INDEX;
 
 /// The host name the kubelet gives the sandbox.
 pub(crate) fn hostname_pattern(input: &WorkloadInput<'_>) -> String {
-    let label = match text(input.pod_spec, "hostname").filter(|name| !name.is_empty()) {
+    let own = text(input.pod_spec, "hostname").filter(|name| !name.is_empty());
+    let label = match own {
+        // The controller overwrites what the template says.
+        _ if input.indexed => {
+            let run = if input.kind == "CronJob" {
+                "[0-9]{8,10}-"
+            } else {
+                ""
+            };
+            format!("{}-{run}{INDEX}", crate::value::escape(input.name))
+        }
         Some(name) => crate::value::escape(name),
         None => {
             let pattern = pod::name_pattern(input.kind, input.name);

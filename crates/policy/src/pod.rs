@@ -36,6 +36,15 @@ pub(crate) fn texts(object: &Value, key: &str) -> Vec<String> {
         .collect()
 }
 
+/// The name of the service account that a pod runs under.
+pub fn service_account(spec: &Value) -> &str {
+    ["serviceAccountName", "serviceAccount"]
+        .into_iter()
+        .filter_map(|key| text(spec, key))
+        .find(|name| !name.is_empty())
+        .unwrap_or("default")
+}
+
 /// `securityContext.<key>` of the container, else of the pod.
 pub(crate) fn security<'a>(pod: &'a Value, container: &'a Value, key: &str) -> Option<&'a Value> {
     let of = |value: &'a Value| {
@@ -92,12 +101,18 @@ pub(crate) fn containers(spec: &Value) -> Vec<(Role, String, &Value)> {
 pub(crate) fn name_pattern(kind: &str, name: &str) -> String {
     // `k8s.io/apimachinery/pkg/util/rand`: no vowels, y, 0, 1 or 3.
     const RANDOM: &str = "[b-df-hj-np-tv-xz24-9]";
-    // The API server cuts a generated name's base at 58 characters.
+    // The API server cuts a generated name's base at 58 characters, the job controller the job's name
+    // before `-<index>-` (`podGenerateNameWithIndex`).
+    let kept = if matches!(kind, "Job" | "CronJob") {
+        49
+    } else {
+        57
+    };
     let base = |middle: &str, middle_length: usize| {
         if name.len() + 1 + middle_length < 58 {
             format!("^{}-{middle}{RANDOM}{{5}}$", escape(name))
         } else {
-            let cut = name.get(..name.len().min(57)).unwrap_or(name);
+            let cut = name.get(..name.len().min(kept)).unwrap_or(name);
             format!("^{}[a-z0-9.-]{{0,58}}{RANDOM}{{5}}$", escape(cut))
         }
     };
@@ -113,7 +128,7 @@ pub(crate) fn name_pattern(kind: &str, name: &str) -> String {
 }
 
 /// A pod name such as a controller would give.
-pub(crate) fn sample_name(kind: &str, name: &str) -> String {
+pub(crate) fn sample_name(kind: &str, name: &str, indexed: bool) -> String {
     let base = |middle: &str| {
         let full = format!("{name}-{middle}");
         format!("{}x7k2p", full.get(..full.len().min(58)).unwrap_or(&full))
@@ -122,7 +137,19 @@ pub(crate) fn sample_name(kind: &str, name: &str) -> String {
         "Pod" => name.to_owned(),
         "Deployment" => base("6d4cf56db9-"),
         "StatefulSet" => format!("{name}-0"),
+        _ if indexed => {
+            let job = sample_job(kind, name);
+            format!("{}-0-x7k2p", job.get(..job.len().min(55)).unwrap_or(&job))
+        }
         "CronJob" => base("29384760-"),
         _ => base(""),
+    }
+}
+
+/// A job's name such as its controller would give.
+pub(crate) fn sample_job(kind: &str, name: &str) -> String {
+    match kind {
+        "CronJob" => format!("{name}-29384760"),
+        _ => name.to_owned(),
     }
 }

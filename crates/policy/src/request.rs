@@ -54,7 +54,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn of(input: &WorkloadInput<'_>) -> Self {
-        let pod_name = pod::sample_name(input.kind, input.name);
+        let pod_name = pod::sample_name(input.kind, input.name, input.indexed);
         let digest = id(&[input.namespace(), &pod_name, "uid"]);
         let part = |from: usize, to: usize| digest.get(from..to).unwrap_or_default();
         let pod_uid = format!(
@@ -65,7 +65,9 @@ impl Cluster {
             part(15, 18),
             part(18, 30)
         );
-        let hostname = match text(input.pod_spec, "hostname").filter(|h| !h.is_empty()) {
+        let own = text(input.pod_spec, "hostname").filter(|h| !h.is_empty());
+        let hostname = match own {
+            _ if input.indexed => format!("{}-0", pod::sample_job(input.kind, input.name)),
             Some(hostname) => hostname.to_owned(),
             None => pod_name
                 .get(..pod_name.len().min(63))
@@ -92,6 +94,7 @@ impl Cluster {
             Free::HostIp => "192.168.1.10".to_owned(),
             Free::NodeName => "node-1".to_owned(),
             Free::Number => "2".to_owned(),
+            Free::Index => "0".to_owned(),
             Free::Anything => "chosen-by-the-host".to_owned(),
         }
     }

@@ -4,13 +4,17 @@
 //! them before it reads anything: a field that is not here, or that is refused and set, becomes
 //! an error naming its path. `docs/support-matrix.md` is [`markdown`].
 
-use serde_json::{Map, Value};
+pub(crate) use check::check;
+
+mod check;
 
 /// What becomes of a field.
 #[derive(Clone, Copy, Debug)]
 pub enum Class {
     /// The policy holds what it says.
     Pinned,
+    /// The policy holds what it says, and that is a list of strings: another item would be lost.
+    Words,
     /// It has no part in what a container does, or only in whether and where it runs.
     Irrelevant,
     /// It must be absent, empty or `false`.
@@ -35,7 +39,7 @@ pub struct Field {
 /// The Kubernetes release the tables follow (`k8s.io/api/core/v1`).
 pub const KUBERNETES: &str = "1.34";
 
-use Class::{Irrelevant as I, List, Object, Pinned as P, Refused as R};
+use Class::{Irrelevant as I, List, Object, Pinned as P, Refused as R, Words};
 
 const fn f(name: &'static str, class: Class, note: &'static str) -> Field {
     Field { name, class, note }
@@ -52,7 +56,7 @@ const KEY_TO_PATH: &[Field] = &[
 ];
 const EXEC: &[Field] = &[f(
     "command",
-    P,
+    Words,
     "may be run in this container only, with its environment and user",
 )];
 const HTTP_GET: Field = f("httpGet", I, "the kubelet sends it from outside");
@@ -172,10 +176,10 @@ const SECURITY: &[Field] = &[
         Object(&[
             f(
                 "add",
-                P,
+                Words,
                 "bounding, effective and permitted sets; the others are empty",
             ),
-            f("drop", P, "likewise"),
+            f("drop", Words, "likewise"),
         ]),
         "",
     ),
@@ -267,8 +271,8 @@ const VOLUME_DEVICE: &[Field] = &[
 
 /// `spec.containers[]`, `spec.initContainers[]`.
 pub const CONTAINER: &[Field] = &[
-    f("args", P, ""),
-    f("command", P, ""),
+    f("args", Words, ""),
+    f("command", Words, ""),
     f("env", List(ENV), ""),
     f("envFrom", List(ENV_FROM), ""),
     f(
@@ -394,7 +398,7 @@ pub const POD: &[Field] = &[
         Object(&[
             f(
                 "nameservers",
-                P,
+                Words,
                 "with `dnsPolicy: None`: exactly these; DNS answers are the host's in any case",
             ),
             f(
@@ -402,7 +406,7 @@ pub const POD: &[Field] = &[
                 List(&[f("name", P, "likewise"), f("value", P, "likewise")]),
                 "",
             ),
-            f("searches", P, "likewise"),
+            f("searches", Words, "likewise"),
         ]),
         "",
     ),
@@ -472,84 +476,6 @@ pub const POD: &[Field] = &[
     f("volumes", List(VOLUME), ""),
 ];
 
-/// A field that stands in the way of a policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Obstacle {
-    /// Path below the pod spec.
-    pub(crate) path: String,
-    /// What is wrong with it.
-    pub(crate) reason: String,
-}
-
-/// Walks a pod spec along the tables.
-pub(crate) fn check(spec: &Map<String, Value>) -> Vec<Obstacle> {
-    let mut out = Vec::new();
-    walk(spec, POD, "", &mut out);
-    out
-}
-
-fn walk(object: &Map<String, Value>, fields: &[Field], at: &str, out: &mut Vec<Obstacle>) {
-    for (key, value) in object {
-        let path = if at.is_empty() {
-            key.clone()
-        } else {
-            format!("{at}.{key}")
-        };
-        let Some(field) = fields.iter().find(|field| field.name == key) else {
-            out.push(Obstacle {
-                path,
-                reason: format!("the field is not part of Kubernetes {KUBERNETES} as known here"),
-            });
-            continue;
-        };
-        match (field.class, value) {
-            (_, Value::Null) | (Class::Pinned | Class::Irrelevant, _) => {}
-            (Class::Refused, value) if is_unset(value) => {}
-            (Class::Refused, _) => {
-                out.push(Obstacle {
-                    path,
-                    reason: format!("the field is refused: {}", field.note),
-                });
-            }
-            (Class::Object(inner), Value::Object(object)) => walk(object, inner, &path, out),
-            (Class::List(inner), Value::Array(items)) => {
-                for (index, item) in items.iter().enumerate() {
-                    let path = format!("{path}[{index}]");
-                    match item {
-                        Value::Object(object) => walk(object, inner, &path, out),
-                        _ => out.push(Obstacle {
-                            path,
-                            reason: "an object is expected".to_owned(),
-                        }),
-                    }
-                }
-            }
-            (Class::Object(_), _) => {
-                out.push(Obstacle {
-                    path,
-                    reason: "an object is expected".to_owned(),
-                });
-            }
-            (Class::List(_), _) => {
-                out.push(Obstacle {
-                    path,
-                    reason: "a list is expected".to_owned(),
-                });
-            }
-        }
-    }
-}
-
-fn is_unset(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(members) => members.is_empty(),
-        _ => false,
-    }
-}
-
 /// The support matrix as Markdown.
 pub fn markdown() -> String {
     let mut out = format!(
@@ -579,7 +505,7 @@ fn rows(out: &mut String, fields: &[Field], at: &str) {
             out.push_str(&format!("| `{name}` | {class} | {} |\n", field.note));
         };
         match field.class {
-            Class::Pinned => row(out, "pinned"),
+            Class::Pinned | Class::Words => row(out, "pinned"),
             Class::Irrelevant => row(out, "irrelevant"),
             Class::Refused => row(out, "refused"),
             // The container and volume lists have tables of their own.

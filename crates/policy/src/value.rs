@@ -21,12 +21,17 @@ pub(crate) enum Free {
     NodeName,
     /// A decimal number.
     Number,
+    /// The index of a pod of an Indexed Job.
+    Index,
     /// Whatever the host says: a Secret's value.
     Anything,
 }
 
 /// An address of either family; brackets as in a URL. The data of a target hold it once.
 pub(crate) const IP: &str = "\\[?[0-9a-f.:]{2,39}\\]?";
+
+/// The index of a pod of an Indexed Job.
+pub(crate) const INDEX: &str = "[0-9]{1,7}";
 
 /// What the rules fill in from the state of the guest (`fill` there).
 const PLACEHOLDERS: &[&str] = &[
@@ -62,6 +67,7 @@ impl Free {
             Self::PodIps => "{ip}(,{ip})*".to_owned(),
             Self::NodeName => "[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?".to_owned(),
             Self::Number => "[0-9]{1,20}".to_owned(),
+            Self::Index => INDEX.to_owned(),
             Self::Anything => "[\\s\\S]*".to_owned(),
         }
     }

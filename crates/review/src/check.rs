@@ -5,7 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use nacre_findings::{Finding, Severity, codes::check as codes, has_errors};
+use nacre_findings::{
+    Finding, Severity,
+    codes::{check as codes, generate as generate_codes},
+    has_errors,
+};
 use nacre_fnconfig::Confidential;
 use nacre_generate::{Options, Outcome, Source, generate};
 use nacre_imagelock::ImageReference;
@@ -80,12 +84,15 @@ pub fn check(sources: &[Source], options: &Options<'_>, manifest: Option<&Manife
         };
     }
     let outcome = again(sources, options, manifest.as_ref());
-    // What generating says as a warning it said when it rendered; errors keep us from comparing.
-    let errors = outcome
-        .findings
-        .iter()
-        .filter(|finding| finding.severity == Severity::Error);
-    findings.extend(errors.cloned());
+    // What generating says as a warning it said when it rendered, but a forgotten pod is what checking
+    // is for. Errors keep us from comparing.
+    let errors = outcome.findings.iter().filter(|finding| {
+        finding.severity == Severity::Error || finding.code == generate_codes::UNCLAIMED_POD
+    });
+    findings.extend(errors.cloned().map(|mut finding| {
+        finding.severity = Severity::Error;
+        finding
+    }));
     let rendered = by_place(&outcome);
     for (object, sound) in &workloads {
         if let (true, Some(value)) = (*sound, rendered.get(&object.place)) {

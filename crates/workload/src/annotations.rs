@@ -23,6 +23,16 @@ const REFUSED: &[(&str, &str)] = &[(
     "encrypted volumes are not set up by Nacre: remove the annotation and encrypt in the application",
 )];
 
+/// Annotations of which one is enough to get the mesh sidecar.
+const MESH: [&str; 3] = [INGRESS, EGRESS, ADMIN_PORT];
+/// Annotations that only the mesh sidecar gives effect to, with the value that asks for nothing.
+const MESH_SETTINGS: &[(&str, Option<&str>)] = &[
+    (INGRESS_ALLOW, None),
+    (EGRESS_PEER, None),
+    (INBOUND_UDP, Some("allow")),
+    (STRICT_EGRESS, Some("false")),
+];
+
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Annotation<T = String> {
@@ -82,6 +92,7 @@ impl Annotations {
     /// Reads the annotations of an object whose pod template stands at `path`.
     pub fn read(object: &Value, path: &TemplatePath) -> (Self, Vec<Finding>) {
         let mut reader = Reader::collect(object, path);
+        reader.without_mesh();
         let annotations = Self {
             ingress: reader.take(INGRESS),
             egress: reader.take(EGRESS),
@@ -215,6 +226,33 @@ impl Reader {
             .help(help)
             .field(field),
         );
+    }
+
+    /// Settings of a mesh that nothing asks for: who wrote them relies on them.
+    fn without_mesh(&mut self) {
+        if MESH.iter().any(|name| self.found.contains_key(name)) {
+            return;
+        }
+        for (name, nothing) in MESH_SETTINGS {
+            let Some(annotation) = self.found.get(name) else {
+                continue;
+            };
+            if *nothing == Some(annotation.value.as_str()) {
+                continue;
+            }
+            self.findings.push(
+                Finding::error(
+                    codes::MESH_NOT_ASKED_FOR,
+                    format!("annotation {name} has no effect: nothing asks for the mesh"),
+                )
+                .help(format!(
+                    "add {NACRE_PREFIX}{INGRESS} (\"\" protects every port) or {NACRE_PREFIX}{EGRESS}, or \
+                     remove the annotation"
+                ))
+                .current(annotation.value.clone())
+                .field(annotation.field.clone()),
+            );
+        }
     }
 
     fn take(&mut self, name: &str) -> Option<Annotation> {
@@ -449,6 +487,35 @@ mod tests {
             json!({}),
         );
         assert_eq!(findings[0].code, codes::ANNOTATION_UNSUPPORTED);
+    }
+
+    #[test]
+    fn a_setting_of_the_mesh_needs_the_mesh() {
+        let field = |name: &str| format!("metadata.annotations[\"nacre.dev/{name}\"]");
+        for (name, value) in [
+            ("servicemesh-ingress-allow", "*=a/B/c"),
+            ("servicemesh-egress-peer", "backend=a/B/c"),
+            ("servicemesh-inbound-udp", "drop"),
+            ("servicemesh-strict-egress", "true"),
+        ] {
+            let annotations = json!({format!("nacre.dev/{name}"): value});
+            let (_, findings) = read(annotations.clone(), json!({}));
+            assert_eq!(findings.len(), 1, "{annotations}");
+            assert_eq!(findings[0].code, codes::MESH_NOT_ASKED_FOR);
+            assert_eq!(findings[0].field, Some(field(name)));
+            for mesh in ["ingress", "egress", "admin-interface-port"] {
+                let mesh = json!({format!("nacre.dev/servicemesh-{mesh}"): "9901"});
+                let (_, findings) = read(annotations.clone(), mesh);
+                assert_eq!(findings, [], "{annotations}");
+            }
+        }
+        // What holds without the mesh too.
+        for annotations in [
+            json!({"nacre.dev/servicemesh-inbound-udp": "allow"}),
+            json!({"nacre.dev/servicemesh-strict-egress": "false"}),
+        ] {
+            assert_eq!(read(annotations, json!({})).1, []);
+        }
     }
 
     #[test]

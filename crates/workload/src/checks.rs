@@ -3,17 +3,35 @@
 use nacre_findings::{Finding, codes::workload as codes};
 use serde_json::Value;
 
+pub use escapes::{WAYS_OUT, powers};
+
 use crate::containers::{Container, containers};
 use crate::inject::MeshSettings;
 use crate::mesh::{Egress, Ingress, IngressTls};
-use crate::names::{INJECTED, MESH_PORT_MUTUAL, MESH_PORT_SERVER};
+use crate::names::{MESH_PORT_MUTUAL, MESH_PORT_SERVER};
 use crate::object::{list, text};
+use escapes::{escapes, raw_sockets};
 
-/// Everything about a pod with the mesh sidecar.
-pub fn mesh_pod(pod_spec: &Value, spec_field: &str, settings: &MeshSettings) -> Vec<Finding> {
+mod escapes;
+
+/// Everything about a pod with the mesh sidecar. `written` are the containers that were put into it,
+/// [`crate::inject::Injection::written`]; the others are the user's, whatever they are called.
+pub fn mesh_pod(
+    pod_spec: &Value,
+    spec_field: &str,
+    settings: &MeshSettings,
+    written: &[&str],
+    strict: bool,
+) -> Vec<Finding> {
     let ingress = settings.ingress();
-    let mut findings = escapes(pod_spec, spec_field);
-    for container in containers(pod_spec).filter(is_users) {
+    let users: Vec<_> = containers(pod_spec)
+        .filter(|container| !written.contains(&container.name()))
+        .collect();
+    let mut findings = escapes(pod_spec, spec_field, &users);
+    if settings.strict_egress {
+        findings.extend(raw_sockets(pod_spec, spec_field, &users, strict));
+    }
+    for container in users {
         mesh_ports(&container, spec_field, settings, &mut findings);
         probes(&container, spec_field, &ingress, &mut findings);
         ports(&container, spec_field, settings, &ingress, &mut findings);
@@ -34,61 +52,6 @@ pub fn pull_secrets(pod_spec: &Value, spec_field: &str, delivery: &str) -> Optio
         .help(delivery)
         .field(format!("{spec_field}.imagePullSecrets"))
     })
-}
-
-fn is_users(container: &Container<'_>) -> bool {
-    !INJECTED.contains(&container.name())
-}
-
-/// Ways around the mesh's packet filter: whoever may change it, or stands beside it.
-fn escapes(pod_spec: &Value, spec_field: &str) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut escape = |what: String, field: String| {
-        findings.push(
-            Finding::error(
-                codes::MESH_ESCAPE,
-                format!("{what} could take the mesh's rules away"),
-            )
-            .help("remove it, or remove the mesh annotations from this workload")
-            .field(field),
-        );
-    };
-    let set = |field: &str| pod_spec.get(field).and_then(Value::as_bool) == Some(true);
-    if set("hostNetwork") {
-        escape(
-            "hostNetwork".to_owned(),
-            format!("{spec_field}.hostNetwork"),
-        );
-    }
-    for container in containers(pod_spec).filter(is_users) {
-        let Some(context) = container.value.get("securityContext") else {
-            continue;
-        };
-        if context.get("privileged").and_then(Value::as_bool) == Some(true) {
-            let field = container.field(spec_field, "securityContext.privileged");
-            escape(
-                format!("the privileged container {:?}", container.name()),
-                field,
-            );
-        }
-        let added = context
-            .get("capabilities")
-            .map_or(&[][..], |c| list(c, "add"));
-        for (index, capability) in added.iter().enumerate() {
-            let name = capability.as_str().unwrap_or_default().to_ascii_uppercase();
-            let name = name.strip_prefix("CAP_").unwrap_or(&name);
-            // Who sees the mesh's process and may write into it has its rights.
-            let debugs = name == "SYS_PTRACE" && set("shareProcessNamespace");
-            if ["NET_ADMIN", "ALL", "SYS_ADMIN", "SYS_MODULE"].contains(&name) || debugs {
-                let field = format!("securityContext.capabilities.add[{index}]");
-                escape(
-                    format!("the capability {name} of container {:?}", container.name()),
-                    container.field(spec_field, &field),
-                );
-            }
-        }
-    }
-    findings
 }
 
 /// The kubelet's requests come in from outside, so they are redirected like everybody's.
@@ -283,7 +246,7 @@ mod tests {
     use crate::mesh::PeerRules;
     use crate::names::SERVICE_MESH;
 
-    fn settings(ingress: &str, egress: Option<&str>) -> MeshSettings {
+    pub(super) fn settings(ingress: &str, egress: Option<&str>) -> MeshSettings {
         MeshSettings {
             ingress: Some((ingress.to_owned(), Ingress::parse(ingress).unwrap())),
             egress: egress.map(|text| (text.to_owned(), Egress::parse(text).unwrap())),
@@ -296,41 +259,12 @@ mod tests {
         }
     }
 
-    fn codes_of(spec: &Value, settings: &MeshSettings) -> Vec<(Code, String)> {
-        let findings = mesh_pod(spec, "spec", settings);
+    pub(super) fn codes_of(spec: &Value, settings: &MeshSettings) -> Vec<(Code, String)> {
+        let findings = mesh_pod(spec, "spec", settings, &[SERVICE_MESH], false);
         findings
             .into_iter()
             .map(|f| (f.code, f.field.unwrap()))
             .collect()
-    }
-
-    #[test]
-    fn nobody_else_may_touch_the_rules() {
-        for (spec, field) in [
-            (
-                json!({"hostNetwork": true, "containers": []}),
-                "spec.hostNetwork",
-            ),
-            (
-                json!({"containers": [{"name": "a", "securityContext": {"privileged": true}}]}),
-                "spec.containers[0].securityContext.privileged",
-            ),
-            (
-                json!({"initContainers": [{"name": "a", "securityContext": {"capabilities": {"add": ["CHOWN", "cap_net_admin"]}}}]}),
-                "spec.initContainers[0].securityContext.capabilities.add[1]",
-            ),
-            (
-                json!({"shareProcessNamespace": true, "containers": [{"name": "a", "securityContext": {"capabilities": {"add": ["SYS_PTRACE"]}}}]}),
-                "spec.containers[0].securityContext.capabilities.add[0]",
-            ),
-        ] {
-            assert_eq!(
-                codes_of(&spec, &settings("", None)),
-                [(codes::MESH_ESCAPE, field.to_owned())]
-            );
-        }
-        let ours = json!({"initContainers": [{"name": SERVICE_MESH, "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}]});
-        assert_eq!(codes_of(&ours, &settings("", None)), []);
     }
 
     #[test]

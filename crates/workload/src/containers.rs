@@ -99,6 +99,16 @@ pub fn shape(pod_spec: Option<&Value>, spec_field: &str) -> Vec<Finding> {
                                     malformed(format!("{field}.{list}"), "a list of mappings");
                                 }
                             }
+                            for path in COMMANDS {
+                                let value = path.iter().try_fold(item, |node, key| node.get(key));
+                                if !value.is_none_or(is_command) {
+                                    let path = path.join(".");
+                                    malformed(
+                                        format!("{field}.{path}"),
+                                        "a list of strings: write numbers and booleans in quotes",
+                                    );
+                                }
+                            }
                         }
                     }
                 }
@@ -126,6 +136,25 @@ pub fn shape(pod_spec: Option<&Value>, spec_field: &str) -> Vec<Finding> {
     }
     duplicate_names(spec, spec_field, &mut findings);
     findings
+}
+
+/// Where a container says what to run.
+const COMMANDS: [&[&str]; 7] = [
+    &["command"],
+    &["args"],
+    &["livenessProbe", "exec", "command"],
+    &["readinessProbe", "exec", "command"],
+    &["startupProbe", "exec", "command"],
+    &["lifecycle", "postStart", "exec", "command"],
+    &["lifecycle", "preStop", "exec", "command"],
+];
+
+/// Whether a value is a command line as Kubernetes has it. A word that is none would be lost.
+fn is_command(value: &Value) -> bool {
+    value.is_null()
+        || value
+            .as_array()
+            .is_some_and(|words| words.iter().all(Value::is_string))
 }
 
 fn no_containers(message: &str) -> Finding {
@@ -204,6 +233,30 @@ mod tests {
                 "spec.containers[0].env",
             ),
             (
+                Some(json!({"containers": [{"name": "a", "command": ["/app", "--port", 8080]}]})),
+                codes::MALFORMED_POD,
+                "spec.containers[0].command",
+            ),
+            (
+                Some(json!({"containers": [{"name": "a", "args": "x y"}]})),
+                codes::MALFORMED_POD,
+                "spec.containers[0].args",
+            ),
+            (
+                Some(
+                    json!({"containers": [{"name": "a", "args": ["x"], "startupProbe": {"exec": {"command": [true]}}}]}),
+                ),
+                codes::MALFORMED_POD,
+                "spec.containers[0].startupProbe.exec.command",
+            ),
+            (
+                Some(
+                    json!({"containers": [{"name": "a", "lifecycle": {"preStop": {"exec": {"command": [null]}}}}]}),
+                ),
+                codes::MALFORMED_POD,
+                "spec.containers[0].lifecycle.preStop.exec.command",
+            ),
+            (
                 Some(json!({"containers": [{"name": "a"}], "initContainers": [{"name": "a"}]})),
                 codes::DUPLICATE_CONTAINER,
                 "spec.containers[0].name",
@@ -223,7 +276,9 @@ mod tests {
         }
         assert_eq!(
             shape(
-                Some(&json!({"containers": [{"name": "a"}], "volumes": null})),
+                Some(
+                    &json!({"containers": [{"name": "a", "args": null, "command": []}], "volumes": null})
+                ),
                 "spec"
             ),
             []

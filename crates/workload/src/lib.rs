@@ -17,6 +17,7 @@
 //!     coordinator: &coordinator,
 //!     renew_seconds: 0,
 //!     attestation_agent: false,
+//!     claim_templates: &[],
 //! };
 //! assert!(injection.apply(&mut spec, "spec").is_empty());
 //! assert_eq!(spec["initContainers"][0]["name"], "contrast-initializer");

@@ -62,4 +62,7 @@ codes! {
     COORDINATOR_ELSEWHERE = 720, "Coordinator in another namespace",
         "Initializers reach the Coordinator under a name without a namespace, which means their own, and the rendered Coordinator is in another one.",
         "Give the name with its namespace: `coordinator.host: coordinator.<namespace>` in the configuration.";
+    UNCLAIMED_POD = 721, "Confidential pod in a kind that is not known",
+        "An object holds a pod specification that names a confidential runtime class, but its kind is none of Kubernetes and stands not in the configuration, or the pod is not where the kind's pod template is. It was left as it is: it gets no policy. An error under `--strict` and in `nacre check`.",
+        "Name the kind in `customResources` of the configuration, with the path to its pod template.";
 }

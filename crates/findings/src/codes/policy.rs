@@ -36,8 +36,8 @@ codes! {
         "The content of a ConfigMap, Secret, projected, downward API, hostPath, network or persistent volume is written by the host. The policy binds where it is mounted, not what it holds.",
         "Keep what must be trusted in the image, in the pod specification, or in what is handed out after attestation.";
     REPORT_SOURCE = 512, "Container could reach the source of attestation reports",
-        "Only the initializer and the Coordinator may obtain attestation reports. This container mounts their source, or is privileged and could.",
-        "Remove the mount, or `privileged`.";
+        "Only the initializer and the Coordinator may obtain attestation reports. This container mounts their source or a path of the guest that leads to it, or is privileged or has a capability over the guest's kernel or processes, and could.",
+        "Remove the mount, `privileged` or the capability.";
     GUEST_MEMORY = 513, "Volume must be guest memory",
         "A volume that carries keys is not an `emptyDir` with `medium: Memory`; the target would put it where the host can read it.",
         "Write `emptyDir: {medium: Memory}`.";
@@ -65,4 +65,7 @@ codes! {
     PROFILE_REQUIRED = 521, "Container asks for what the profile forbids",
         "`stdin: true` needs a profile in which the host may attach.",
         "Remove `stdin`, or choose the profile `debug`.";
+    TOKEN_ASSUMED = 522, "Token of a service account that is not rendered",
+        "Neither the pod nor a rendered ServiceAccount says whether the account's token is mounted, so the policy expects it, as Kubernetes does. If the account in the cluster has `automountServiceAccountToken: false`, every container is denied.",
+        "Set `automountServiceAccountToken` in the pod specification, or render the ServiceAccount.";
 }

@@ -21,8 +21,8 @@ codes! {
         "A service mesh annotation does not follow its grammar. The message gives the character, counted from 1. Ingress: `name#port#disableTLS`; egress: `name#127.x.y.z:port#host:port`; entries are joined by `##`. Egress listeners must be in 127.0.0.0/8, because they take plain text, and no two may share an address.",
         "Correct the annotation at that character.";
     VOLUME_TAKEN = 407, "Volume name taken",
-        "The pod has a volume named `contrast-tls-certs` that is not an emptyDir. Private keys are written to the volume of that name, so it must be guest memory.",
-        "Rename the volume.";
+        "The pod has a volume named `contrast-tls-certs` that is not an emptyDir, or a claim template of that name, which takes its place. Private keys are written to the volume of that name, so it must be guest memory.",
+        "Rename the volume or the claim template.";
     MOUNT_TAKEN = 408, "Mount path taken",
         "A container mounts something at or below `/tls-config`. It would hide certificates, keys or the start gate behind content of the host's choice.",
         "Mount it somewhere else.";
@@ -30,7 +30,7 @@ codes! {
         "Ephemeral containers are added to a running pod through the cluster's API, that is by a party the policy must keep out. They cannot be part of a policy made beforehand.",
         "Put a debug container into the pod template, or render with the policy profile `debug`.";
     MESH_ESCAPE = 410, "Container that can undo the mesh",
-        "A container beside the mesh sidecar is privileged, has NET_ADMIN or SYS_ADMIN, or the pod uses the host's network. It could remove the packet filter rules, and traffic would flow in plain text.",
+        "A container beside the mesh sidecar is privileged, has a capability over the guest's network, kernel or processes (NET_ADMIN, SYS_ADMIN, SYS_MODULE, SYS_RAWIO, SYS_BOOT, BPF, PERFMON, DAC_READ_SEARCH, with a shared process namespace SYS_PTRACE), mounts a path of the guest that leads out of it (below /proc, /sys/kernel, /sys/fs, the memory in /dev), or the pod uses the host's network. It could remove the packet filter rules, and traffic would flow in plain text.",
         "Drop the privilege, or do not use the mesh for this workload.";
     START_GATE_MISSING = 411, "App may start before the mesh",
         "A policy fixes the order of start requests, not their effect: a host can let the sidecar's start fail and start the app. On a platform whose guest does not drop inbound traffic until the mesh is ready, the app is reachable in plain text then.",
@@ -98,4 +98,13 @@ codes! {
     RENEWAL_WITHOUT_INITIALIZER = 432, "Renewal without initializer",
         "The workload asks for a sidecar that renews certificates and skips the initializer, which writes the first ones. No sidecar is injected.",
         "Do not skip the initializer, or remove `nacre.dev/renew-seconds`.";
+    MESH_NOT_ASKED_FOR = 433, "Setting of a mesh that nothing asks for",
+        "An annotation restricts what the mesh lets through, but no annotation asks for the mesh, so there is no sidecar to do it.",
+        "Add `nacre.dev/servicemesh-ingress` or `nacre.dev/servicemesh-egress`, or remove the annotation.";
+    CERTS_WRITABLE = 434, "App may write to the certificates",
+        "A container that is not injected mounts the volume of certificates and keys and may write to it. The start gate and the mark that says that the mesh is ready stand there too.",
+        "Write `readOnly: true` in that mount, or nothing: read-only is the default there.";
+    RAW_EGRESS = 435, "Raw sockets beside strict egress",
+        "Strict egress drops what the IP stack sends and no entry lists. A container with the capability NET_RAW, which is one of the default ones, can send frames beside the stack.",
+        "Drop it: `securityContext.capabilities.drop: [NET_RAW]`. A user other than root with `allowPrivilegeEscalation: false` does not have it.";
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use nacre_findings::Severity;
 use nacre_imagelock::{Entry, ImageReference, UserDatabase};
 use nacre_policy::{Injected, Policy, ServiceRef, Target, WorkloadInput, generate};
 use serde_json::{Value, json};
@@ -17,6 +18,8 @@ pub(crate) struct Case {
     pub(crate) config_maps: BTreeMap<String, Value>,
     pub(crate) secrets: BTreeMap<String, Vec<String>>,
     pub(crate) services: Vec<ServiceRef>,
+    pub(crate) claim_templates: Vec<String>,
+    pub(crate) allow_secret_env: Vec<String>,
     pub(crate) target: &'static Target,
     pub(crate) initializer: bool,
     pub(crate) configure: fn(&mut WorkloadInput<'_>),
@@ -33,6 +36,8 @@ impl Case {
             config_maps: BTreeMap::new(),
             secrets: BTreeMap::new(),
             services: Vec::new(),
+            claim_templates: Vec::new(),
+            allow_secret_env: Vec::new(),
             target: Target::find("kata-3").unwrap(),
             initializer: false,
             configure: |_| {},
@@ -68,11 +73,14 @@ impl Case {
         input.config_maps = &config_maps;
         input.secret_keys = &secrets;
         input.services = &self.services;
+        input.volume_claim_templates = &self.claim_templates;
+        input.allow_secret_env = &self.allow_secret_env;
         if self.initializer {
             input.injected = Injected {
                 initializer: Some("contrast-initializer"),
                 mesh: Some("contrast-service-mesh"),
                 report_sources: &["/dev/sev-guest", "/sys/kernel/config"],
+                report_capabilities: &["SYS_ADMIN", "SYS_MODULE"],
                 guest_memory_volumes: &["contrast-tls-certs"],
                 ..Injected::default()
             };
@@ -205,4 +213,22 @@ pub(crate) fn attached() -> Case {
     case.configure = |input| input.profile = nacre_policy::Profile::Debug;
     case.spec["containers"][0]["stdin"] = json!(true);
     case
+}
+
+/// The codes and fields of the errors of a pod that is refused.
+pub(crate) fn errors(case: &Case) -> Vec<(String, String)> {
+    let findings = case
+        .with(nacre_policy::generate)
+        .expect_err("must be refused");
+    findings
+        .into_iter()
+        .filter(|f| f.severity == Severity::Error)
+        .map(|f| (f.code.to_string(), f.field.unwrap_or_default()))
+        .collect()
+}
+
+/// Sets a member of the pod spec.
+pub(crate) fn set(case: &mut Case, pointer: &str, value: Value) {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    case.spec.pointer_mut(parent).unwrap()[key] = value;
 }

@@ -12,6 +12,7 @@
 
 mod carriers;
 mod common;
+mod controllers;
 mod corpus;
 mod engines;
 mod examples;
@@ -24,5 +25,6 @@ mod messages;
 mod pairs;
 mod products;
 mod reading;
+mod rights;
 mod schema;
 mod state;

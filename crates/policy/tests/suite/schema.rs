@@ -59,8 +59,11 @@ fn differences(
             }
             (Class::Object(_) | Class::List(_), _) => out.push(format!("{path} has another shape")),
             // What the policy holds of an object is said member by member.
-            (Class::Pinned, Some(_)) => out.push(format!("{path} is not spelled out")),
-            (Class::Pinned | Class::Irrelevant | Class::Refused, _) => {}
+            (Class::Words, None) if !member.list => out.push(format!("{path} has another shape")),
+            (Class::Pinned | Class::Words, Some(_)) => {
+                out.push(format!("{path} is not spelled out"))
+            }
+            (Class::Pinned | Class::Words | Class::Irrelevant | Class::Refused, _) => {}
         }
     }
     for field in fields {

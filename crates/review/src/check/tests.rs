@@ -289,6 +289,35 @@ fn nothing_to_check_is_an_error() {
 }
 
 #[test]
+fn a_pod_in_a_kind_that_is_not_known_is_forgotten() {
+    let fixture = Fixture::new();
+    let (text, outcome) = fixture.rendered();
+    let manifest = outcome.manifest.unwrap();
+    let rollout = "\
+---
+apiVersion: argoproj.io/v1alpha1
+kind: Rollout
+metadata: {name: forgotten, namespace: shop}
+spec:
+  template:
+    spec:
+      runtimeClassName: contrast-cc
+      containers: [{name: app, image: app}]
+";
+    let forgotten = format!("{text}{rollout}");
+    let findings = checked(&fixture, &forgotten, &manifest);
+    let code = nacre_findings::codes::generate::UNCLAIMED_POD;
+    assert_eq!(codes_of(&findings), [code]);
+    assert_eq!(findings[0].severity, Severity::Error);
+    // Another runtime class is none of ours.
+    let other = forgotten.replace(
+        "runtimeClassName: contrast-cc\n",
+        "runtimeClassName: kata\n",
+    );
+    assert_eq!(checked(&fixture, &other, &manifest), []);
+}
+
+#[test]
 fn duplicates_and_images_that_are_not_locked_are_reported_as_generating_does() {
     let fixture = Fixture::new();
     let (text, outcome) = fixture.rendered();

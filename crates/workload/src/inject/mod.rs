@@ -81,6 +81,8 @@ pub struct Injection<'a> {
     pub renew_seconds: u32,
     /// Whether reports come from CoCo's attestation agent.
     pub attestation_agent: bool,
+    /// Names of a StatefulSet's claims: a volume of the same name is the claim's.
+    pub claim_templates: &'a [String],
 }
 
 impl Injection<'_> {
@@ -94,6 +96,7 @@ impl Injection<'_> {
         self.place_containers(pod_spec, spec_field, &mut findings);
         if self.initializer_image.is_some() || manual || self.mesh.is_some() {
             volume::ensure(pod_spec, spec_field, &mut findings);
+            findings.extend(volume::claimed(self.claim_templates));
             volume::mount_everywhere(pod_spec, spec_field, &mut findings);
         } else {
             volume::harden_existing(pod_spec);
@@ -111,6 +114,20 @@ impl Injection<'_> {
             );
         }
         findings
+    }
+
+    /// Names of the containers that this puts into the pod. One of our names that is not among them is
+    /// the user's own container, with whatever image and rights.
+    pub fn written(&self) -> Vec<&'static str> {
+        let initializer = self.initializer_image.is_some();
+        [
+            (initializer, INITIALIZER),
+            (initializer && self.renew_seconds > 0, RENEWER),
+            (self.mesh.is_some(), SERVICE_MESH),
+        ]
+        .into_iter()
+        .filter_map(|(written, name)| written.then_some(name))
+        .collect()
     }
 
     /// Our names belong to init containers.

@@ -28,6 +28,7 @@ fn inject(spec: &mut Value, mesh: Option<&MeshSettings>) -> Vec<Finding> {
         coordinator: &link,
         renew_seconds: 0,
         attestation_agent: false,
+        claim_templates: &[],
     }
     .apply(spec, "spec")
 }
@@ -220,6 +221,7 @@ fn a_skipped_initializer_stays_the_users_and_learns_the_coordinator() {
         coordinator: &link,
         renew_seconds: 0,
         attestation_agent: false,
+        claim_templates: &[],
     };
     assert_eq!(injection.apply(&mut spec, "spec"), []);
     let container = &spec["initContainers"][0];
@@ -242,6 +244,7 @@ fn a_mesh_needs_an_initializer() {
         coordinator: &link,
         renew_seconds: 0,
         attestation_agent: false,
+        claim_templates: &[],
     };
     let mut spec = json!({"containers": [{"name": "app"}]});
     assert_eq!(
@@ -380,6 +383,7 @@ fn a_renewer_stands_between_initializer_and_mesh() {
         coordinator: &link,
         renew_seconds: 3600,
         attestation_agent: true,
+        claim_templates: &[],
     };
     for _ in 0..2 {
         assert_eq!(injection.apply(&mut spec, "spec"), []);
@@ -428,6 +432,7 @@ fn an_unattested_coordinator_is_allowed_only_where_none_is_known() {
             coordinator: link,
             renew_seconds: 0,
             attestation_agent: false,
+            claim_templates: &[],
         };
         injection.apply(&mut spec, "spec");
         spec["initContainers"][0]["env"].to_string()
@@ -459,6 +464,7 @@ fn what_an_earlier_run_told_a_manual_initializer_is_taken_back() {
         coordinator: &link,
         renew_seconds: 0,
         attestation_agent: false,
+        claim_templates: &[],
     };
     injection.apply(&mut spec, "spec");
     let entries = spec["initContainers"][0]["env"].as_array().unwrap();

@@ -3,10 +3,10 @@
 use nacre_findings::{Finding, codes::workload as codes};
 use serde_json::{Map, Value, json};
 
-use super::{each_container, list_mut};
+use super::{each_container, has_init, list_mut};
 use crate::containers::containers;
-use crate::names::{CERTS_PATH, CERTS_VOLUME, INJECTED};
-use crate::object::{list, text};
+use crate::names::{CERTS_PATH, CERTS_VOLUME, INITIALIZER, INJECTED};
+use crate::object::{clean, list, text};
 
 /// Adds the volume, or turns what is there into guest memory.
 pub(super) fn ensure(pod_spec: &mut Value, spec_field: &str, findings: &mut Vec<Finding>) {
@@ -35,6 +35,22 @@ pub(super) fn ensure(pod_spec: &mut Value, spec_field: &str, findings: &mut Vec<
     {
         volumes.push(json!({"name": CERTS_VOLUME, "emptyDir": {"medium": "Memory"}}));
     }
+}
+
+/// A claim of the volume's name: a StatefulSet's controller puts it in the place of whatever the pod
+/// template says.
+pub(super) fn claimed(claim_templates: &[String]) -> Option<Finding> {
+    let index = claim_templates
+        .iter()
+        .position(|name| name == CERTS_VOLUME)?;
+    Some(
+        Finding::error(
+            codes::VOLUME_TAKEN,
+            format!("the volume {CERTS_VOLUME} must be an emptyDir, it is a claim"),
+        )
+        .help("private keys are written there and must not leave the guest: rename the claim")
+        .field(format!("spec.volumeClaimTemplates[{index}].metadata.name")),
+    )
 }
 
 /// Sets `medium: Memory` on the volume if it is there: the manual snippet of the v0.8 documentation
@@ -76,8 +92,9 @@ fn foreign_source(volume: &Value) -> Option<String> {
 
 /// Mounts the volume where it is not, and refuses mounts that would hide it.
 ///
-/// Other containers than ours get it read-only: nobody but what is injected can put the
-/// start gate, certificates or the ready mark there.
+/// Other containers than ours get it read-only, also where they mount it themselves and do not say
+/// `readOnly: false`: nobody but what is injected can put the start gate, certificates or the ready
+/// mark there.
 pub(super) fn mount_everywhere(
     pod_spec: &mut Value,
     spec_field: &str,
@@ -105,12 +122,39 @@ pub(super) fn mount_everywhere(
             }
         }
     }
-    each_container(pod_spec, |_, _, container| {
+    let filled = has_init(pod_spec, INITIALIZER);
+    each_container(pod_spec, |list, index, container| {
         let name = container.get("name").and_then(Value::as_str);
-        let ours = name.is_some_and(|name| INJECTED.contains(&name));
+        let name = name.unwrap_or_default().to_owned();
+        let ours = INJECTED.contains(&name.as_str());
         let Some(mounts) = list_mut(container, "volumeMounts") else {
             return;
         };
+        for (at, mount) in mounts.iter_mut().enumerate() {
+            if ours || text(mount, "name") != Some(CERTS_VOLUME) {
+                continue;
+            }
+            let said = mount.get("readOnly").cloned().unwrap_or_default();
+            if said == true {
+                continue;
+            }
+            // Without an initializer of ours somebody else may be the one who fills it.
+            match mount.as_object_mut() {
+                Some(map) if filled && said.is_null() => {
+                    map.insert("readOnly".to_owned(), json!(true));
+                }
+                _ => findings.push(
+                    Finding::warning(
+                        codes::CERTS_WRITABLE,
+                        format!(
+                            "container {name:?} may write to the volume of certificates and keys"
+                        ),
+                    )
+                    .help("write readOnly: true: only the initializer and the mesh write there")
+                    .field(format!("{spec_field}.{list}[{index}].volumeMounts[{at}]")),
+                ),
+            }
+        }
         let mounted = mounts
             .iter()
             .any(|m| clean(text(m, "mountPath").unwrap_or_default()) == CERTS_PATH);
@@ -124,24 +168,87 @@ pub(super) fn mount_everywhere(
     });
 }
 
-/// A path without empty and `.` parts, `..` resolved, as the runtime sees it.
-fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
-}
-
 /// Whether a mount at this path would cover the directory or something in it.
 fn is_within(path: &str) -> bool {
     let path = clean(path);
     path.strip_prefix(CERTS_PATH)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use nacre_findings::{Code, Severity};
+
+    use super::*;
+    use crate::inject::{CoordinatorLink, Injection};
+
+    fn inject(
+        pod_spec: &mut Value,
+        image: Option<&str>,
+        claim_templates: &[String],
+    ) -> Vec<(Code, Severity, String)> {
+        let link = CoordinatorLink {
+            host: "coordinator".to_owned(),
+            policy_hashes: Vec::new(),
+            reference: None,
+            allow_unattested: true,
+        };
+        let injection = Injection {
+            initializer_image: image,
+            mesh: None,
+            coordinator: &link,
+            renew_seconds: 0,
+            attestation_agent: false,
+            claim_templates,
+        };
+        let findings = injection.apply(pod_spec, "spec").into_iter();
+        findings
+            .map(|f| (f.code, f.severity, f.field.unwrap_or_default()))
+            .collect()
+    }
+
+    #[test]
+    fn a_claim_does_not_take_the_volume() {
+        let claims = ["data", CERTS_VOLUME].map(str::to_owned);
+        let mut spec = json!({"containers": [{"name": "a"}]});
+        let field = "spec.volumeClaimTemplates[1].metadata.name".to_owned();
+        assert_eq!(
+            inject(&mut spec, Some("init:2"), &claims),
+            [(codes::VOLUME_TAKEN, Severity::Error, field)]
+        );
+        assert_eq!(inject(&mut spec, Some("init:2"), &claims[..1]), []);
+    }
+
+    #[test]
+    fn users_containers_read_the_volume() {
+        let at = |path: &str, rest: Value| {
+            let mut mount = json!({"name": CERTS_VOLUME, "mountPath": path});
+            for (key, value) in rest.as_object().unwrap() {
+                mount[key] = value.clone();
+            }
+            mount
+        };
+        let pod = json!({
+            "initContainers": [{"name": INITIALIZER, "volumeMounts": [at(CERTS_PATH, json!({}))]}],
+            "containers": [
+                {"name": "a", "volumeMounts": [at(CERTS_PATH, json!({})), at("/certs", json!({"readOnly": null}))]},
+                {"name": "b", "volumeMounts": [at(CERTS_PATH, json!({"readOnly": false}))]},
+            ],
+        });
+        let warned = |container: usize, mount: usize| {
+            let field = format!("spec.containers[{container}].volumeMounts[{mount}]");
+            (codes::CERTS_WRITABLE, Severity::Warning, field)
+        };
+        // Injected, and placed by hand as the documentation of v0.8 has it.
+        for image in [Some("init:2"), None] {
+            let mut spec = pod.clone();
+            assert_eq!(inject(&mut spec, image, &[]), [warned(1, 0)]);
+            let mounts = &spec["containers"][0]["volumeMounts"];
+            assert_eq!(mounts[0]["readOnly"], true);
+            assert_eq!(mounts[1]["readOnly"], true);
+            assert_eq!(spec["containers"][1]["volumeMounts"][0]["readOnly"], false);
+            let initializer = &spec["initContainers"][0]["volumeMounts"][0];
+            assert!(initializer.get("readOnly").is_none());
+        }
+    }
 }

@@ -1,4 +1,4 @@
-# Nacre execution policy, rules nacre1. docs/policies.md explains every line.
+# Nacre execution policy, rules nacre1.
 package agent_policy
 
 import future.keywords
@@ -98,7 +98,7 @@ iface contains "link" if {
 	i.raw_flags in {0, 128}
 }
 iface contains "address" if every a in i.IPAddresses {
-	regex.match("^([0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9a-f]{1,4}:[0-9a-f:]{1,34})$", a.address)
+	regex.match("^([0-9]+(\\.[0-9]+){3}|[0-9a-f]+:[0-9a-f:]+)$", a.address)
 	not local(a.address)
 }
 iface contains "once" if { object.get(links, i.name, i) == i; count(links) < 16 }

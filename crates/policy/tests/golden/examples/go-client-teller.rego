@@ -35,7 +35,7 @@ policy_data := {
 			"caps": "",
 			"env": {
 				"COORDINATOR_HOST": "=coordinator",
-				"NACRE_COORDINATOR_POLICY_HASH": "=76b7cb7e7b81b344b55a27e84a6c1e702e15a2fb1d3d9909776da36fe0db8818",
+				"NACRE_COORDINATOR_POLICY_HASH": "=203978f153b48b84aed6764b9918d98d22cbec2f11c4eb6954d030589830b779",
 				"NACRE_COORDINATOR_REFERENCE": concat("", [
 					"={\"snp\":[{\"CPUs\":1,\"ProductName\":\"Milan\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Genoa\",\"HostDataBind",
 					"ing\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Turin\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu",

@@ -18,7 +18,7 @@ policy_data := {
 			"caps": "",
 			"env": {
 				"COORDINATOR_HOST": "=coordinator",
-				"NACRE_COORDINATOR_POLICY_HASH": "=f2f0391fed46ab7345c73de3245d1ad74982a654922ac8752ed36c05f39eb61d",
+				"NACRE_COORDINATOR_POLICY_HASH": "=6b231abee00a8fb3f19fe9c09c5c3bcf6d42590d423cd6fea5ef139b86668090",
 				"NACRE_COORDINATOR_REFERENCE": concat("", [
 					"={\"snp\":[{\"CPUs\":1,\"ProductName\":\"Milan\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Genoa\",\"HostDataBind",
 					"ing\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Turin\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu",

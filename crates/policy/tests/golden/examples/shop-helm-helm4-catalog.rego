@@ -35,7 +35,7 @@ policy_data := {
 			"caps": "",
 			"env": {
 				"COORDINATOR_HOST": "=coordinator",
-				"NACRE_COORDINATOR_POLICY_HASH": "=f4a0f2b4022821bc7028a56d773b1da1dc147737d6bb33b79a4096ff9612303b",
+				"NACRE_COORDINATOR_POLICY_HASH": "=f50b8561ee8b0ff98208d06d598802bc2dfcf53b85931112af9b2ab88a1c92b5",
 				"NACRE_COORDINATOR_REFERENCE": concat("", [
 					"={\"snp\":[{\"CPUs\":1,\"ProductName\":\"Milan\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Genoa\",\"HostDataBind",
 					"ing\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Turin\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu",

@@ -18,7 +18,7 @@ policy_data := {
 			"caps": "",
 			"env": {
 				"COORDINATOR_HOST": "=coordinator",
-				"NACRE_COORDINATOR_POLICY_HASH": "=ab4546136a8f8fd73f304496095ab257c5b41c83c578b48683a56bfa523bf091",
+				"NACRE_COORDINATOR_POLICY_HASH": "=fabb843f7939278d88d0396c4f2c20ac056afc6cc89fdbaa52e0710a4ef5b014",
 				"NACRE_COORDINATOR_REFERENCE": concat("", [
 					"={\"snp\":[{\"CPUs\":1,\"ProductName\":\"Milan\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Genoa\",\"HostDataBind",
 					"ing\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Turin\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu",

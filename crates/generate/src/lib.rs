@@ -21,6 +21,7 @@
 //! whatever the order of the documents. What it returns are values; `nacre-krm` writes them into the
 //! text. A Secret's values are never read, only the names of its keys.
 
+mod budget;
 mod catalogue;
 mod coordinator;
 mod images;

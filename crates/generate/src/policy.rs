@@ -12,6 +12,7 @@ use nacre_workload::names::{CERTS_VOLUME, INITIALIZER, RENEWER, SERVICE_MESH};
 use nacre_workload::{checks, object};
 use serde_json::Value;
 
+use crate::budget;
 use crate::resolve::{AUTOMOUNT, Found};
 use crate::stage::{Context, Made};
 use crate::workload::Workload;
@@ -128,6 +129,7 @@ impl Context<'_, '_> {
         }
         let template = workload.path.template_mut(&mut workload.object)?;
         annotate(template, &carried);
+        findings.extend(budget::check(template).map(|f| f.field(workload.spec_field.clone())));
         Some(Made {
             hash: carried.hash,
             text: self.options.policy_texts.then_some(policy.text),

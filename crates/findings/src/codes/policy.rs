@@ -45,7 +45,7 @@ codes! {
         "The requests that this pod will cause were evaluated against its new policy, and one was denied. Nothing was emitted.",
         "Please report this with the message: it is a mistake of the generator.";
     TOO_LARGE = 515, "Policy too large for an annotation",
-        "All annotations of an object together may have 256 KiB. The policy of this workload would not fit.",
+        "All annotations of an object together may have 256 KiB, and a guest reads 1 MiB of policy. The policy of this workload would not fit.",
         "Use a platform with the initdata carrier, or shorten environment and arguments.";
     INERT_FIELD = 516, "Field without effect in the guest",
         "The field asks for something the guest does not do (seccomp, AppArmor or SELinux inside the virtual machine). The policy requires that none is asked for.",

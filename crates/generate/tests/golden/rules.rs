@@ -1,5 +1,6 @@
 //! Rules that a golden file shows but does not explain.
 
+use nacre_findings::Severity;
 use nacre_manifest::ReferenceValues;
 use serde_json::{Value, json};
 
@@ -99,6 +100,30 @@ fn a_secrets_value_is_nowhere_else() {
     }
     // The ConfigMap was found under the name kustomize gave up.
     assert!(policies.contains("\"TITLE\": \"=The shop"));
+}
+
+#[test]
+fn annotations_beyond_what_an_object_may_have_are_an_error() {
+    // What lies beside the policy in the pod template counts with it.
+    for (length, fits) in [(200_000, true), (260_000, false)] {
+        let mut case = case("basic");
+        let note = format!(
+            "labels: {{app: web}}\n      annotations: {{note: {}}}",
+            "n".repeat(length)
+        );
+        case.input = case.input.replacen("labels: {app: web}", &note, 1);
+        let (outcome, _) = case.run(&case.input);
+        let errors = outcome
+            .findings
+            .iter()
+            .filter(|f| f.severity == Severity::Error);
+        let codes: Vec<_> = errors.clone().map(|f| f.code.to_string()).collect();
+        let expected: &[&str] = if fits { &[] } else { &["NCR0515"] };
+        assert_eq!(codes, expected, "{:?}", outcome.findings);
+        for finding in errors {
+            assert!(finding.resource.is_some() && finding.location.line.is_some());
+        }
+    }
 }
 
 /// The same policy whatever the indentation, comments and key order of the input.

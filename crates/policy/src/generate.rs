@@ -7,13 +7,13 @@ use nacre_findings::codes::policy as codes;
 use nacre_manifest::Profile;
 use serde_json::{Map, Value, json};
 
-use crate::carrier::{Carried, Carrier, MAX_ANNOTATIONS};
+use crate::carrier::{Carried, Carrier};
 use crate::container::{Container, Shared};
 use crate::env;
 use crate::evaluate::{EvaluateError, Session};
 use crate::input::WorkloadInput;
 use crate::mounts;
-use crate::names::{dns, hostname_pattern};
+use crate::names::{dns, hostname_pattern, hostname_rule};
 use crate::notes::Notes;
 use crate::pod::{self, Role, flag, list, security, service_account, text};
 use crate::process::DEFAULT_CAPS;
@@ -24,6 +24,10 @@ use crate::{support, text as layout};
 
 /// Name under which the rules know the sandbox's own container.
 pub(crate) const PAUSE: &str = ".";
+
+/// Longest policy that every engine of a guest reads, in bytes (regorus 0.9; what the annotations of the
+/// finished object weigh is for its writer to check).
+const MAX_TEXT: usize = 1024 * 1024;
 
 /// A policy and what there is to say about it.
 #[derive(Clone, Debug)]
@@ -63,12 +67,12 @@ pub fn generate(input: &WorkloadInput<'_>) -> Result<Policy, Vec<Finding>> {
         return Err(notes.into_findings());
     }
     let text = assemble(&data);
-    if text.len() > MAX_ANNOTATIONS / 4 * 3 {
+    if text.len() > MAX_TEXT {
         notes.error(
             codes::TOO_LARGE,
             "",
             format!(
-                "the policy has {} bytes, the annotations of an object at most {MAX_ANNOTATIONS}",
+                "the policy has {} bytes, guests read at most {MAX_TEXT}",
                 text.len()
             ),
         );
@@ -197,6 +201,7 @@ fn data(input: &WorkloadInput<'_>, notes: &mut Notes) -> Value {
             "name": pod::name_pattern(input.kind, input.name),
             "namespace": input.namespace(),
             "hostname": hostname_pattern(input),
+            "host": hostname_rule(input),
             "pidns": flag(input.pod_spec, "shareProcessNamespace") == Some(true),
             "files": shared.files,
             "annotations": annotations(input),

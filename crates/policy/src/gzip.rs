@@ -1,97 +1,58 @@
 //! Deterministic gzip (RFC 1952) of initdata documents.
 //!
 //! Every document begins with the same rules, and compressing them again for each workload would be
-//! most of the work. So the common beginning stands here deflated, up to a byte boundary (a sync
-//! flush, RFC 1951 section 3.2.4), and each document continues with a copy of a compressor that has
-//! seen it: its data may refer back to the rules. `NACRE_BLESS=1 cargo test -p nacre-policy --lib`
-//! writes the beginning anew after a change of the rules.
+//! most of the work. So the common beginning stands here deflated, as a block without its last bits to the
+//! byte, and the block of each document continues at that bit: its data may refer back to the rules.
+//! `NACRE_BLESS=1 cargo test -p nacre-policy --lib` writes the beginning anew after a change of the rules.
 
 use std::io::Read;
 use std::sync::OnceLock;
 
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
-use miniz_oxide::deflate::core::{
-    CompressorOxide, TDEFLFlush, compress_to_output, create_comp_flags_from_zip_params,
-};
+
+use crate::deflate::{Bits, Places, last_block};
 
 /// Magic, deflate, no flags, no time, best compression, unknown system (RFC 1952 section 2.3).
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255];
 
-/// The common beginning, compressed with more effort than there is time for in a run.
+/// The common beginning, compressed with more effort than there is time for in a run: first how many bits
+/// of the last byte count.
 const BEGINNING: &[u8] = include_bytes!("rules.deflate");
-
-/// A compressor that has seen the common beginning, and what it wrote.
-struct Primed {
-    head: Vec<u8>,
-    compressor: CompressorOxide,
-}
 
 /// Compresses `document`; `common` is the beginning that documents share.
 ///
 /// The same two arguments give the same bytes everywhere.
 pub(crate) fn pack(document: &str, common: &'static str) -> Vec<u8> {
-    static PRIMED: OnceLock<Primed> = OnceLock::new();
-    let mut out = Vec::with_capacity(document.len() / 2);
-    out.extend_from_slice(&HEADER);
-    match document.split_at_checked(common.len()) {
-        Some((head, rest)) if head == common => {
-            let primed = PRIMED.get_or_init(|| {
-                let (mut head, mut compressor) = (Vec::new(), fresh());
-                deflate(
-                    &mut compressor,
-                    common.as_bytes(),
-                    TDEFLFlush::Sync,
-                    &mut head,
-                );
-                if unfinished(BEGINNING, common.len()).as_deref() == Some(common) {
-                    head = BEGINNING.to_vec();
-                }
-                Primed { head, compressor }
-            });
-            out.extend_from_slice(&primed.head);
-            let mut compressor = primed.compressor.clone();
-            deflate(
-                &mut compressor,
-                rest.as_bytes(),
-                TDEFLFlush::Finish,
-                &mut out,
-            );
-        }
-        _ => deflate(
-            &mut fresh(),
-            document.as_bytes(),
-            TDEFLFlush::Finish,
-            &mut out,
-        ),
-    }
+    /// Bits and places of the beginning, if it is the one that stands here deflated.
+    static PRIMED: OnceLock<Option<(Bits, Places)>> = OnceLock::new();
+    let primed = PRIMED.get_or_init(|| {
+        let (in_last, bytes) = BEGINNING.split_first()?;
+        let bits = Bits::of(bytes.to_vec(), u32::from(*in_last));
+        let same = unfinished(&bits, common.len()).as_deref() == Some(common);
+        same.then(|| (bits, Places::of(common.as_bytes())))
+    });
+    let primed = primed.clone().filter(|_| document.starts_with(common));
+    let begun = primed.is_some();
+    let (mut bits, places) = primed.unwrap_or_else(|| (Bits::default(), Places::of(&[])));
+    let start = if begun { common.len() } else { 0 };
+    last_block(&mut bits, document.as_bytes(), start, places);
     let mut crc = Crc::new();
     crc.update(document.as_bytes());
+    let mut out = HEADER.to_vec();
+    out.extend_from_slice(&bits.into_bytes());
     out.extend_from_slice(&crc.sum().to_le_bytes());
     out.extend_from_slice(&crc.amount().to_le_bytes());
     out
 }
 
-/// A compressor for raw deflate streams at the best level.
-fn fresh() -> CompressorOxide {
-    CompressorOxide::new(create_comp_flags_from_zip_params(10, -15, 0))
-}
-
-/// Appends the compressed `bytes`, ended or flushed.
-fn deflate(state: &mut CompressorOxide, bytes: &[u8], end: TDEFLFlush, out: &mut Vec<u8>) {
-    // Into memory nothing fails.
-    compress_to_output(state, bytes, end, |chunk| {
-        out.extend_from_slice(chunk);
-        true
-    });
-}
-
-/// Inflates a stream that ends with a flush, if it holds a text of this length.
-fn unfinished(bytes: &[u8], length: usize) -> Option<String> {
-    // An empty last block with fixed codes ends it.
-    let ended = [bytes, &[0x03, 0x00]].concat();
+/// Inflates a stream without its last block, if it holds a text of this length.
+fn unfinished(bits: &Bits, length: usize) -> Option<String> {
+    let mut ended = bits.clone();
+    last_block(&mut ended, &[], 0, Places::of(&[]));
     let limit = u64::try_from(length).ok()?.saturating_add(1);
     let mut text = String::new();
+    let ended = ended.into_bytes();
     let mut inflate = DeflateDecoder::new(ended.as_slice()).take(limit);
     inflate.read_to_string(&mut text).ok()?;
     Some(text)
@@ -110,10 +71,11 @@ mod tests {
         text
     }
 
-    /// One block of the best parse there is, turned into an unfinished one that ends on a byte.
+    /// One block of the best parse there is, turned into one that others follow.
     fn beginning(text: &str) -> Vec<u8> {
         let options = zopfli::Options {
             maximum_block_splits: 1,
+            iteration_count: std::num::NonZeroU64::new(200).unwrap(),
             ..zopfli::Options::default()
         };
         let mut block = Vec::new();
@@ -126,12 +88,12 @@ mod tests {
         .unwrap();
         assert_eq!(block[0] & 1, 1, "the only block is the last");
         block[0] &= !1;
-        // An empty stored block follows; its three bits of head fit into the last byte or not.
-        [&[0, 0, 0xff, 0xff][..], &[0, 0, 0, 0xff, 0xff]]
-            .into_iter()
-            .map(|flush| [&block, flush].concat())
-            .find(|bytes| unfinished(bytes, text.len()).as_deref() == Some(text))
-            .unwrap()
+        // Where in its last byte the block ends it does not say.
+        let in_last = (1..=8u8).find(|in_last| {
+            let bits = Bits::of(block.clone(), u32::from(*in_last));
+            unfinished(&bits, text.len()).as_deref() == Some(text)
+        });
+        [&[in_last.unwrap()], block.as_slice()].concat()
     }
 
     #[test]
@@ -142,19 +104,14 @@ mod tests {
             std::fs::write(path, beginning(common)).unwrap();
             return;
         }
-        let found = unfinished(BEGINNING, common.len());
+        let bits = Bits::of(BEGINNING[1..].to_vec(), u32::from(BEGINNING[0]));
         assert!(
-            found.as_deref() == Some(common),
+            unfinished(&bits, common.len()).as_deref() == Some(common),
             "NACRE_BLESS=1 cargo test -p nacre-policy --lib"
         );
-        let (mut plain, mut compressor) = (Vec::new(), fresh());
-        deflate(
-            &mut compressor,
-            common.as_bytes(),
-            TDEFLFlush::Sync,
-            &mut plain,
-        );
-        assert!(BEGINNING.len() < plain.len());
+        let mut plain = Bits::default();
+        last_block(&mut plain, common.as_bytes(), 0, Places::of(&[]));
+        assert!(BEGINNING.len() < plain.into_bytes().len());
     }
 
     #[test]

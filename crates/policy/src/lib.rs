@@ -36,6 +36,7 @@ pub mod support;
 pub mod target;
 
 mod container;
+mod deflate;
 mod env;
 mod facts;
 mod generate;

@@ -101,19 +101,11 @@ pub(crate) fn containers(spec: &Value) -> Vec<(Role, String, &Value)> {
 pub(crate) fn name_pattern(kind: &str, name: &str) -> String {
     // `k8s.io/apimachinery/pkg/util/rand`: no vowels, y, 0, 1 or 3.
     const RANDOM: &str = "[b-df-hj-np-tv-xz24-9]";
-    // The API server cuts a generated name's base at 58 characters, the job controller the job's name
-    // before `-<index>-` (`podGenerateNameWithIndex`).
-    let kept = if matches!(kind, "Job" | "CronJob") {
-        49
-    } else {
-        57
-    };
     let base = |middle: &str, middle_length: usize| {
         if name.len() + 1 + middle_length < 58 {
             format!("^{}-{middle}{RANDOM}{{5}}$", escape(name))
         } else {
-            let cut = name.get(..name.len().min(kept)).unwrap_or(name);
-            format!("^{}[a-z0-9.-]{{0,58}}{RANDOM}{{5}}$", escape(cut))
+            format!("^{}[a-z0-9.-]{{0,58}}{RANDOM}{{5}}$", escape(kept(kind, name)))
         }
     };
     match kind {
@@ -123,8 +115,19 @@ pub(crate) fn name_pattern(kind: &str, name: &str) -> String {
         "StatefulSet" => format!("^{}-[0-9]{{1,9}}$", escape(name)),
         "Job" => base("([0-9]{1,7}-)?", 8),
         "CronJob" => base("[0-9]{8,10}-([0-9]{1,7}-)?", 19),
-        _ => format!("^{}[a-z0-9.-]{{0,253}}$", escape(name)),
+        _ => format!("^{}[a-z0-9.-]{{0,253}}$", escape(kept(name))),
     }
+}
+
+/// What of a name certainly begins the names made from it: the API server cuts the base of a generated name at
+/// 58 characters, the job controller the job's name before `-<index>-` (`podGenerateNameWithIndex`).
+pub(crate) fn kept<'n>(kind: &str, name: &'n str) -> &'n str {
+    let most = if matches!(kind, "Job" | "CronJob") {
+        49
+    } else {
+        57
+    };
+    name.get(..most).unwrap_or(name)
 }
 
 /// A pod name such as a controller would give.

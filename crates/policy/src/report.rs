@@ -107,7 +107,7 @@ pub const BEYOND: &[(&str, &str)] = &[
     ),
     (
         "Values the cluster decides",
-        "addresses, the node's name, resource limits and host names are of a shape only, and the \
+        "addresses, the node's name, resource limits and pod names are of a shape only, and the \
          pod's UID is whatever the host calls it",
     ),
     (

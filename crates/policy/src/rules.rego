@@ -1,20 +1,7 @@
-# Nacre execution policy, rules nacre1.
+# Nacre rules nacre1. docs/policies.md explains every line.
 package agent_policy
 
-import future.keywords
-
-default AddARPNeighborsRequest := false
-default CloseStdinRequest := false
-default CopyFileRequest := false
-default CreateContainerRequest := false
-default CreateSandboxRequest := false
-default ExecProcessRequest := false
-default ReadStreamRequest := false
-default RemoveContainerRequest := false
-default StartContainerRequest := false
-default UpdateInterfaceRequest := false
-default UpdateRoutesRequest := false
-default WriteStreamRequest := false
+import rego.v1
 
 # Never.
 AddSwapPathRequest := false
@@ -50,12 +37,8 @@ StatsContainerRequest := true
 TtyWinResizeRequest := true
 WaitProcessRequest := true
 
-pass(_, missing) if count(missing) == 0
-pass(who, missing) if {
-	count(missing) > 0
-	print("nacre1", who, concat(",", missing))
-	false
-}
+pass(who, missing) if missing == set()
+else := false if print("nacre1", who, concat(",", missing))
 allowed(change) := {"allowed": true, "ops": [{"op": "add", "path": "/pstate", "value": object.union(st, change)}]}
 
 st := data.pstate
@@ -67,13 +50,16 @@ rest(o, known) := {k: v | some k, v in object.remove(o, known); not v in {null, 
 blank(o, known) if { is_object(o); rest(o, known) == {} }
 hex(s, n) if { count(s) == n; trim(s, "0123456789abcdef") == "" }
 words(s) := {x | some x in split(s, " "); x != ""}
-fill(s) := strings.replace_n(object.union(st.s, {"{cid}": cid, "{ip}": tgt.ip}), s)
+known := object.union(st.s, {"{cid}": cid})
+fill(s) := strings.replace_n(known, s)
+shapes := object.union({k: replace(v, ".", "\\.") | some k, v in st.s}, {"{ip}": tgt.ip})
 
 # Sandbox.
 CreateSandboxRequest := allowed({
 	"s": {"{sid}": input.sandbox_id, "{host}": input.hostname},
-	"c": {}, "n": {}, "k": {}, "v": {},
+	"c": {}, "v": {},
 }) if pass(".", {"once", "names", "guest", "dns", "storages"} - sandbox)
+else := false
 
 sandbox contains "once" if not st.s
 sandbox contains "names" if { hex(input.sandbox_id, 64); regex.match(pod.hostname, input.hostname) }
@@ -81,14 +67,14 @@ sandbox contains "guest" if {
 	input.sandbox_pidns == pod.pidns
 	blank(input, ["dns", "hostname", "sandbox_id", "sandbox_pidns", "storages"])
 }
-sandbox contains "dns" if not pod.dns
-sandbox contains "dns" if [x | some x in input.dns; x != ""] == pod.dns
+sandbox contains "dns" if { have := [x | some x in input.dns; x != ""]; have == object.get(pod, "dns", have) }
 sandbox contains "storages" if [rest(x, []) | some x in input.storages] == tgt.storages
 
 # Network.
 local(a) if regex.match("^(127\\.|[0:])|:.*\\.", a)
 
 UpdateInterfaceRequest := allowed({"if": {i.name: i}}) if pass(".", {"name", "link", "address", "once"} - iface)
+else := false
 i := input.interface
 links := object.get(st, "if", {})
 iface contains "name" if every n in [i.name, i.device] { regex.match("^[a-z][a-z0-9]{0,14}$", n); n != "lo" }
@@ -103,16 +89,18 @@ iface contains "address" if every a in i.IPAddresses {
 }
 iface contains "once" if { object.get(links, i.name, i) == i; count(links) < 16 }
 
-UpdateRoutesRequest if pass(".", {"routes"} - routes)
-routes contains "routes" if every r in input.routes.Routes {
+UpdateRoutesRequest if pass(".", {"routes" | not routes})
+else := false
+routes if every r in input.routes.Routes {
 	r.device != "lo"
 	every a in [r.source, r.gateway, r.dest] { route(a) }
 }
 route(a) if a in {"", "0.0.0.0/0", "::/0"}
-route(a) if not local(a)
+else if not local(a)
 
-AddARPNeighborsRequest if pass(".", {"neighbors"} - arp)
-arp contains "neighbors" if every n in input.neighbors.ARPNeighbors {
+AddARPNeighborsRequest if pass(".", {"neighbors" | not neighbors})
+else := false
+neighbors if every n in input.neighbors.ARPNeighbors {
 	n.device != "lo"
 	n.toIPAddress.mask == ""
 	not local(n.toIPAddress.address)
@@ -131,6 +119,7 @@ copied(path) := [p[0], substring(file, 82, -1)] if {
 }
 
 CopyFileRequest if pass(".", {"path", "type", "mode", "size"} - file)
+else := false
 parts := split(copied(input.path)[1], "/")
 file contains "path" if {
 	parts[0] in pod.files
@@ -156,11 +145,10 @@ name := object.get(anno, "io.kubernetes.cri.container-name", ".")
 usual := {"devices": [], "masked": tgt.masked, "mounts": {}, "readonly": tgt.readonly, "sysctl": {}}
 c := object.union(usual, all.containers[name])
 who := name if c
-who := "?" if not c
+else := "?"
 pause := name == "."
 type := "sandbox" if pause
-type := "container" if not pause
-last := object.get(st.n, name, {})
+else := "container"
 mounts := object.union(all.mounts[c.base], c.mounts)
 pod_name := anno["io.kubernetes.cri.sandbox-name"]
 same := {
@@ -173,9 +161,10 @@ CreateContainerRequest := allowed({
 	"c": {cid: name}, "n": {name: {"id": cid, "up": false}}, "k": {c.kind: true},
 	"s": same, "v": blocks,
 }) if pass(who, needed - ok)
+else := false
 
 needed := {k | some k, _ in want} | {
-	"annotations", "args", "devices", "env", "id", "image", "labels", "live", "mounts",
+	"annotations", "args", "devices", "env", "host", "id", "image", "labels", "live", "mounts",
 	"order", "paths", "storages", "sysctl", "zero",
 }
 
@@ -187,10 +176,10 @@ ok contains "id" if {
 	pause == (cid == st.s["{sid}"])
 }
 
-ok contains "live" if not last.up
+ok contains "live" if not st.n[name].up
 ok contains "order" if {
 	every x in c.after { st.n[x].been }
-	[c.kind, object.get(st.k, "app", false)] != ["init", true]
+	not [c.kind, st.k.app] == ["init", true]
 }
 
 powers := words(c.caps)
@@ -238,26 +227,27 @@ ok contains "args" if {
 	every k, a in proc.Args { arg(a, c.args[k]) }
 }
 arg(a, p) if a == p
-arg(a, p) if value(p.is, a)
+else if value(p.is, a)
 
 ok contains "env" if env(proc.Env, c)
 env(have, p) if {
-	names := {split(e, "=")[0] | some e in have}
-	count(names) == count(have)
-	every n, _ in p.env { n in names }
-	known := object.union(all.env, p.env)
-	every e in have {
-		w := split(e, "=")
-		count(w) > 1
-		value(known[w[0]], substring(e, count(w[0]) + 1, -1))
+	given := {split(e, "=")[0] | some e in have}
+	count(given) == count(have)
+	{n | some n, _ in p.env} - given == set()
+	rules := object.union(all.env, p.env)
+	exact := {concat("", [n, fill(r)]) | some n, r in rules; startswith(r, "=")}
+	every e in {e | some e in have} - exact {
+		n := split(e, "=")[0]
+		n != e
+		shape(rules[n], substring(e, count(n) + 1, -1))
 	}
 }
 addresses := {a.address | some l in links; some a in l.IPAddresses}
+shape(rule, v) if { startswith(rule, "^"); regex.match(strings.replace_n(shapes, rule), v) }
+else if { rule == "@ip"; every x in split(v, ",") { x in addresses } }
 value(rule, v) if fill(rule) == concat("", ["=", v])
-value(rule, v) if { startswith(rule, "^"); regex.match(fill(rule), v) }
-value("@ip", v) if every x in split(v, ",") { x in addresses }
+else if shape(rule, v)
 
-# Annotations.
 exact := {
 	"io.katacontainers.pkg.oci.bundle_path": fill(tgt.bundle),
 	"io.katacontainers.pkg.oci.container_type": concat("", ["pod_", type]),
@@ -267,16 +257,14 @@ exact := {
 	"io.kubernetes.cri.sandbox-namespace": pod.namespace,
 }
 ok contains "annotations" if {
-	every k, v in exact { anno[k] == v }
-	every k, v in anno { annotation(k, v) }
+	object.subset(anno, exact)
+	every k, v in object.remove(anno, exact) { regex.match(pod.annotations[k], v) }
 	regex.match(pod.name, pod_name)
-	every k, v in same { object.get(st.s, k, v) == v }
+	object.union(st.s, same) == object.union(same, st.s)
 }
-annotation(k, v) if v == exact[k]
-annotation(k, v) if regex.match(pod.annotations[k], v)
-annotation("io.kubernetes.cri.container-name", v) if v != "."
+ok contains "host" if pause
+ok contains "host" if value(pod.host, st.s["{host}"])
 
-# Image.
 ok contains "image" if {
 	[s] := [x | some x in input.storages; x.driver == "image_guest_pull"]
 	s.source in c.image
@@ -286,35 +274,29 @@ ok contains "image" if {
 	[option] := s.driver_options
 	text := trim_prefix(option, "image_guest_pull=")
 	text != option
-	meta := json.unmarshal(text).metadata
-	json.unmarshal(text) == {"metadata": meta}
-	meta["io.kubernetes.cri.container-type"] == type
-	every k, v in meta { metadata(k, v) }
+	doc := json.unmarshal(text)
+	doc == {"metadata": doc.metadata}
+	doc.metadata["io.kubernetes.cri.container-type"] == type
+	every k, v in doc.metadata { metadata(k, v) }
 }
 metadata(k, v) if anno[k] == v
-metadata(k, _) if startswith(k, "containerd.io/snapshot")
+else if startswith(k, "containerd.io/snapshot")
 
-# Mounts.
 ok contains "mounts" if {
+	count(spec.Mounts) == count(mounts)
+	{mount(m) | some m in spec.Mounts} == {[d, p[0], fill(p[1]), sort(split(p[2], ",")), {}] | some d, p in mounts}
 	at := {m.destination: k | some k, m in spec.Mounts}
-	[count(spec.Mounts), count(at)] == [count(mounts), count(mounts)]
-	every m in spec.Mounts { mount(m, mounts[m.destination]) }
 	every n in all.nested { not at[n[1]] < at[n[0]] }
 }
-mount(m, p) if {
-	m.type_ == p[0]
-	source(m.source, p[1])
-	need := split(p[2], ",")
-	every x in need { x in m.options }
-	every x in m.options { x in array.concat(need, array.slice(p, 3, 9)) }
-	blank(m, ["destination", "options", "source", "type_"])
+mount(m) := [m.destination, m.type_, source(m.source), sort(have - more), rest(m, ["destination", "options", "source", "type_"])] if {
+	have := {x | some x in m.options}
+	more := {x | some x in array.slice(mounts[m.destination], 3, 9)}
 }
-source(s, p) if { s == fill(p); not startswith(s, "{") }
-source(s, p) if { n := copied(s); n[0] == cid; p == concat("", ["{file}", n[1]]) }
-source(s, p) if blocks[trim_prefix(p, "{block}")] == s
+source(s) := concat("", ["{file}", n[1]]) if { n := copied(s); n[0] == cid }
+else := concat("", ["{block}", v]) if { some v, b in blocks; b == s }
+else := s if not startswith(s, "{")
 
-# Storages.
-blocks := {v: m.source | some m in spec.Mounts; [_, v] := split(mounts[m.destination][1], "{block}")}
+blocks := {v: m.source | all.block; some m in spec.Mounts; [_, v] := split(mounts[m.destination][1], "{block}")}
 points := {p | some _, p in blocks}
 due := {object.union(all.storages[p[1]], {"mount_point": fill(p[1])}) | some _, p in mounts}
 ok contains "storages" if {
@@ -338,36 +320,36 @@ ok contains "devices" if {
 	every d in input.devices { d.type_ in tgt.devices }
 }
 ok contains "sysctl" if {
-	every k, v in c.sysctl { lin.Sysctl[k] == v }
-	every k, v in lin.Sysctl { v == object.union(tgt.sysctl, c.sysctl)[k] }
+	object.subset(lin.Sysctl, c.sysctl)
+	object.subset(object.union(tgt.sysctl, c.sysctl), lin.Sysctl)
 }
 ok contains "paths" if {
 	{x | some x in lin.ReadonlyPaths} == words(c.readonly)
-	known := words(c.masked)
-	every x in known { x in lin.MaskedPaths }
-	every x in lin.MaskedPaths { masked(x, known) }
+	masked := {x | some x in lin.MaskedPaths}
+	words(c.masked) - masked == set()
+	every x in masked - words(c.masked) { regex.match(tgt.masked_more, x) }
 }
-masked(x, known) if x in known
-masked(x, _) if regex.match(tgt.masked_more, x)
 
 # Life.
 own := object.get(st.c, cid, "?")
 mine := all.containers[own]
 up := st.n[own].up if st.n[own].id == cid
 
-StartContainerRequest := allowed({"n": {own: {"up": true, "been": true}}}) if pass(own, {"current"} - start)
-start contains "current" if up == false
+StartContainerRequest := allowed({"n": {own: {"up": true, "been": true}}}) if pass(own, {"current" | not up == false})
+else := false
 
 RemoveContainerRequest := allowed(down) if pass(own, {"known", "timeout"} - remove)
+else := false
 default down := {}
 down := {"n": {own: {"up": false}}} if up
 remove contains "known" if own != "?"
 remove contains "timeout" if input.timeout == 0
 
 ExecProcessRequest if pass(own, {"live", "command", "env", "process"} - exec)
+else := false
 run := input.process
 exec contains "live" if { up; regex.match("^[0-9a-f-]{16,64}$", input.exec_id); input.exec_id != cid }
-exec contains "command" if { some args in mine.exec; args == run.Args }
+exec contains "command" if run.Args in mine.exec
 exec contains "command" if mine.debug
 exec contains "env" if env(run.Env, mine)
 exec contains "process" if {
@@ -380,5 +362,8 @@ exec contains "process" if {
 }
 
 ReadStreamRequest if mine.logs
+else := false
 WriteStreamRequest if mine.stdin
+else := false
 CloseStdinRequest if mine.stdin
+else := false

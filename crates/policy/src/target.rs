@@ -187,6 +187,7 @@ impl Target {
             |key: &str, shape: &str| (format!("io.kubernetes.cri.{key}"), format!("^{shape}$"));
         let (number, name) = ("-?[0-9]+", "[a-zA-Z0-9/._:@-]+");
         BTreeMap::from([
+            cri("container-name", "[a-z0-9-]+"),
             cri("image-name", name),
             cri("podsandbox.image-name", name),
             cri("sandbox-cpu-period", number),

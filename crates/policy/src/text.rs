@@ -3,8 +3,10 @@
 use serde_json::Value;
 
 /// Column after which an object or array is broken into lines.
-const WIDTH: usize = 120;
-/// Longest string literal on one line; regorus up to 0.9 reads at most 1024 columns.
+const WIDTH: usize = 200;
+/// Longest string literal that stays whole; regorus up to 0.9 reads at most 1024 columns.
+const WHOLE: usize = 640;
+/// Bytes of the pieces of a longer one.
 const CHUNK: usize = 160;
 
 /// Writes a value as a Rego term.
@@ -83,7 +85,7 @@ fn write(out: &mut String, value: &Value, depth: usize, used: usize) {
 fn flat(value: &Value, room: usize) -> Option<String> {
     if let Value::String(text) = value {
         let quoted = quote(text);
-        return (quoted.len() <= room.max(CHUNK)).then_some(quoted);
+        return (quoted.len() <= room.max(WHOLE)).then_some(quoted);
     }
     let mut out = String::with_capacity(room.min(2 * WIDTH));
     fits(&mut out, value, room).then_some(out)

@@ -102,6 +102,16 @@ impl<'p> View<'p> {
         text(self.part("pod"), "hostname").unwrap_or("")
     }
 
+    /// What the rules demand of the host name once the pod's name is known.
+    pub(crate) fn host_rule(self) -> &'p str {
+        text(self.part("pod"), "host").unwrap_or("")
+    }
+
+    /// The host name of a pod with this name, where it can be no other.
+    pub(crate) fn host(self, pod: &str) -> Option<String> {
+        Some(self.host_rule().strip_prefix('=')?.replace("{pod}", pod))
+    }
+
     /// Lines of the resolver's configuration, where the pod gives them.
     pub(crate) fn dns(self) -> Option<&'p Value> {
         self.part("pod").get("dns").filter(|dns| dns.is_array())

@@ -112,6 +112,13 @@ pub const CHECKS: &[Check] = &[
         "use the configuration of Kata that the platform names: no guest hooks and no kernel modules",
     ),
     check(
+        "host",
+        "the host name that belongs to the pod's name",
+        "/hostname",
+        "the sandbox got another host name than the kubelet gives this pod",
+        "delete the pod; where a controller gives its pods other host names, write `hostname` into the pod specification and render again",
+    ),
+    check(
         "id",
         "an id of 64 hexadecimal digits, used once",
         "",
@@ -334,9 +341,13 @@ mod tests {
         for check in CHECKS {
             let set = format!(" contains \"{}\"", check.name);
             let compared = format!("\"{}\":", check.name);
+            let alone = format!("{{\"{}\" | not ", check.name);
             let data = ["cwd", "nnp", "pidns", "tty", "user"].contains(&check.name);
             assert!(
-                RULES.contains(&set) || RULES.contains(&compared) || data,
+                [set, compared, alone]
+                    .iter()
+                    .any(|text| RULES.contains(text))
+                    || data,
                 "{}",
                 check.name
             );

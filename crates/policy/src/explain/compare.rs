@@ -81,6 +81,7 @@ fn wanted(
         "labels" => {
             return Some(json!({"versions": view.oci_versions(), "target": view.target()}));
         }
+        "host" => return Some(json!({"hostname": view.host_rule()})),
         "names" => return Some(json!({"hostname": view.hostname()})),
         "namespaces" => return Some(json!(["ipc", "mnt", "uts"])),
         "pidns" => return Some(view.shares_processes().into()),

@@ -286,16 +286,18 @@ fn favourable(policy: &Policy, message: &str, request: &Value, name: &str) -> Va
     let first = |what: &str| known(what).first().copied();
     let id = pod::text(request, "container_id").unwrap_or("");
     let create = message == "CreateContainerRequest";
+    let pod = annotation("sandbox-name").or_else(|| first("pod"));
+    let host = pod.and_then(|pod| view.host(pod));
     let mut before = Before {
         sandbox: annotation("sandbox-id").or(create.then_some(id)),
-        hostname: first("host"),
+        hostname: host.as_deref().or_else(|| first("host")).or(pod),
         addresses: known("ip"),
         started: container.after(),
         current: (!create).then_some((name, id, message != "StartContainerRequest")),
         ..Before::default()
     };
     if name != PAUSE {
-        before.pod = annotation("sandbox-name").or_else(|| first("pod"));
+        before.pod = pod;
         before.uid = annotation("sandbox-uid").or_else(|| first("uid"));
     }
     view.state(&before)

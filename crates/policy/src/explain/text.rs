@@ -80,13 +80,12 @@ impl Denied {
     }
 }
 
-/// Every message that has a rule, read from the rules: each has one line that says a boolean.
+/// Every message that has a rule, read from the rules: each begins a line.
 pub(super) fn messages() -> impl Iterator<Item = &'static str> {
     RULES.lines().filter_map(|line| {
-        let line = line.strip_prefix("default ").unwrap_or(line);
-        let (name, value) = line.split_once(" := ")?;
+        let (name, _) = line.split_once(' ')?;
         let message = name.ends_with("Request") || name.ends_with("Config");
-        (message && matches!(value, "true" | "false")).then_some(name)
+        message.then_some(name)
     })
 }
 

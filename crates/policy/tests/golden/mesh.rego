@@ -56,17 +56,10 @@ policy_data := {
 			"args": ["/app", {"is": "=--name={pod}"}, "--port", "8080"],
 			"base": "app",
 			"caps": "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP SETGID SETPCAP SETUID SYS_CHROOT",
-			"env": {
-				"GREETING": "=hello = \"world\"\n",
-				"PATH": "=/usr/local/bin:/usr/bin:/bin",
-				"POD_IP": "@ip",
-				"POD_NAME": "={pod}",
-				"URL": "^http://{ip}:8080/\\$\\(NONE\\)$",
-			},
+			"env": {"GREETING": "=hello = \"world\"\n", "PATH": "=/usr/local/bin:/usr/bin:/bin", "POD_IP": "@ip", "POD_NAME": "={pod}", "URL": "^http://{ip}:8080/\\$\\(NONE\\)$"},
 			"exec": [["/app", "--healthy"]],
 			"image": [
-				"ghcr.io/example/web@sha256:676863722e696f2f6578616d706c652f7765623a312e32676863722e696f2f65",
-				"ghcr.io/example/web:1.2@sha256:676863722e696f2f6578616d706c652f7765623a312e32676863722e696f2f65",
+				"ghcr.io/example/web@sha256:676863722e696f2f6578616d706c652f7765623a312e32676863722e696f2f65", "ghcr.io/example/web:1.2@sha256:676863722e696f2f6578616d706c652f7765623a312e32676863722e696f2f65",
 			],
 			"kind": "app",
 			"mounts": {
@@ -125,14 +118,12 @@ policy_data := {
 			"/sys": ["sysfs", "sysfs", "nosuid,noexec,nodev,ro"],
 		},
 	},
-	"nested": [
-		["/dev", "/dev/mqueue"], ["/dev", "/dev/pts"], ["/dev", "/dev/sev-guest"], ["/dev", "/dev/shm"],
-		["/dev", "/dev/termination-log"], ["/sys", "/sys/fs/cgroup"],
-	],
+	"nested": [["/dev", "/dev/mqueue"], ["/dev", "/dev/pts"], ["/dev", "/dev/sev-guest"], ["/dev", "/dev/shm"], ["/dev", "/dev/termination-log"], ["/sys", "/sys/fs/cgroup"]],
 	"pod": {
 		"annotations": {
 			"io.katacontainers.config.agent.policy": "",
 			"io.katacontainers.config.hypervisor.cc_init_data": "",
+			"io.kubernetes.cri.container-name": "^[a-z0-9-]+$",
 			"io.kubernetes.cri.image-name": "^[a-zA-Z0-9/._:@-]+$",
 			"io.kubernetes.cri.podsandbox.image-name": "^[a-zA-Z0-9/._:@-]+$",
 			"io.kubernetes.cri.sandbox-cpu-period": "^-?[0-9]+$",
@@ -144,6 +135,7 @@ policy_data := {
 			"nerdctl/network-namespace": "^[a-zA-Z0-9/._:@-]+$",
 		},
 		"files": ["hostname", "hosts", "resolv.conf", "serviceaccount", "termination-log", "web"],
+		"host": "={pod}",
 		"hostname": "^web-[b-df-hj-np-tv-xz24-9]{1,10}-[b-df-hj-np-tv-xz24-9]{5}$",
 		"name": "^web-[b-df-hj-np-tv-xz24-9]{1,10}-[b-df-hj-np-tv-xz24-9]{5}$",
 		"namespace": "shop",
@@ -151,17 +143,8 @@ policy_data := {
 	},
 	"profile": "strict",
 	"storages": {
-		"/run/kata-containers/sandbox/ephemeral/contrast-tls-certs": {
-			"driver": "ephemeral",
-			"fstype": "tmpfs",
-			"source": "tmpfs",
-		},
-		"/run/kata-containers/shared/containers/{sid}/rootfs/local/cache": {
-			"driver": "local",
-			"fstype": "local",
-			"options": ["mode=0777"],
-			"source": "local",
-		},
+		"/run/kata-containers/sandbox/ephemeral/contrast-tls-certs": {"driver": "ephemeral", "fstype": "tmpfs", "source": "tmpfs"},
+		"/run/kata-containers/shared/containers/{sid}/rootfs/local/cache": {"driver": "local", "fstype": "local", "options": ["mode=0777"], "source": "local"},
 	},
 	"target": {
 		"apparmor": ["", "cri-containerd.apparmor.d"],
@@ -175,19 +158,8 @@ policy_data := {
 		"oci": ["1.1.0", "1.2.0", "1.2.1", "1.3.0"],
 		"readonly": "/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger",
 		"root": "/run/kata-containers/{cid}/rootfs",
-		"shared": [
-			"/run/kata-containers/shared/containers/", "/run/kata-containers/shared/containers/passthrough/",
-			"/run/kata-containers/shared/containers/watchable/",
-		],
-		"storages": [
-			{
-				"driver": "ephemeral",
-				"fstype": "tmpfs",
-				"mount_point": "/run/kata-containers/sandbox/shm",
-				"options": ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"],
-				"source": "shm",
-			},
-		],
+		"shared": ["/run/kata-containers/shared/containers/", "/run/kata-containers/shared/containers/passthrough/", "/run/kata-containers/shared/containers/watchable/"],
+		"storages": [{"driver": "ephemeral", "fstype": "tmpfs", "mount_point": "/run/kata-containers/sandbox/shm", "options": ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"], "source": "shm"}],
 		"sysctl": {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"},
 	},
 }

@@ -184,6 +184,20 @@ pub(crate) fn mesh() -> Case {
     case
 }
 
+/// A pod of twenty containers of one image.
+pub(crate) fn twenty() -> Case {
+    let mut case = small();
+    let first = case.spec["containers"][0].clone();
+    let containers = (0..20).map(|n| {
+        let mut container = first.clone();
+        container["name"] = format!("web-{n}").into();
+        container["args"] = json!(["--number", n.to_string()]);
+        container
+    });
+    case.spec["containers"] = containers.collect();
+    case
+}
+
 /// Every kind of field that a message can have: devices, storages, block volumes, probes, output
 /// that may be read.
 pub(crate) fn rich(target: &str) -> Case {

@@ -3,7 +3,7 @@
 use nacre_policy::Carrier;
 use nacre_policy::rules::{self, RULES};
 
-use crate::common::{Case, mesh, small};
+use crate::common::{Case, mesh, small, twenty};
 
 fn golden(name: &str, case: &Case) {
     let policy = case.policy();
@@ -28,20 +28,6 @@ fn golden(name: &str, case: &Case) {
 fn data_is_as_reviewed() {
     golden("small", &small());
     golden("mesh", &mesh());
-}
-
-/// A pod of twenty containers of one image.
-pub(crate) fn twenty() -> Case {
-    let mut case = small();
-    let first = case.spec["containers"][0].clone();
-    let containers = (0..20).map(|n| {
-        let mut container = first.clone();
-        container["name"] = format!("web-{n}").into();
-        container["args"] = serde_json::json!(["--number", n.to_string()]);
-        container
-    });
-    case.spec["containers"] = containers.collect();
-    case
 }
 
 #[test]
@@ -101,6 +87,7 @@ fn only_built_ins_of_the_agent_are_used() {
         "lower",
         "object.get",
         "object.remove",
+        "object.subset",
         "object.union",
         "print",
         "regex.match",
@@ -114,7 +101,6 @@ fn only_built_ins_of_the_agent_are_used() {
         "trim",
         "trim_prefix",
         "allowed",
-        "annotation",
         "arg",
         "bare",
         "blank",
@@ -124,7 +110,6 @@ fn only_built_ins_of_the_agent_are_used() {
         "fill",
         "hex",
         "local",
-        "masked",
         "metadata",
         "mount",
         "pass",
@@ -132,6 +117,7 @@ fn only_built_ins_of_the_agent_are_used() {
         "route",
         "source",
         "user",
+        "shape",
         "value",
         "words",
     ];

@@ -6,9 +6,10 @@ mod mesh;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
 
 use crate::tools::{self, Environment};
 use crate::{images, process, workspace};
@@ -33,11 +34,18 @@ pub(crate) fn run() -> Result<()> {
     bench.transformation(&mut table)?;
     bench.usual(&mut table)?;
     bench.programs(&mut table)?;
+    bench.explain(&mut table)?;
     println!();
     table.print();
     // These judge their figures themselves. All of them run, whatever the first says.
-    let judged = [attestation(), coordinator()];
+    let judged = [policy(), attestation(), coordinator()];
     judged.into_iter().collect()
+}
+
+/// Evaluation of policies, by the agent's engine and for the self-check; beside genpolicy's where
+/// `NACRE_PEER` names a policy of it.
+pub(crate) fn policy() -> Result<()> {
+    package("nacre-policy", "evaluation")
 }
 
 /// Verification of evidence, and attested connections.
@@ -194,6 +202,49 @@ impl Bench {
                 start,
             );
         }
+        Ok(())
+    }
+
+    /// From a denied request to its cause, with the rules evaluated.
+    fn explain(&self, table: &mut Table) -> Result<()> {
+        let example = workspace::root().join("examples/shop/kustomize");
+        let folder = self.folder.join("explain");
+        fs::create_dir_all(&folder)?;
+        for file in [
+            "confidential/confidential.yaml",
+            "confidential/nacre.lock.yaml",
+            "expected/rendered.yaml",
+            "expected/manifest.json",
+        ] {
+            let from = example.join(file);
+            let name = from.file_name().context("a file")?;
+            fs::copy(&from, folder.join(name))?;
+        }
+        let nacre = images::folder_of_programs()?.join("nacre");
+        let mut simulate = Command::new(&nacre);
+        simulate
+            .current_dir(&folder)
+            .args(["simulate", "--config", "confidential.yaml"]);
+        simulate.args(["--lock", "nacre.lock.yaml", "--workload", "web"]);
+        simulate.args(["--fixtures", "life.json", "rendered.yaml"]);
+        process::run(simulate.stdout(Stdio::null()))?;
+        let life: Vec<Value> = serde_json::from_slice(&fs::read(folder.join("life.json"))?)?;
+        let create = |step: &&Value| step["request"]["kind"] == "CreateContainerRequest";
+        let last = life
+            .iter()
+            .rfind(create)
+            .context("a pod creates a container")?;
+        let mut denied = last["request"].clone();
+        denied["request"]["OCI"]["Process"]["Args"] = json!(["/bin/sh"]);
+        let input = folder.join("denied.json");
+        fs::write(&input, denied.to_string())?;
+        let arguments = ["explain", "rendered.yaml"];
+        let took = measure(&nacre, &arguments, Some(&input), Cores::All, &folder, 10)?;
+        table.at_most(
+            "milliseconds until nacre explain has said why a pod was denied",
+            100.0,
+            took.milliseconds(),
+        );
         Ok(())
     }
 

@@ -93,6 +93,19 @@ impl TestEnvironment {
         self.nacre(args).output().unwrap().into()
     }
 
+    /// A part of the policy of a workload in `rendered.yaml`: `--text` all of it, `--data` what is its own.
+    pub(crate) fn policy(&self, part: &str, workload: &str) -> String {
+        let show = [
+            "policy",
+            "show",
+            part,
+            "--workload",
+            workload,
+            "rendered.yaml",
+        ];
+        self.run(&show).success().stdout
+    }
+
     pub(crate) fn pipe(&self, args: &[&str], stdin: impl AsRef<[u8]>) -> Done {
         let mut child = self
             .nacre(args)

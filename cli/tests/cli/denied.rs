@@ -107,15 +107,7 @@ impl Denial {
 
 /// The three denials of the document.
 fn denials(environment: &TestEnvironment) {
-    let policy = [
-        "policy",
-        "show",
-        "--text",
-        "--workload",
-        "teller",
-        "rendered.yaml",
-    ];
-    let policy = environment.run(&policy).success().stdout;
+    let policy = environment.policy("--text", "teller");
     let config = ["--config", "confidential.yaml", "--lock", "nacre.lock.yaml"];
     let fixtures = [
         "--workload",

@@ -105,15 +105,7 @@ fn hostile_requests_for_the_pods_of_the_examples_are_denied() {
             if counts.contains_key(&hash) {
                 continue;
             }
-            let show = [
-                "policy",
-                "show",
-                "--text",
-                "--workload",
-                &name,
-                "rendered.yaml",
-            ];
-            let policy = environment.run(&show).success().stdout;
+            let policy = environment.policy("--text", &name);
             let life = [
                 "--workload",
                 &name,

@@ -190,31 +190,13 @@ fn a_policy_is_decoded_and_verified() {
         "{}",
         shown.stdout
     );
-    let text = environment
-        .run(&[
-            "policy",
-            "show",
-            "--text",
-            "--workload",
-            "teller",
-            "rendered.yaml",
-        ])
-        .success();
-    assert!(text.stdout.starts_with(nacre_policy::rules::RULES));
-    let data = environment
-        .run(&[
-            "policy",
-            "show",
-            "--data",
-            "--workload",
-            "teller",
-            "rendered.yaml",
-        ])
-        .success();
+    let text = environment.policy("--text", "teller");
+    assert!(text.starts_with(nacre_policy::rules::RULES));
+    let data = environment.policy("--data", "teller");
+    assert!(data.starts_with("{\n"));
     assert!(
-        text.stdout
-            .ends_with(data.stdout.trim_end_matches('\n').trim_start_matches("{\n"))
-            || data.stdout.starts_with("{\n")
+        text.trim_end()
+            .ends_with(&format!("\npolicy_data := {}", data.trim_end()))
     );
     let value = json(
         &environment
@@ -328,18 +310,7 @@ fn fixtures_of_ones_own_are_evaluated() {
     changed[at]["allowed"] = false.into();
     changed.as_array_mut().unwrap().truncate(at + 1);
     environment.write("own/life.json", changed.to_string());
-    let text = environment
-        .run(&[
-            "policy",
-            "show",
-            "--text",
-            "--workload",
-            "teller",
-            "rendered.yaml",
-        ])
-        .success();
-    environment.write("other.rego", &text.stdout);
-    test(&["--policy", "other.rego"]).success();
+    environment.write("other.rego", environment.policy("--text", "teller"));
     let value = json(&test(&["--policy", "other.rego", "--output", "json"]).success());
     assert_eq!(
         (&value["passed"], &value["requests"][at]["allowed"]),

@@ -115,7 +115,7 @@ pub(crate) fn name_pattern(kind: &str, name: &str) -> String {
         "StatefulSet" => format!("^{}-[0-9]{{1,9}}$", escape(name)),
         "Job" => base("([0-9]{1,7}-)?", 8),
         "CronJob" => base("[0-9]{8,10}-([0-9]{1,7}-)?", 19),
-        _ => format!("^{}[a-z0-9.-]{{0,253}}$", escape(kept(name))),
+        _ => format!("^{}[a-z0-9.-]{{0,253}}$", escape(kept(kind, name))),
     }
 }
 

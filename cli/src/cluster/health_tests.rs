@@ -59,6 +59,27 @@ fn a_good_cluster_has_no_findings_and_says_what_it_is() {
 }
 
 #[test]
+fn the_default_target_is_that_of_every_installer_of_ours() {
+    let platforms = nacre_platform::platforms().iter();
+    let installers: Vec<_> = platforms
+        .filter_map(|platform| platform.runtime.installer.as_ref())
+        .collect();
+    assert!(!installers.is_empty());
+    for installer in installers {
+        let mut objects = good();
+        objects.daemon_sets[0]["spec"]["template"]["spec"]["containers"][0]["image"] =
+            json!(installer.image);
+        let by_default = Expected {
+            target: None,
+            ..expected()
+        };
+        let (facts, findings) = examine(&objects, &by_default);
+        assert!(facts.proposed_target.is_some(), "{}", installer.image);
+        assert!(findings.is_empty(), "{}: {findings:?}", installer.image);
+    }
+}
+
+#[test]
 fn a_missing_class_and_a_missing_node_are_two_things() {
     let mut objects = good();
     objects.runtime_classes.clear();

@@ -64,13 +64,13 @@ pub struct Target {
 }
 
 /// Every target, the default first.
-pub static TARGETS: &[Target] = &[KATA_3, KATA_4, TARDEV];
+pub static TARGETS: &[Target] = &[KATA_4, KATA_3, TARDEV];
 
-const KATA_3: Target = Target {
-    name: "kata-3/1",
-    title: "Kata 3.7 to 3.31 with guest pull; containerd 1.7, 2.0 to 2.2",
+const KATA_4: Target = Target {
+    name: "kata-4/1",
+    title: "Kata 4.0 and 4.1 with guest pull and encrypted block emptyDir; containerd 1.7, 2.0 to 2.2",
     image_delivery: ImageDelivery::GuestPull,
-    empty_dir: EmptyDir::GuestDirectory,
+    empty_dir: EmptyDir::EncryptedBlock,
     oci_versions: OCI_VERSIONS,
     root: "/run/kata-containers/{cid}/rootfs",
     shared: SHARED,
@@ -83,11 +83,11 @@ const KATA_3: Target = Target {
     note: "",
 };
 
-const KATA_4: Target = Target {
-    name: "kata-4/1",
-    title: "Kata 4.0 and 4.1 with guest pull and encrypted block emptyDir; containerd 1.7, 2.0 to 2.2",
+const KATA_3: Target = Target {
+    name: "kata-3/1",
+    title: "Kata 3.7 to 3.31 with guest pull; containerd 1.7, 2.0 to 2.2",
     image_delivery: ImageDelivery::GuestPull,
-    empty_dir: EmptyDir::EncryptedBlock,
+    empty_dir: EmptyDir::GuestDirectory,
     oci_versions: OCI_VERSIONS,
     root: "/run/kata-containers/{cid}/rootfs",
     shared: SHARED,
@@ -145,9 +145,9 @@ impl Target {
             .find(|t| t.name == name || t.name.split_once('/').is_some_and(|(n, _)| n == name))
     }
 
-    /// What a platform without a wish of its own gets.
+    /// What a configuration that names none gets: what `nacre runtime` installs, or the node pool brings.
     pub fn default_for(delivery: ImageDelivery) -> &'static Self {
-        static GUEST_PULL: Target = KATA_3;
+        static GUEST_PULL: Target = KATA_4;
         static BLOCK: Target = TARDEV;
         match delivery {
             ImageDelivery::GuestPull => &GUEST_PULL,

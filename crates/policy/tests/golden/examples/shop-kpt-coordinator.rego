@@ -102,7 +102,7 @@ policy_data := {
 		"ip": "\\[?[0-9a-f.:]{2,39}\\]?",
 		"masked": "/proc/acpi /proc/asound /proc/kcore /proc/keys /proc/latency_stats /proc/sched_debug /proc/scsi /proc/timer_list /proc/timer_stats /sys/firmware",
 		"masked_more": "^/(proc/interrupts|sys/devices/(virtual/powercap|system/cpu/cpu[0-9]+/thermal_throttle))$",
-		"name": "kata-3/1",
+		"name": "kata-4/1",
 		"oci": ["1.1.0", "1.2.0", "1.2.1", "1.3.0"],
 		"readonly": "/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger",
 		"root": "/run/kata-containers/{cid}/rootfs",

@@ -7,6 +7,11 @@ use nacre_mesh::config::Config;
 use nacre_mesh::{admin, run};
 use nacre_meshconfig::ADMIN_PORT_DEFAULT;
 
+/// Events taken from the kernel at once: fewer than the queue of what is to be done has room for from the
+/// start. When a thousand connections end together it must not grow: it would lie behind the memory of all
+/// of them, and the C library gives back only what is at the end.
+const EVENTS: usize = 32;
+
 fn main() -> ExitCode {
     let filter = std::env::var("NACRE_MESH_LOG").unwrap_or_else(|_| "info".to_owned());
     tracing_subscriber::fmt()
@@ -38,6 +43,7 @@ fn main() -> ExitCode {
         _ => tokio::runtime::Builder::new_current_thread(),
     }
     .enable_all()
+    .max_io_events_per_tick(EVENTS)
     .build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(run::run(config)).map_err(chain),

@@ -12,7 +12,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 
 use crate::config::{Config, Route};
@@ -127,29 +127,38 @@ pub enum Ingress {
 
 /// Serves an intercepted listener for as long as the runtime lives.
 pub async fn serve_ingress(shared: Arc<Shared>, listener: TcpListener, kind: Ingress) {
-    accept(
-        &shared,
-        &listener,
-        move |shared, stream, number| async move {
-            ingress(&shared, stream, kind, number).await;
-        },
-    )
+    accept(&shared, &listener, move |shared, accepted| async move {
+        ingress(&shared, accepted.stream, kind, accepted.number).await;
+        drop(accepted.permit);
+    })
     .await;
 }
 
 /// Serves an egress listener for as long as the runtime lives.
 pub async fn serve_egress(shared: Arc<Shared>, listener: TcpListener, route: Route) {
     let route = Arc::new(route);
-    accept(&shared, &listener, move |shared, stream, number| {
+    accept(&shared, &listener, move |shared, accepted| {
         let route = Arc::clone(&route);
-        async move { egress(&shared, stream, &route, number).await }
+        async move {
+            egress(&shared, accepted.stream, &route, accepted.number).await;
+            drop(accepted.permit);
+        }
     })
     .await;
 }
 
+/// A connection that has come.
+struct Accepted {
+    stream: TcpStream,
+    number: u64,
+    /// Its place among those there is room for.
+    permit: OwnedSemaphorePermit,
+}
+
+/// `serve` gets everything: a future that waits for another is as large as both.
 async fn accept<F, T>(shared: &Arc<Shared>, listener: &TcpListener, serve: F)
 where
-    F: Fn(Arc<Shared>, TcpStream, u64) -> T,
+    F: Fn(Arc<Shared>, Accepted) -> T,
     T: Future<Output = ()> + Send + 'static,
 {
     loop {
@@ -161,11 +170,12 @@ where
             Ok((stream, _)) => {
                 let _ = stream.set_nodelay(true);
                 let number = shared.connections.fetch_add(1, Ordering::Relaxed);
-                let connection = serve(Arc::clone(shared), stream, number);
-                tokio::spawn(async move {
-                    connection.await;
-                    drop(permit);
-                });
+                let accepted = Accepted {
+                    stream,
+                    number,
+                    permit,
+                };
+                tokio::spawn(serve(Arc::clone(shared), accepted));
             }
             Err(error) => {
                 // Out of file descriptors, most likely: a moment later some will be free.
@@ -231,7 +241,8 @@ async fn carry_in(
     if shared.config.access_log {
         tracing::info!(connection = number, %target, peer = who(&tls), "ingress");
     }
-    carry(shared, Direction::Ingress, tls.relay_with(&mut plain)).await;
+    let (carried, result) = tls.relay_with(&mut plain).await;
+    account(shared, Direction::Ingress, carried, result);
     Ok(())
 }
 
@@ -248,7 +259,8 @@ async fn egress(shared: &Shared, mut plain: TcpStream, route: &Route, number: u6
                 "egress"
             );
         }
-        carry(shared, Direction::Egress, tls.relay_with(&mut plain)).await;
+        let (carried, result) = tls.relay_with(&mut plain).await;
+        account(shared, Direction::Egress, carried, result);
         Ok(())
     }
     .await;
@@ -349,12 +361,7 @@ async fn within(
     }
 }
 
-async fn carry(
-    shared: &Shared,
-    direction: Direction,
-    relay: impl Future<Output = (Carried, io::Result<()>)>,
-) {
-    let (carried, result) = relay.await;
+fn account(shared: &Shared, direction: Direction, carried: Carried, result: io::Result<()>) {
     shared
         .metrics
         .carried(direction, carried.received, carried.sent);

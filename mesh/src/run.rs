@@ -110,6 +110,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
     tokio::spawn(reload(Arc::clone(&shared)));
     ready.serving.store(true, Ordering::Release);
     announce(&shared.config.directories);
+    // The first random bytes of a process take tens of milliseconds to gather. No peer waits for them.
+    tokio::task::spawn_blocking(|| aws_lc_rs::rand::fill(&mut [0]));
     tracing::info!(admin = %admin_address, room, "ready");
 
     tokio::select! {

@@ -10,6 +10,7 @@
 )]
 
 mod bench;
+mod book;
 mod demo;
 mod docker;
 mod fuzz;
@@ -23,7 +24,7 @@ mod workspace;
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
@@ -86,7 +87,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["codegen"] => test::codegen(),
         ["packages"] => packages::build(&tools::install_only(&["NACRE_TEST_KUSTOMIZE"])?),
-        ["book"] => book(),
+        ["book"] => book::build(&tools::install_only(&[tools::MDBOOK])?).map(|_| ()),
         ["images"] => images::build(),
         ["images", "--examples"] => images::build_examples(),
         ["images", "--insecure"] => images::build_insecure(),
@@ -96,12 +97,4 @@ fn run(arguments: &[String]) -> Result<()> {
         }
         _ => bail!("I do not know `{}`\n\n{USAGE}", arguments.join(" ")),
     }
-}
-
-/// `mdbook build docs`.
-fn book() -> Result<()> {
-    let tools = tools::install_only(&[tools::MDBOOK])?;
-    let mdbook = tools.get(tools::MDBOOK).context("no mdbook")?;
-    let docs = workspace::root().join("docs");
-    process::run(std::process::Command::new(mdbook).arg("build").arg(docs))
 }

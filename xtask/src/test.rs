@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::tools::{self, Environment};
-use crate::{docker, images, packages, process, simulation, workspace};
+use crate::{book, docker, images, packages, process, simulation, workspace};
 
 /// How much to test.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,13 +84,15 @@ fn steps(extent: Extent, report: &mut Report) -> Result<()> {
         report.step("images of the examples", images::build_examples)?;
         report.step("packages", || packages::build(&environment))?;
         let simulation = report.step("programs of the simulation", simulation::build)?;
+        let site = report.step("site", || book::build(&environment))?;
         let docker = report.step("container engine", || docker::start(&environment))?;
         let mut flows = tests(&["--package=nacre-tests", "--test=flows"], &environment);
         flows
             .env("NACRE_TEST_PROGRAMS", images::folder_of_programs()?)
             .env("NACRE_TEST_IMAGES", images::folder()?)
             .env("NACRE_TEST_PACKAGES", packages::folder()?)
-            .env("NACRE_TEST_SIMULATION", simulation);
+            .env("NACRE_TEST_SIMULATION", simulation)
+            .env("NACRE_TEST_SITE", site);
         flows.env("DOCKER_HOST", docker.host());
         report.tests("whole flows with the real tools", flows)?;
     }

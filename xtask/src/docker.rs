@@ -1,7 +1,8 @@
 //! A container engine of our own for the time of a test run.
 //!
-//! It has its own socket, state and no network: the functions run with `--network none`, images are built
-//! from `scratch`, so it needs neither a bridge nor packet filter rules and touches nothing of the machine.
+//! It has its own socket and state, and by itself no network: the functions run with `--network none`, images
+//! are built from `scratch`. One test makes a network that leads nowhere; no packet filter rule of the machine
+//! is touched.
 
 use std::fs;
 use std::path::PathBuf;

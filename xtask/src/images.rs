@@ -13,13 +13,14 @@ mod release;
 mod sbom;
 mod stand_in;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{process, workspace};
+use crate::{process, simulation, workspace};
 use oci::{File, Image, Layout};
 
 /// Accounts of every image: container runtimes look up `nobody` by name.
@@ -30,6 +31,7 @@ const REGISTRY: &str = "ghcr.io/nacre-dev/nacre";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// All images together.
 const MOST_BYTES: u64 = 60_000_000;
+const GATE: &str = "nacre-gate";
 /// Label of images built with test roots; the function refuses them in a lock.
 const TEST_ROOT_LABEL: &str = "nacre.dev/test-root";
 
@@ -218,29 +220,72 @@ pub(crate) fn build_examples() -> Result<()> {
     layout.finish()
 }
 
-/// Builds images whose programs trust simulated hardware, tagged `-insecure`, in `insecure/layout` and
-/// `insecure/context`.
+/// Builds images whose programs trust simulated hardware, tagged `-insecure`, in `insecure/layout`.
+///
+/// For tests only, and so made of the programs as tests are built, with the C library they are linked to.
+/// The start gate is the shipped one: it runs in other images.
 pub(crate) fn build_insecure() -> Result<()> {
-    let folder = folder()?.join("insecure");
-    let context = folder.join("context");
-    fs::create_dir_all(&context)?;
-    fs::write(context.join("passwd"), PASSWD)?;
-    let mut layout = Layout::create(&folder.join("layout"))?;
-    if let Some(missing) = SIMULATED.iter().find(|recipe| !recipe.is_complete()) {
-        bail!(
-            "the simulated {} is not part of this work tree",
-            missing.name
-        );
-    }
-    compile(SIMULATED, None)?;
+    let mut layout = Layout::create(&folder()?.join("insecure/layout"))?;
+    let built = simulation::build()?;
+    let mut cargo = static_cargo("build")?;
+    process::run(cargo.args(["--quiet", "--locked", "--package", GATE]))?;
     for recipe in SIMULATED {
-        let mut image = image(recipe, "-insecure", &context)?;
-        let insecure = (TEST_ROOT_LABEL.to_owned(), "true".to_owned());
-        image.labels.extend([insecure]);
+        let mut files = BTreeMap::from([("etc/passwd".to_owned(), PASSWD.as_bytes().to_vec())]);
+        for (_, package, program) in recipe.programs {
+            if *package == GATE {
+                files.insert(
+                    (*program).to_owned(),
+                    fs::read(folder_of_programs()?.join(program))?,
+                );
+                continue;
+            }
+            let path = built.join(program);
+            for library in libraries(&path)? {
+                let name = library.strip_prefix("/")?.display().to_string();
+                files.insert(name, fs::read(&library)?);
+            }
+            files.insert((*program).to_owned(), without_symbols(&path)?);
+        }
+        let mut labels = labels(recipe.name, recipe.description);
+        labels.insert(TEST_ROOT_LABEL.to_owned(), "true".to_owned());
+        let files = files.into_iter();
+        let image = Image {
+            reference: reference(recipe.name, "-insecure"),
+            files: files
+                .map(|(path, bytes)| File::program(&path, bytes))
+                .collect(),
+            user: recipe.user.to_owned(),
+            entrypoint: entrypoint(recipe),
+            command: Vec::new(),
+            labels,
+        };
         report(&image);
         layout.add(&image)?;
     }
     layout.finish()
+}
+
+/// The shared libraries of a program and its interpreter, as the linker would find them here.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let listed = process::output(Command::new("ldd").arg(program))?;
+    let path = |line: &str| {
+        let word = line.split_whitespace().find(|word| word.starts_with('/'))?;
+        Some(PathBuf::from(word))
+    };
+    let found: Vec<PathBuf> = listed.lines().filter_map(path).collect();
+    if found.is_empty() {
+        bail!("{} has no shared libraries", program.display());
+    }
+    Ok(found)
+}
+
+/// A program of a debug build without what only a debugger wants: a tenth of its size.
+fn without_symbols(program: &Path) -> Result<Vec<u8>> {
+    let small = program.with_extension("stripped");
+    process::run(Command::new("strip").arg("-o").arg(&small).arg(program))?;
+    let bytes = fs::read(&small)?;
+    fs::remove_file(&small)?;
+    Ok(bytes)
 }
 
 /// Builds the image of Argo CD's plugin in a folder of its own: `context` for Docker, `layout` in the OCI

@@ -84,6 +84,7 @@ fn steps(extent: Extent, report: &mut Report) -> Result<()> {
         report.step("images of the examples", images::build_examples)?;
         report.step("packages", || packages::build(&environment))?;
         let simulation = report.step("programs of the simulation", simulation::build)?;
+        report.step("images with simulated evidence", images::build_insecure)?;
         let site = report.step("site", || book::build(&environment))?;
         let docker = report.step("container engine", || docker::start(&environment))?;
         let mut flows = tests(&["--package=nacre-tests", "--test=flows"], &environment);

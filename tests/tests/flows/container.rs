@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
+use serde_json::{Value, json};
+
 use crate::harness::{DOCKER, Place, given, objects, root};
 
 /// An image in the engine that `cargo xtask test` started.
@@ -39,6 +41,54 @@ impl Image {
             let paths = ["--file", file.to_str().unwrap(), context.to_str().unwrap()];
             place.tool(DOCKER, &[&flags[..], &paths[..]].concat()).ok();
             Image { name }
+        });
+        image.clone()
+    }
+
+    /// An image of an OCI layout, named as in its index up to the last part: `mesh` for `…/mesh:v1`.
+    /// Engines before Docker 25 read layouts only with an index of their own.
+    pub(crate) fn load(layout: &Path, name: &str) -> Image {
+        static LOADED: OnceLock<Mutex<BTreeMap<String, Image>>> = OnceLock::new();
+        let json = |path: &Path| -> Value {
+            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+        };
+        let blob = |digest: &Value| {
+            let (algorithm, hex) = digest.as_str().unwrap().split_once(':').unwrap();
+            format!("blobs/{algorithm}/{hex}")
+        };
+        let index = json(&layout.join("index.json"));
+        let wanted = |entry: &&Value| {
+            let reference = entry["annotations"]["org.opencontainers.image.ref.name"].as_str();
+            reference.is_some_and(|reference| {
+                name.starts_with(reference) || reference.contains(&format!("/{name}:"))
+            })
+        };
+        let entry = index["manifests"].as_array().unwrap().iter().find(wanted);
+        let entry = entry.unwrap_or_else(|| panic!("no {name} in {}", layout.display()));
+        let reference = entry["annotations"]["org.opencontainers.image.ref.name"]
+            .as_str()
+            .unwrap();
+        let mut loaded = LOADED.get_or_init(Mutex::default).lock().unwrap();
+        let image = loaded.entry(reference.to_owned()).or_insert_with(|| {
+            let manifest = json(&layout.join(blob(&entry["digest"])));
+            let layers = manifest["layers"].as_array().unwrap();
+            let layers: Vec<String> = layers.iter().map(|layer| blob(&layer["digest"])).collect();
+            let config = blob(&manifest["config"]["digest"]);
+            let place = Place::new();
+            let engine_index =
+                json!([{ "Config": config, "RepoTags": [reference], "Layers": layers }]);
+            place.write("manifest.json", &engine_index.to_string());
+            let archive = place.path("image.tar");
+            let mut pack = vec!["-cf", archive.to_str().unwrap(), "manifest.json"];
+            pack.extend(["-C", layout.to_str().unwrap(), &config]);
+            pack.extend(layers.iter().map(String::as_str));
+            place.run(Path::new("/bin/tar"), &pack, "").ok();
+            place
+                .tool(DOCKER, &["load", "--input", archive.to_str().unwrap()])
+                .ok();
+            Image {
+                name: reference.to_owned(),
+            }
         });
         image.clone()
     }

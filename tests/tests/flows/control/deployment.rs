@@ -17,7 +17,7 @@ use super::service::{Backend, Service, is_ready};
 use crate::harness::{Ended, KUSTOMIZE, Place, given, object};
 
 const NAMESPACE: &str = "shop";
-const COORDINATOR: &str = "StatefulSet/coordinator";
+pub(crate) const COORDINATOR: &str = "StatefulSet/coordinator";
 
 /// How the shop is deployed.
 pub(crate) struct Options {
@@ -484,12 +484,18 @@ impl Deployment {
         files.iter().map(text).collect()
     }
 
-    fn resources(&self) -> String {
+    /// A path of the user's, outside of the workspace.
+    pub(crate) fn home(&self, name: &str) -> PathBuf {
+        self.place.home(name)
+    }
+
+    /// What was rendered.
+    pub(crate) fn resources(&self) -> String {
         self.place.read("resources/all.yml")
     }
 
     /// Kind and name → policy hash, from the manifest.
-    fn policies(&self) -> BTreeMap<String, String> {
+    pub(crate) fn policies(&self) -> BTreeMap<String, String> {
         let manifest: Value = serde_json::from_str(&self.place.read("manifest.json")).unwrap();
         let policies = manifest["Policies"].as_object().unwrap();
         let name = |entry: &Value| {
@@ -503,12 +509,12 @@ impl Deployment {
     }
 }
 
-fn pod_spec(resources: &str, kind: &str, name: &str) -> Value {
+pub(crate) fn pod_spec(resources: &str, kind: &str, name: &str) -> Value {
     object(resources, kind, name)["spec"]["template"]["spec"].clone()
 }
 
 /// The variables of a container as the kubelet gives them.
-fn environment(container: &Value) -> BTreeMap<String, String> {
+pub(crate) fn environment(container: &Value) -> BTreeMap<String, String> {
     let list = container["env"].as_array().into_iter().flatten();
     list.map(|entry| {
         let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();

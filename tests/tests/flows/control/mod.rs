@@ -8,6 +8,7 @@
     reason = "the demonstration shows what these tests print"
 )]
 
+mod containers;
 mod deployment;
 mod in_cluster;
 mod processes;

@@ -25,6 +25,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError> {
     let settings = resources::settings(&args.flags, &[], context)?;
+    let platform = settings.config.platform.as_deref();
+    platform.map(resources::platform).transpose()?;
     let (server, namespace, objects) = block_on(async {
         let cluster = Cluster::connect(&args.cluster).await?;
         let namespace = settings.config.namespace.as_deref();
@@ -33,7 +35,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
         Ok((cluster.server, namespace, objects))
     })?;
     let expected = Expected {
-        platform: settings.config.platform.as_deref(),
+        platform,
         target: settings.config.policy.target.as_deref(),
         namespace: &namespace,
     };

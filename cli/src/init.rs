@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use nacre_findings::{Finding, Location, codes};
+use nacre_fnconfig::is_namespace;
 use nacre_framing::replace::{Change, Expected, ReplaceError, Staged};
 use nacre_framing::settings::CONFIGURATION_FILE;
 use nacre_framing::signals::Stop;
@@ -13,6 +14,7 @@ use crate::context::{Context, Output};
 use crate::error::CommandError;
 use crate::files::write_error;
 use crate::keys::{self, KEY_MODE, Owner, SEEDSHARE_OWNER_FILE, WORKLOAD_OWNER_FILE};
+use crate::resources;
 use crate::work_tree::{Tracked, tracked};
 
 /// Name of git's file of ignore rules.
@@ -56,7 +58,18 @@ struct NewFile {
 }
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError> {
-    let platform = args.platform.as_deref().map(platform).transpose()?;
+    let platform = args
+        .platform
+        .as_deref()
+        .map(resources::platform)
+        .transpose()?;
+    let platform = platform.map(|platform| platform.name.as_str());
+    if let Some(name) = args.namespace.as_deref().filter(|name| !is_namespace(name)) {
+        let message = format!("{name:?} is not a name for a namespace");
+        return Err(Finding::error(codes::cli::USAGE, message)
+            .help("lower-case letters, digits and hyphens, at most 63")
+            .into());
+    }
     let configuration = context.path_or_default(None, CONFIGURATION_FILE);
     if configuration.exists() && !args.force {
         return Err(Finding::error(
@@ -128,20 +141,6 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
         out.push_str("next: `nacre lock` your resources, then `nacre generate` them\n");
     }
     context.print(&out)
-}
-
-fn platform(name: &str) -> Result<&'static str, CommandError> {
-    nacre_platform::find(name)
-        .map(|platform| platform.name.as_str())
-        .map_err(|error| {
-            let names: Vec<&str> = nacre_platform::platforms()
-                .iter()
-                .map(|p| p.name.as_str())
-                .collect();
-            Finding::error(codes::cli::USAGE, error.to_string())
-                .help(format!("platforms: {}", names.join(", ")))
-                .into()
-        })
 }
 
 /// The `.gitignore` with rules for the new keys, where they are needed.
@@ -325,7 +324,7 @@ fn configuration_text(
          {namespace_line}  \
            # versions of Kata on the nodes; `nacre doctor` proposes it: {targets}\n  \
            # policy:\n  \
-           #   target: kata-3/1\n  \
+           #   target: {target}\n  \
            # open points (missing reference values, absent namespaces) are errors\n  \
            # strict: true\n  \
            # least firmware and the measurement of your guest, as `nacre reference-values` gives them\n  \
@@ -342,5 +341,6 @@ fn configuration_text(
              - pem: |\n{seedshare}",
         names = names.join(", "),
         targets = targets.join(", "),
+        target = targets.first().copied().unwrap_or_default(),
     )
 }

@@ -10,6 +10,7 @@ use nacre_framing::settings::{self, Settings};
 use nacre_framing::transform;
 use nacre_generate::{Mode, Options, Source};
 use nacre_manifest::{KeyDigest, OwnerKeyError, SeedshareOwnerKey};
+use nacre_platform::Platform;
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -61,6 +62,18 @@ pub(crate) fn settings(
         None,
         &supplied,
     )?)
+}
+
+/// The platform that a flag names.
+pub(crate) fn platform(name: &str) -> Result<&'static Platform, CommandError> {
+    nacre_platform::find(name).map_err(|error| {
+        let finding = Finding::error(codes::cli::USAGE, error.to_string());
+        match error.suggestion {
+            Some(name) => finding.help(format!("did you mean {name}?")),
+            None => finding,
+        }
+        .into()
+    })
 }
 
 /// Options of the transformation, for reading: no policy is tried, nothing is added.

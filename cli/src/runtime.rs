@@ -8,6 +8,7 @@ use nacre_platform::{Installer, Platform};
 use crate::context::{Context, Output};
 use crate::error::CommandError;
 use crate::files::write_result;
+use crate::resources;
 
 /// Print the RuntimeClass of a platform and the DaemonSet that installs its runtime on nodes
 ///
@@ -54,8 +55,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
     let mut text = String::new();
     let mut namespace_made = false;
     for name in &args.platforms {
-        let platform = nacre_platform::find(name)
-            .map_err(|error| Finding::error(codes::cli::USAGE, error.to_string()))?;
+        let platform = resources::platform(name)?;
         let installer = platform
             .runtime
             .installer

@@ -74,7 +74,7 @@ fn thresholds(config: &Confidential, reader: &mut Reader) {
 fn names(config: &Confidential, reader: &mut Reader) {
     let namespaces = [("namespace", config.namespace.as_deref())];
     for (field, name) in namespaces {
-        if let Some(name) = name.filter(|name| !is_label(name)) {
+        if let Some(name) = name.filter(|name| !is_namespace(name)) {
             reader.within(field, |reader| {
                 let message = format!("{name:?} is not a name for a namespace");
                 reader.error(Reason::WrongValue, message);
@@ -162,7 +162,9 @@ fn duplicates<T: PartialEq>(keys: &[T]) -> Vec<usize> {
         .collect()
 }
 
-fn is_label(name: &str) -> bool {
+/// Whether it can name a namespace: a label of RFC 1123.
+#[must_use]
+pub fn is_namespace(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && name
             .chars()

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use http::{Request, StatusCode};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use nacre_findings::{Finding, codes};
 use serde_json::Value;
 
@@ -44,20 +44,20 @@ impl Cluster {
             context: args.context.clone(),
             ..KubeConfigOptions::default()
         };
-        let config = match &args.kubeconfig {
-            Some(path) => {
-                let file = Kubeconfig::read_from(path).map_err(|error| unreachable(&error))?;
-                kube::Config::from_custom_kubeconfig(file, &options)
-                    .await
-                    .map_err(|error| unreachable(&error))?
+        let read = match &args.kubeconfig {
+            Some(path) => match Kubeconfig::read_from(path) {
+                Ok(file) => kube::Config::from_custom_kubeconfig(file, &options).await,
+                Err(error) => Err(error),
+            },
+            None => kube::Config::from_kubeconfig(&options).await,
+        };
+        let config = match read {
+            Ok(config) => config,
+            // Without a wish, what every Kubernetes tool takes: in a pod, its service account.
+            Err(error) if args.kubeconfig.is_none() && args.context.is_none() => {
+                kube::Config::incluster().map_err(|_| no_kubeconfig(&error, args))?
             }
-            // Without a wish, what every Kubernetes tool takes.
-            None if args.context.is_none() => kube::Config::infer()
-                .await
-                .map_err(|error| unreachable(&error))?,
-            None => kube::Config::from_kubeconfig(&options)
-                .await
-                .map_err(|error| unreachable(&error))?,
+            Err(error) => return Err(no_kubeconfig(&error, args)),
         };
         let server = config.cluster_url.to_string();
         let namespace = config.default_namespace.clone();
@@ -136,8 +136,27 @@ pub(crate) fn block_on<T>(
     runtime.block_on(work)
 }
 
-/// A failure on the way to the API server, with its causes.
+/// A kubeconfig that is not there or not one, or without the context.
+fn no_kubeconfig(error: &KubeconfigError, args: &ClusterArgs) -> CommandError {
+    let named = args.kubeconfig.as_deref().map(std::path::Path::display);
+    let place = named.map_or_else(String::new, |path| format!("{path}: "));
+    let message = format!("no cluster is named: {place}{}", with_causes(error));
+    failure(
+        Finding::error(codes::cluster::UNREACHABLE, message).help(
+            "name a kubeconfig with --kubeconfig or KUBECONFIG, a context of it with --context",
+        ),
+    )
+}
+
+/// A failure on the way to the API server.
 fn unreachable(error: &dyn std::error::Error) -> CommandError {
+    failure(Finding::error(
+        codes::cluster::UNREACHABLE,
+        format!("the cluster cannot be reached: {}", with_causes(error)),
+    ))
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -147,10 +166,7 @@ fn unreachable(error: &dyn std::error::Error) -> CommandError {
         }
         cause = inner.source();
     }
-    failure(Finding::error(
-        codes::cluster::UNREACHABLE,
-        format!("the cluster cannot be reached: {message}"),
-    ))
+    message
 }
 
 fn failure(finding: Finding) -> CommandError {

@@ -381,3 +381,39 @@ fn paths_that_are_not_there() {
         .pipe(&["generate", "-", "resources"], SERVICE)
         .refused(2, "NCR0907");
 }
+
+#[test]
+fn a_manifest_that_is_not_there_is_told_who_writes_it() {
+    let environment = TestEnvironment::empty();
+    let verify = ["verify", "-c", "coordinator.example.org:1313"];
+    let done = environment.run(&verify).refused(1, "NCR0901");
+    assert!(
+        done.stderr.contains("nacre generate") && done.stderr.contains("--manifest"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn doctor_says_what_is_wrong_with_the_platform_or_the_kubeconfig() {
+    let environment = TestEnvironment::empty();
+    let doctor = |more: &[&str]| environment.run(&[&["doctor"], more].concat());
+    let done = doctor(&["--platform=metal-qemu"]).refused(2, "NCR0907");
+    assert!(done.stderr.contains("metal-qemu-snp?"), "{}", done.stderr);
+    environment.write("broken", "kind: Config\n  x: [1\n");
+    for (flags, named) in [
+        (&["--kubeconfig=broken"][..], "broken: "),
+        (&["--kubeconfig=nothing"], "nothing"),
+        (&["--context=other"], ".kube/config"),
+        (&[], ".kube/config"),
+    ] {
+        let done = doctor(flags).refused(1, "NCR1501");
+        assert!(done.stderr.contains(named), "{}", done.stderr);
+        assert!(
+            done.stderr.contains("help: name a kubeconfig"),
+            "{}",
+            done.stderr
+        );
+        assert!(!done.stderr.contains("in-cluster"), "{}", done.stderr);
+    }
+}

@@ -96,7 +96,19 @@ fn git_agrees_with_the_ignore_rules() {
 fn a_platform_that_does_not_exist_is_refused_with_the_names() {
     let done = TestEnvironment::empty().run(&["init", "--platform", "metal-qemu"]);
     let done = done.refused(2, "NCR0907");
-    assert!(done.stderr.contains("metal-qemu-snp"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("help: did you mean metal-qemu-snp?"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn a_namespace_that_cannot_be_one_is_refused_before_anything_is_written() {
+    let environment = TestEnvironment::empty();
+    let arguments = ["init", "--namespace", "Shop_1"];
+    environment.run(&arguments).refused(2, "NCR0907");
+    assert!(environment.files().is_empty());
 }
 
 #[test]

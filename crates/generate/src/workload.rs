@@ -224,8 +224,12 @@ fn platform(
     match nacre_platform::find(name) {
         Ok(platform) => Ok((platform, None)),
         Err(unknown) => {
-            let help = unknown_platform_help(&unknown);
-            Err(Finding::error(codes::PLATFORM_UNKNOWN, unknown.to_string()).help(help))
+            let finding = Finding::error(codes::PLATFORM_UNKNOWN, unknown.to_string());
+            // The message lists them all.
+            Err(match unknown.suggestion {
+                Some(_) => finding.help(unknown_platform_help(&unknown)),
+                None => finding,
+            })
         }
     }
 }

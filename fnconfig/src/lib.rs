@@ -39,11 +39,11 @@ mod references;
 mod selector;
 mod values;
 
+pub use check::is_namespace;
 pub use config::{
     API_VERSION, Confidential, Coordinator, CustomResource, Images, KIND, ManifestOutput,
     ManifestSettings, PolicySettings,
 };
-pub use check::is_namespace;
 pub use docs::{generated_files, markdown};
 pub use error::{ConfigError, Reason};
 pub use flat::flat_names;

@@ -105,7 +105,10 @@ pub(crate) fn name_pattern(kind: &str, name: &str) -> String {
         if name.len() + 1 + middle_length < 58 {
             format!("^{}-{middle}{RANDOM}{{5}}$", escape(name))
         } else {
-            format!("^{}[a-z0-9.-]{{0,58}}{RANDOM}{{5}}$", escape(kept(kind, name)))
+            format!(
+                "^{}[a-z0-9.-]{{0,58}}{RANDOM}{{5}}$",
+                escape(kept(kind, name))
+            )
         }
     };
     match kind {

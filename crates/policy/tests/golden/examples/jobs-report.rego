@@ -18,12 +18,8 @@ policy_data := {
 			"caps": "",
 			"env": {
 				"COORDINATOR_HOST": "=coordinator",
-				"NACRE_COORDINATOR_POLICY_HASH": "=6b231abee00a8fb3f19fe9c09c5c3bcf6d42590d423cd6fea5ef139b86668090",
-				"NACRE_COORDINATOR_REFERENCE": concat("", [
-					"={\"snp\":[{\"CPUs\":1,\"ProductName\":\"Milan\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Genoa\",\"HostDataBind",
-					"ing\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Turin\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu",
-					"-snp\"}]}",
-				]),
+				"NACRE_COORDINATOR_POLICY_HASH": "=2ccc187a6ca9f002c040cfb9d3334e5757675a9d63647e4504ecfb003cb3d941",
+				"NACRE_COORDINATOR_REFERENCE": "={\"snp\":[{\"CPUs\":1,\"ProductName\":\"Milan\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Genoa\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Turin\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"}]}",
 				"PATH": "=/",
 			},
 			"image": [
@@ -32,10 +28,7 @@ policy_data := {
 			],
 			"kind": "init",
 			"logs": true,
-			"mounts": {
-				"/dev/termination-log": ["bind", "{file}termination-log", "rbind,rprivate,rw"],
-				"/tls-config": ["bind", "/run/kata-containers/sandbox/ephemeral/contrast-tls-certs", "rbind,rprivate,rw"],
-			},
+			"mounts": {"/dev/termination-log": ["bind", "{file}termination-log", "rbind,rprivate,rw"], "/tls-config": ["bind", "/run/kata-containers/sandbox/ephemeral/contrast-tls-certs", "rbind,rprivate,rw"]},
 			"want": {"cwd": "/", "nnp": true, "ro": true, "tty": false, "user": [0, 0, [0], ""]},
 		},
 		"report": {
@@ -49,10 +42,7 @@ policy_data := {
 				"registry.example.org/report:v1@sha256:558b6dfcaecd79be0e67ee71322c84663315a2ab16abf07db2cefcaab2576442",
 			],
 			"kind": "app",
-			"mounts": {
-				"/dev/termination-log": ["bind", "{file}termination-log", "rbind,rprivate,rw"],
-				"/tls-config": ["bind", "/run/kata-containers/sandbox/ephemeral/contrast-tls-certs", "rbind,rprivate,ro"],
-			},
+			"mounts": {"/dev/termination-log": ["bind", "{file}termination-log", "rbind,rprivate,rw"], "/tls-config": ["bind", "/run/kata-containers/sandbox/ephemeral/contrast-tls-certs", "rbind,rprivate,ro"]},
 			"want": {"cwd": "/", "nnp": false, "ro": false, "tty": false, "user": [65532, 0, [0], ""]},
 		},
 	},
@@ -102,14 +92,12 @@ policy_data := {
 			"/sys": ["sysfs", "sysfs", "nosuid,noexec,nodev,ro"],
 		},
 	},
-	"nested": [
-		["/dev", "/dev/mqueue"], ["/dev", "/dev/pts"], ["/dev", "/dev/shm"], ["/dev", "/dev/termination-log"],
-		["/sys", "/sys/fs/cgroup"],
-	],
+	"nested": [["/dev", "/dev/mqueue"], ["/dev", "/dev/pts"], ["/dev", "/dev/shm"], ["/dev", "/dev/termination-log"], ["/sys", "/sys/fs/cgroup"]],
 	"pod": {
 		"annotations": {
 			"io.katacontainers.config.agent.policy": "",
 			"io.katacontainers.config.hypervisor.cc_init_data": "",
+			"io.kubernetes.cri.container-name": "^[a-z0-9-]+$",
 			"io.kubernetes.cri.image-name": "^[a-zA-Z0-9/._:@-]+$",
 			"io.kubernetes.cri.podsandbox.image-name": "^[a-zA-Z0-9/._:@-]+$",
 			"io.kubernetes.cri.sandbox-cpu-period": "^-?[0-9]+$",
@@ -121,19 +109,14 @@ policy_data := {
 			"nerdctl/network-namespace": "^[a-zA-Z0-9/._:@-]+$",
 		},
 		"files": ["hostname", "hosts", "resolv.conf", "termination-log"],
+		"host": "={pod}",
 		"hostname": "^report-[0-9]{8,10}-([0-9]{1,7}-)?[b-df-hj-np-tv-xz24-9]{5}$",
 		"name": "^report-[0-9]{8,10}-([0-9]{1,7}-)?[b-df-hj-np-tv-xz24-9]{5}$",
 		"namespace": "jobs",
 		"pidns": false,
 	},
 	"profile": "strict",
-	"storages": {
-		"/run/kata-containers/sandbox/ephemeral/contrast-tls-certs": {
-			"driver": "ephemeral",
-			"fstype": "tmpfs",
-			"source": "tmpfs",
-		},
-	},
+	"storages": {"/run/kata-containers/sandbox/ephemeral/contrast-tls-certs": {"driver": "ephemeral", "fstype": "tmpfs", "source": "tmpfs"}},
 	"target": {
 		"apparmor": ["", "cri-containerd.apparmor.d"],
 		"bundle": "/run/containerd/io.containerd.runtime.v2.task/k8s.io/{cid}",
@@ -142,23 +125,12 @@ policy_data := {
 		"ip": "\\[?[0-9a-f.:]{2,39}\\]?",
 		"masked": "/proc/acpi /proc/asound /proc/kcore /proc/keys /proc/latency_stats /proc/sched_debug /proc/scsi /proc/timer_list /proc/timer_stats /sys/firmware",
 		"masked_more": "^/(proc/interrupts|sys/devices/(virtual/powercap|system/cpu/cpu[0-9]+/thermal_throttle))$",
-		"name": "kata-3/1",
+		"name": "kata-4/1",
 		"oci": ["1.1.0", "1.2.0", "1.2.1", "1.3.0"],
 		"readonly": "/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger",
 		"root": "/run/kata-containers/{cid}/rootfs",
-		"shared": [
-			"/run/kata-containers/shared/containers/", "/run/kata-containers/shared/containers/passthrough/",
-			"/run/kata-containers/shared/containers/watchable/",
-		],
-		"storages": [
-			{
-				"driver": "ephemeral",
-				"fstype": "tmpfs",
-				"mount_point": "/run/kata-containers/sandbox/shm",
-				"options": ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"],
-				"source": "shm",
-			},
-		],
+		"shared": ["/run/kata-containers/shared/containers/", "/run/kata-containers/shared/containers/passthrough/", "/run/kata-containers/shared/containers/watchable/"],
+		"storages": [{"driver": "ephemeral", "fstype": "tmpfs", "mount_point": "/run/kata-containers/sandbox/shm", "options": ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"], "source": "shm"}],
 		"sysctl": {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"},
 	},
 }

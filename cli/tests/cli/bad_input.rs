@@ -388,7 +388,7 @@ fn a_manifest_that_is_not_there_is_told_who_writes_it() {
     let verify = ["verify", "-c", "coordinator.example.org:1313"];
     let done = environment.run(&verify).refused(1, "NCR0901");
     assert!(
-        done.stderr.contains("nacre generate") && done.stderr.contains("--manifest"),
+        done.stderr.contains("nacre generate") && done.stderr.contains("-m names"),
         "{}",
         done.stderr
     );

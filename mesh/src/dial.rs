@@ -6,9 +6,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
+use hickory_resolver::proto::op::Query;
+use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::{Hosts, TokioResolver};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -22,8 +26,10 @@ const MOST: usize = 16;
 /// Finds and opens the way to a host.
 #[derive(Debug, Clone)]
 pub struct Dialer {
-    /// None where the system has no usable resolv.conf: then only addresses can be dialled.
+    /// None where the system has no usable resolv.conf: then only addresses and names of the file can be
+    /// dialled.
     resolver: Option<TokioResolver>,
+    hosts: Arc<Hosts>,
     patience: Duration,
 }
 
@@ -35,7 +41,33 @@ impl Dialer {
             .and_then(|builder| builder.build())
             .inspect_err(|error| tracing::warn!(%error, "names cannot be resolved"))
             .ok();
-        Self { resolver, patience }
+        let hosts = Hosts::from_system()
+            .inspect_err(|error| tracing::warn!(%error, "/etc/hosts cannot be read"))
+            .unwrap_or_default();
+        Self {
+            resolver,
+            hosts: Arc::new(hosts),
+            patience,
+        }
+    }
+
+    /// Addresses that `/etc/hosts` (a pod's `hostAliases`) gives a name. The resolver asks DNS for the family
+    /// which the file lacks, and waits for it; where a name stands in the file, nobody else is asked
+    /// (nsswitch.conf(5), `hosts: files dns`).
+    fn in_hosts(&self, host: &str) -> Vec<IpAddr> {
+        let Ok(name) = Name::from_str(host) else {
+            return Vec::new();
+        };
+        let of = |family| {
+            let query = Query::query(name.clone(), family);
+            self.hosts.lookup_static_host(&query)
+        };
+        [RecordType::AAAA, RecordType::A]
+            .into_iter()
+            .filter_map(of)
+            .flat_map(|found| found.answers().to_vec())
+            .filter_map(|record| record.data.ip_addr())
+            .collect()
     }
 
     /// Finds the addresses of a host.
@@ -57,14 +89,18 @@ impl Dialer {
         if let Ok(ip) = bare.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
-        let Some(resolver) = &self.resolver else {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "no resolver"));
-        };
-        let answer = resolver
-            .lookup_ip(host)
-            .await
-            .map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
-        let (v6, v4): (Vec<IpAddr>, Vec<IpAddr>) = answer.iter().partition(IpAddr::is_ipv6);
+        let mut found = self.in_hosts(host);
+        if found.is_empty() {
+            let Some(resolver) = &self.resolver else {
+                return Err(io::Error::new(io::ErrorKind::NotFound, "no resolver"));
+            };
+            let answer = resolver
+                .lookup_ip(host)
+                .await
+                .map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
+            found = answer.iter().collect();
+        }
+        let (v6, v4): (Vec<IpAddr>, Vec<IpAddr>) = found.into_iter().partition(IpAddr::is_ipv6);
         let addresses = alternate(v6, v4)
             .into_iter()
             .take(MOST)

@@ -135,3 +135,24 @@ fn every_address_is_tried_until_one_is_who_is_meant() {
         );
     }
 }
+
+#[test]
+fn a_name_in_the_hosts_file_is_nobody_elses_to_answer() {
+    let net = Net::new();
+    let authority = Authority::new();
+    let certs = authority.issue("web");
+    backend(&net, PEER[0], &authority.issue("backend"), "named");
+    let folder = Path::new("/etc/netns").join(net.pod());
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("hosts"), format!("{} backend.test\n", PEER[0])).unwrap();
+    // A name server that takes every question and answers none.
+    std::fs::write(folder.join("resolv.conf"), "nameserver 127.0.0.53\n").unwrap();
+    let silent = inside(&net.pod(), || UdpSocket::bind("127.0.0.53:53").unwrap());
+    let silent = silent.join().unwrap();
+    let mesh = Mesh::start(&net.pod(), &certs, &[EGRESS]);
+    let answer = plain(&net.pod(), "127.0.0.2", 4001);
+    assert!(answer.answered("named"), "{answer:?}: {}", mesh.log());
+    silent.set_nonblocking(true).unwrap();
+    let asked = silent.recv_from(&mut [0; 1500]);
+    assert!(asked.is_err(), "DNS was asked for {asked:?}");
+}

@@ -1,11 +1,11 @@
 //! `nacre coordinator-resources`: the Coordinator's objects, finished for these owners.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nacre_findings::{Finding, codes};
 use nacre_framing::arguments::Flags;
 use nacre_framing::input::{self, Text};
-use nacre_framing::settings::{self, Settings};
+use nacre_framing::settings::{self, COORDINATOR_FILE, Settings};
 use nacre_framing::transform;
 use nacre_generate::Mode;
 use nacre_workload::names::COORDINATOR_IMAGE;
@@ -78,7 +78,9 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
     let text = if args.unrendered {
         text
     } else {
-        rendered(&text, &settings, context)?
+        // Findings name the lines of the file that the text becomes.
+        let file = args.out.as_deref().unwrap_or(Path::new(COORDINATOR_FILE));
+        rendered(&text, file, &settings, context)?
     };
     write_result(args.out.as_deref(), &text, context)
 }
@@ -86,12 +88,13 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
 /// The same transformation as every other route.
 fn rendered(
     text: &str,
+    file: &Path,
     settings: &Settings,
     context: &mut Context,
 ) -> Result<String, CommandError> {
     let limit = input::limit(&context.environment)?;
     let texts = [Text {
-        path: None,
+        path: Some(file.to_owned()),
         content: text.to_owned(),
     }];
     let sources = transform::parse(&texts, limit)?;

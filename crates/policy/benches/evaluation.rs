@@ -20,7 +20,7 @@ mod common;
 
 use std::fs;
 
-use common::{Case, mesh, small, twenty};
+use common::{Case, mesh, pinned, twenty};
 use nacre_policy::evaluate::Session;
 use nacre_policy::{Carrier, mutate, request, self_check};
 use regorus_0_10::{Engine, Value};
@@ -214,9 +214,20 @@ impl Table {
     }
 }
 
+/// One container. The peer wants its user in the pod, and no group that only the image gives.
+fn one() -> Case {
+    let image = pinned("ghcr.io/example/web:1.2");
+    let user = json!({"runAsUser": 65532, "runAsGroup": 0});
+    let container = json!({"name": "web", "image": image, "securityContext": user});
+    let spec = json!({"enableServiceLinks": false, "containers": [container]});
+    Case::new("Deployment", "web", spec).image(&image, |entry| {
+        entry.config.user = "65532:0".to_owned();
+    })
+}
+
 /// The pod of which the peer is to make a policy.
 fn pod() -> serde_json::Value {
-    let case = small();
+    let case = one();
     json!({
         "apiVersion": "apps/v1", "kind": case.kind,
         "metadata": {"name": case.name, "namespace": "shop"},
@@ -233,7 +244,7 @@ fn main() {
         return;
     }
     if std::env::args().any(|argument| argument == "--requests") {
-        let life = small().with(request::life).into_iter();
+        let life = one().with(request::life).into_iter();
         let life: Vec<_> = life
             .map(|r| json!({"kind": r.message, "request": r.input}))
             .collect();
@@ -243,7 +254,7 @@ fn main() {
     let mut table = Table::default();
     let mut ours = Vec::new();
     for (name, case) in [
-        ("1 container", small()),
+        ("1 container", one()),
         ("3 containers", mesh()),
         ("20 containers", twenty()),
     ] {
@@ -283,7 +294,7 @@ fn main() {
     let mut asked = 0;
     let mut most = 0f64;
     for case in [
-        small(),
+        one(),
         mesh(),
         common::rich("kata-3"),
         common::rich("kata-4"),
@@ -300,7 +311,7 @@ fn main() {
     );
     match std::env::var_os("NACRE_PEER") {
         Some(path) => {
-            let peer = figures(&fs::read_to_string(path).unwrap(), &small(), true);
+            let peer = figures(&fs::read_to_string(path).unwrap(), &one(), true);
             table.note("the peer: milliseconds to create, allowed", peer.allowed);
             table.note("the peer: milliseconds to load", peer.load);
             let [one, ..] = ours.as_slice() else { return };

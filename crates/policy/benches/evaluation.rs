@@ -78,8 +78,12 @@ impl Guest {
     fn answer(&mut self, message: &str, input: &Value) -> serde_json::Value {
         self.engine.set_input(input.clone());
         let query = format!("data.agent_policy.{message}");
-        let results = self.engine.eval_query(query, false).unwrap();
+        let results = self.engine.eval_query(query, false);
         self.engine.take_prints().unwrap();
+        // The agent refuses what cannot be evaluated, such as null where a list belongs.
+        let Ok(results) = results else {
+            return json!(false);
+        };
         let text = results.result[0].expressions[0]
             .value
             .to_json_str()

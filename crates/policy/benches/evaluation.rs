@@ -19,21 +19,26 @@
 mod common;
 
 use std::fs;
+use std::time::Duration;
 
 use common::{Case, mesh, pinned, twenty};
 use nacre_policy::evaluate::Session;
 use nacre_policy::{Carrier, mutate, request, self_check};
 use regorus_0_10::{Engine, Value};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
 const CREATE: &str = "CreateContainerRequest";
 /// Batches of which the fastest counts.
 const BATCHES: usize = 7;
 
-/// CPU time of this thread in nanoseconds (`/proc/thread-self/schedstat`, first number).
-fn now() -> u64 {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    text.split(' ').next().unwrap().parse().unwrap()
+/// CPU time of this thread.
+fn now() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        time.tv_sec.try_into().unwrap(),
+        time.tv_nsec.try_into().unwrap(),
+    )
 }
 
 /// Milliseconds of one of `rounds` calls, in the fastest batch.
@@ -42,7 +47,7 @@ fn each(rounds: u32, mut run: impl FnMut()) -> f64 {
     let batches = (0..BATCHES).map(|_| {
         let start = now();
         (0..rounds).for_each(|_| run());
-        (now() - start) as f64 / f64::from(rounds) / 1e6
+        (now() - start).as_secs_f64() * 1e3 / f64::from(rounds)
     });
     batches.fold(f64::INFINITY, f64::min)
 }
@@ -187,7 +192,7 @@ fn slowest(case: &Case) -> (f64, usize) {
             for _ in 0..3 {
                 let start = now();
                 let _ = session.probe(request.message, &input);
-                took = took.min((now() - start) as f64 / 1e6);
+                took = took.min((now() - start).as_secs_f64() * 1e3);
                 if took < 10.0 {
                     break;
                 }

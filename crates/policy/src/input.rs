@@ -128,7 +128,8 @@ pub struct Injected<'a> {
     /// The pod is the Coordinator's: each of its containers counts as ours.
     pub coordinator: bool,
     /// Paths in the guest from which a report can be had (`/dev/sev-guest`,
-    /// `/sys/kernel/config`, …): data of the platform. Only our own containers may mount them.
+    /// `/sys/kernel/config`, …): data of the platform, and the paths through which another process's view of
+    /// the guest is reached (`/proc`). Only our own containers may mount them, or what is above or below.
     pub report_sources: &'a [&'a str],
     /// Capabilities, without `CAP_`, with which a container gets at a report. Only our own may have them.
     pub report_capabilities: &'a [&'a str],

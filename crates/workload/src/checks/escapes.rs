@@ -20,11 +20,21 @@ const POWERS: [&str; 8] = [
 ];
 
 /// Paths of the guest that lead out of a container that mounts them, or something above or below them.
-pub const WAYS_OUT: [&str; 7] = [
+///
+/// Among them are links, and directories of links, that whoever mounts them follows: to its own open files, or
+/// to devices by number.
+pub const WAYS_OUT: [&str; 14] = [
+    "/dev/block",
+    "/dev/char",
+    "/dev/core",
+    "/dev/fd",
     "/dev/kmem",
     "/dev/mem",
     "/dev/port",
     "/dev/sev-guest",
+    "/dev/stderr",
+    "/dev/stdin",
+    "/dev/stdout",
     "/proc",
     "/sys/fs",
     "/sys/kernel",
@@ -237,6 +247,12 @@ mod tests {
         for (path, hit) in [
             ("/proc", true),
             ("/proc/1/cwd/", true),
+            ("/proc/1/root", true),
+            ("/proc/self/fd/3", true),
+            ("/proc/7/task/7/root/dev", true),
+            ("/dev/fd/3", true),
+            ("/dev/stdin", true),
+            ("/dev/char/10:125", true),
             ("//proc", true),
             ("/dev/./sev-guest", true),
             ("/dev", true),

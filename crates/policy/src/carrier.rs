@@ -82,7 +82,7 @@ impl Carrier {
             Self::AgentPolicy => (policy.to_owned(), STANDARD.encode(policy)),
             Self::InitData => {
                 let document = init_data(policy);
-                let value = STANDARD.encode(gzip::pack(&document, common()));
+                let value = STANDARD.encode(gzip::pack(&document));
                 (document, value)
             }
         };

@@ -6,11 +6,12 @@
 //! `NACRE_BLESS=1 cargo test -p nacre-policy --lib` writes the beginning anew after a change of the rules.
 
 use std::io::Read;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
 
+use crate::carrier::common;
 use crate::deflate::{Bits, Places, last_block};
 
 /// Magic, deflate, no flags, no time, best compression, unknown system (RFC 1952 section 2.3).
@@ -20,19 +21,18 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255];
 /// of the last byte count.
 const BEGINNING: &[u8] = include_bytes!("rules.deflate");
 
-/// Compresses `document`; `common` is the beginning that documents share.
-///
-/// The same two arguments give the same bytes everywhere.
-pub(crate) fn pack(document: &str, common: &'static str) -> Vec<u8> {
-    /// Bits and places of the beginning, if it is the one that stands here deflated.
-    static PRIMED: OnceLock<Option<(Bits, Places)>> = OnceLock::new();
-    let primed = PRIMED.get_or_init(|| {
+/// Compresses `document`. The same document gives the same bytes everywhere.
+pub(crate) fn pack(document: &str) -> Vec<u8> {
+    /// Bits and places of the beginning, if what stands here deflated is that of these rules.
+    static PRIMED: LazyLock<Option<(Bits, Places)>> = LazyLock::new(|| {
+        let common = common();
         let (in_last, bytes) = BEGINNING.split_first()?;
         let bits = Bits::of(bytes.to_vec(), u32::from(*in_last));
         let same = unfinished(&bits, common.len()).as_deref() == Some(common);
         same.then(|| (bits, Places::of(common.as_bytes())))
     });
-    let primed = primed.clone().filter(|_| document.starts_with(common));
+    let common = common();
+    let primed = PRIMED.clone().filter(|_| document.starts_with(common));
     let begun = primed.is_some();
     let (mut bits, places) = primed.unwrap_or_else(|| (Bits::default(), Places::of(&[])));
     let start = if begun { common.len() } else { 0 };
@@ -63,7 +63,6 @@ mod tests {
     use flate2::read::GzDecoder;
 
     use super::*;
-    use crate::carrier::common;
 
     fn unpack(bytes: &[u8]) -> String {
         let mut text = String::new();
@@ -98,7 +97,7 @@ mod tests {
 
     #[test]
     fn the_beginning_is_that_of_the_rules() {
-        let common = crate::carrier::common();
+        let common = common();
         if std::env::var_os("NACRE_BLESS").is_some() {
             let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/rules.deflate");
             std::fs::write(path, beginning(common)).unwrap();
@@ -119,16 +118,19 @@ mod tests {
         let noise: String = (0..40_000u32)
             .map(|n| char::from(b' ' + (n.wrapping_mul(2_654_435_761) >> 25) as u8 % 90))
             .collect();
-        // The beginning is compressed once for a process, so it is the same one for all tests.
         let common = common();
+        assert_eq!(
+            unpack(&pack("first of the process")),
+            "first of the process"
+        );
         for rest in ["", "x", "policy_data := {}\n", &noise] {
             let document = format!("{common}{rest}");
-            let packed = pack(&document, common);
+            let packed = pack(&document);
             assert!(unpack(&packed) == document);
-            assert_eq!(packed, pack(&document, common));
+            assert_eq!(packed, pack(&document));
         }
         for other in ["", "something else", &common[..100]] {
-            assert_eq!(unpack(&pack(other, common)), other);
+            assert_eq!(unpack(&pack(other)), other);
         }
     }
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::io::Read as _;
 
 use flate2::read::DeflateDecoder;
@@ -53,24 +54,37 @@ fn every_kind_of_text_comes_back() {
 
 #[test]
 fn a_block_continues_at_any_bit() {
-    for empty in 0..8 {
+    let mut ends = BTreeSet::new();
+    // A byte from 144 on has nine bits of the fixed code, so the block ends at even and at odd bits.
+    for (empty, before) in (0..4).flat_map(|empty| [(empty, &b"text "[..]), (empty, b"t\xe9xt ")]) {
         let mut whole = Bits::default();
         whole.push(0, 1);
         whole.push(1, 2);
-        let before = codes(&[vec![8u8; 144], vec![9; 112], vec![7; 24], vec![8; 8]].concat());
-        for byte in b"text " {
-            whole.code(&before, usize::from(*byte));
+        let fixed = codes(&[vec![8u8; 144], vec![9; 112], vec![7; 24], vec![8; 8]].concat());
+        for byte in before {
+            whole.code(&fixed, usize::from(*byte));
         }
-        whole.code(&before, END);
+        whole.code(&fixed, END);
         // An empty block of fixed codes, ten bits, moves the next one along.
         for _ in 0..empty {
             whole.push(0, 1);
             whole.push(1, 2);
             whole.push(0, 7);
         }
-        last_block(&mut whole, b"text text text", 5, Places::of(b"text "));
-        assert_eq!(inflated(&whole.into_bytes()), b"text text text");
+        ends.insert(
+            (3 + before
+                .iter()
+                .map(|byte| 8 + usize::from(*byte >= 144))
+                .sum::<usize>()
+                + 7
+                + 10 * empty)
+                % 8,
+        );
+        let text = [before, b"text text"].concat();
+        last_block(&mut whole, &text, before.len(), Places::of(before));
+        assert_eq!(inflated(&whole.into_bytes()), text);
     }
+    assert_eq!(ends.len(), 8, "{ends:?}");
 }
 
 #[test]

@@ -37,7 +37,8 @@ pub struct Pod<'a> {
 pub struct Explanation {
     /// The message that was denied, if the input says.
     pub message: Option<String>,
-    /// The container of the policy; `.` is the sandbox, `?` one the policy does not have.
+    /// The container of the policy; `.` is the sandbox, `?` one the policy does not have, or an id under
+    /// which none was created.
     pub container: String,
     /// One entry per check that failed.
     pub causes: Vec<Cause>,
@@ -148,7 +149,12 @@ pub fn explain_read(
     }
     let message = denied.message.clone();
     if denial.container == "?" {
-        let causes = vec![unknown_container(denied, policy, pod)];
+        // Without the message's name: a create request of an unknown container fails others among its checks.
+        let few = denial.checks.iter().all(|check| BY_ID.contains(&&**check));
+        let causes = vec![match message.as_deref().map_or(few, is_by_id) {
+            true => unknown_id(&denial.checks, denied, pod),
+            false => unknown_container(denied, policy, pod),
+        }];
         return Ok(Explanation {
             message,
             container: denial.container,
@@ -183,6 +189,24 @@ pub fn distance(denied: &Denied, policy: &Policy) -> Option<usize> {
     }
 }
 
+/// Checks of the messages that name a container by nothing but its id.
+const BY_ID: &[&str] = &[
+    "command", "current", "env", "known", "live", "process", "timeout",
+];
+
+/// Whether a message names a container by nothing but its id.
+fn is_by_id(message: &str) -> bool {
+    matches!(
+        message,
+        "ExecProcessRequest"
+            | "StartContainerRequest"
+            | "RemoveContainerRequest"
+            | "ReadStreamRequest"
+            | "WriteStreamRequest"
+            | "CloseStdinRequest"
+    )
+}
+
 /// A request evaluated again.
 struct Verdict {
     denial: Option<Denial>,
@@ -198,17 +222,8 @@ impl Verdict {
         request: &Value,
         name: Option<&str>,
     ) -> Result<Self, ExplainError> {
-        let by_id = matches!(
-            message,
-            "ExecProcessRequest"
-                | "StartContainerRequest"
-                | "RemoveContainerRequest"
-                | "ReadStreamRequest"
-                | "WriteStreamRequest"
-                | "CloseStdinRequest"
-        );
         let all = View::of(policy).containers();
-        let names: Vec<&str> = match (by_id, name) {
+        let names: Vec<&str> = match (is_by_id(message), name) {
             (true, None) => all.iter().map(|container| container.name).collect(),
             (_, name) => vec![name.unwrap_or(PAUSE)],
         };
@@ -372,6 +387,28 @@ fn unknown_container(denied: &Denied, policy: &Policy, pod: Pod<'_>) -> Cause {
         actual: denied.container().map(Value::from),
         likely: "a sidecar that was injected after rendering".to_owned(),
         fix: "render with the sidecar in the pod specification, or keep its injector away from this namespace",
+    }
+}
+
+fn unknown_id(checks: &[String], denied: &Denied, pod: Pod<'_>) -> Cause {
+    // Of several, the one about the container and not about what is asked of it.
+    let check = ["current", "known", "live"]
+        .into_iter()
+        .find(|name| checks.iter().any(|check| check == name));
+    let id = denied
+        .request
+        .as_ref()
+        .and_then(|request| pod::text(request, "container_id"));
+    Cause {
+        check: check.unwrap_or_default().to_owned(),
+        demands: "the id of a container that was created in this guest",
+        field: format!("{}.containers", pod.path),
+        expected: None,
+        actual: id.map(Value::from),
+        likely: "this id was never created: the create request of the container was denied, or the runtime asks \
+                 the wrong guest"
+            .to_owned(),
+        fix: "look for the denial of the create request before this one, and explain that",
     }
 }
 

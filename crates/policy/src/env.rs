@@ -176,7 +176,11 @@ fn variable(
                 return None;
             }
         };
-        return Some(Text::expand(value, &known));
+        let value = Text::expand(value, &known);
+        if value.holds_secret() {
+            secret(input, name, &format!("{at}.value"), notes);
+        }
+        return Some(value);
     };
     if let Some(reference) = source.get("configMapKeyRef") {
         let (map, key) = (

@@ -166,6 +166,8 @@ impl Text {
             .iter()
             .map(|piece| match piece {
                 Piece::Literal(text) if PLACEHOLDERS.iter().any(|p| text.contains(p)) => None,
+                // The rules fill in one name after the other: one of the cluster's must not complete another.
+                Piece::Literal(text) if begins_placeholder(text) || ends_placeholder(text) => None,
                 Piece::Literal(text) => Some(text.as_str()),
                 Piece::Free(free) => free.placeholder(),
                 Piece::Ip => None,
@@ -238,6 +240,18 @@ impl Text {
     }
 }
 
+/// Whether a text ends like the beginning of a placeholder: a brace and letters, perhaps none.
+fn begins_placeholder(text: &str) -> bool {
+    let open = text.rsplit_once('{').map(|(_, name)| name);
+    open.is_some_and(|name| name.bytes().all(|b| b.is_ascii_lowercase()))
+}
+
+/// Whether a text begins like the end of a placeholder.
+fn ends_placeholder(text: &str) -> bool {
+    let close = text.split_once('}').map(|(name, _)| name);
+    close.is_some_and(|name| name.bytes().all(|b| b.is_ascii_lowercase()))
+}
+
 /// A literal inside a regular expression.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -304,5 +318,10 @@ mod tests {
         assert_eq!(ip, "^tcp://{ip}:80/a\\.b$");
         assert_eq!(expanded("--name=$(POD).svc"), "=--name={pod}.svc");
         assert_eq!(expanded("{uid}$(POD)"), "^\\{uid\\}{pod}$");
+        // A pod named `uid` or `id` would make a placeholder of these.
+        assert_eq!(expanded("{$(POD)}"), "^\\{{pod}\\}$");
+        assert_eq!(expanded("{u$(POD)"), "^\\{u{pod}$");
+        assert_eq!(expanded("$(POD)id}"), "^{pod}id\\}$");
+        assert_eq!(expanded("{\"a\":\"$(POD)\"}"), "={\"a\":\"{pod}\"}");
     }
 }

@@ -46,6 +46,34 @@ fn create(request: &Request, container: &str) -> bool {
 }
 
 #[test]
+fn a_name_completes_no_placeholder() {
+    let image = pinned("ghcr.io/example/web:1.2");
+    let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
+    // With the braces around it the pod's name reads as that of its UID.
+    for (name, value) in [
+        ("uid", "{$(POD)}"),
+        ("id", "{u$(POD)}"),
+        ("u", "{$(POD)id}"),
+    ] {
+        let spec = json!({"enableServiceLinks": false, "containers": [{
+            "name": "web", "image": image, "args": [value],
+            "env": [field("POD", "metadata.name"), {"name": "X", "value": value}],
+        }]});
+        let case = Case::new("Pod", name, spec).image(&image, |_| {});
+        assert_eq!(first_denial(&case, |_| {}), None, "{name} {value}");
+        let uid = |request: &mut Request| {
+            if create(request, "web") {
+                let uid =
+                    request.input["OCI"]["Annotations"]["io.kubernetes.cri.sandbox-uid"].clone();
+                replace(request, "X={uid}", &format!("X={}", uid.as_str().unwrap()));
+            }
+        };
+        let denied = first_denial(&case, uid).map(|(_, checks)| checks);
+        assert_eq!(denied.as_deref(), Some("env"), "{name} {value}");
+    }
+}
+
+#[test]
 fn a_name_in_a_pattern_is_a_text() {
     let case = dotted();
     let data = case.policy().text;

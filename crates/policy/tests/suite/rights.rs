@@ -58,12 +58,26 @@ fn variables_that_decide_need_consent() {
     }
     let mut case = small();
     let source = json!({"secretKeyRef": {"name": "s", "key": "k"}});
-    set(
-        &mut case,
-        "/containers/0/env",
-        json!([{"name": "DATABASE_PASSWORD", "valueFrom": source}]),
-    );
+    let password = json!({"name": "DATABASE_PASSWORD", "valueFrom": source});
+    set(&mut case, "/containers/0/env", json!([password]));
     case.policy();
+    // A Secret's value as a part of another variable.
+    for (name, refused) in [("LD_PRELOAD", true), ("HTTPS_PROXY", true), ("URL", false)] {
+        let composed = json!({"name": name, "value": "x://$(DATABASE_PASSWORD)/y"});
+        set(&mut case, "/containers/0/env", json!([password, composed]));
+        if refused {
+            let at = "spec.containers[0].env[1].value".to_owned();
+            assert_eq!(errors(&case), [("NCR0508".to_owned(), at)]);
+            case.allow_secret_env = vec![name.to_owned()];
+        }
+        let findings = case.policy().findings.into_iter();
+        let fields: Vec<_> = findings
+            .filter(|finding| finding.code.to_string() == "NCR0507")
+            .filter_map(|finding| finding.field)
+            .collect();
+        assert_eq!(fields.len(), 2, "{name}: {fields:?}");
+        case.allow_secret_env.clear();
+    }
 }
 
 #[test]

@@ -76,7 +76,17 @@ pub(crate) fn examine(objects: &Objects, expected: &Expected<'_>) -> (Facts, Vec
     let nodes: Vec<Node> = objects.nodes.iter().map(node).collect();
     let runtime_classes = runtime_classes(objects, expected, &mut findings);
     let kata = kata_version(objects);
-    let proposed_target = kata.as_deref().and_then(target_of_kata);
+    let proposed_target = kata.as_deref().and_then(Target::of_kata);
+    let proposed_target = proposed_target.map(|target| target.name);
+    if let (Some(version), None) = (&kata, proposed_target)
+        && version.starts_with(|first: char| first.is_ascii_digit())
+    {
+        let message = format!("policies fit no guest of Kata {version}, which is on the nodes");
+        findings
+            .push(Finding::error(codes::cluster::NODE_UNSUITED, message).help(
+                "install a version of Kata that one of the targets lists (docs/policies.md)",
+            ));
+    }
     versions(&nodes, proposed_target, expected, &mut findings);
     webhooks(objects, &mut findings);
     limit_ranges(objects, &mut findings);
@@ -211,12 +221,6 @@ fn kata_version(objects: &Objects) -> Option<String> {
                 .then_some(tag)
         });
     annotated.or(tagged).map(str::to_owned)
-}
-
-/// The target whose policies fit requests of this version of Kata.
-fn target_of_kata(version: &str) -> Option<&'static str> {
-    let major = version.split('.').next()?;
-    Target::find(&format!("kata-{major}")).map(|target| target.name)
 }
 
 fn versions(

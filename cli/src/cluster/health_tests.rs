@@ -95,11 +95,19 @@ fn a_missing_class_and_a_missing_node_are_two_things() {
 #[test]
 fn another_kata_or_containerd_needs_another_target() {
     let mut objects = good();
-    let image = json!("quay.io/kata-containers/kata-deploy:3.20.0");
-    objects.daemon_sets[0]["spec"]["template"]["spec"]["containers"][0]["image"] = image;
-    let (facts, findings) = examine(&objects, &expected());
-    assert_eq!(facts.proposed_target, Some("kata-3/1"));
-    assert_eq!(findings[0].code, codes::cluster::NODE_UNSUITED);
+    // Kata before 3.30 asks its policy in another way.
+    for (version, target) in [
+        ("3.30.0", Some("kata-3/1")),
+        ("3.29.0", None),
+        ("5.0.0", None),
+    ] {
+        let image = json!(format!("quay.io/kata-containers/kata-deploy:{version}"));
+        objects.daemon_sets[0]["spec"]["template"]["spec"]["containers"][0]["image"] = image;
+        let (facts, findings) = examine(&objects, &expected());
+        assert_eq!(facts.proposed_target, target);
+        assert_eq!(findings[0].code, codes::cluster::NODE_UNSUITED);
+        assert_eq!(findings.len(), 1);
+    }
     for runtime in ["containerd://1.6.8", "cri-o://1.33.0"] {
         let mut objects = good();
         objects.nodes[0]["status"]["nodeInfo"]["containerRuntimeVersion"] = json!(runtime);

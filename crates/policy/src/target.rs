@@ -2,7 +2,7 @@
 //!
 //! What two versions of containerd or Kata spell differently is listed here and nowhere else;
 //! the rules only look it up. Sources: containerd `pkg/oci/spec.go`, `pkg/cri` (1.7, 2.0 to
-//! 2.2), Kata Containers `src/runtime/virtcontainers` and `src/runtime-rs` (3.7 to 4.1), and
+//! 2.2), Kata Containers `src/runtime/virtcontainers` and `src/runtime-rs` (3.30 to 4.1), and
 //! requests recorded in `microsoft/regorus` `tests/kata`.
 
 use std::collections::BTreeMap;
@@ -24,9 +24,9 @@ pub enum ImageDelivery {
 /// What a disk-backed `emptyDir` becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EmptyDir {
-    /// A directory inside the guest (Kata up to 3.x: driver `local`).
+    /// A directory inside the guest (driver `local`; Kata's `emptydir_mode = "shared-fs"`).
     GuestDirectory,
-    /// A block device the guest encrypts with a key it forgets (Kata 4: `block-encrypted`).
+    /// A block device the guest encrypts with a key it forgets (`block-encrypted`, as Kata 4 asks for it).
     EncryptedBlock,
 }
 
@@ -37,6 +37,10 @@ pub struct Target {
     pub name: &'static str,
     /// What it stands for.
     pub title: &'static str,
+    /// The oldest Kata of the same major version that it fits, as major and minor number. Before 3.30 the
+    /// agent has another engine and hands over the bytes of a copied file unprepared. `None` where the
+    /// versions of the platform are not Kata's own.
+    pub kata: Option<(u32, u32)>,
     /// How images arrive.
     pub image_delivery: ImageDelivery,
     /// What a disk-backed `emptyDir` becomes.
@@ -68,6 +72,7 @@ pub static TARGETS: &[Target] = &[KATA_4, KATA_3, TARDEV];
 
 const KATA_4: Target = Target {
     name: "kata-4/1",
+    kata: Some((4, 0)),
     title: "Kata 4.0 and 4.1 with guest pull and encrypted block emptyDir; containerd 1.7, 2.0 to 2.2",
     image_delivery: ImageDelivery::GuestPull,
     empty_dir: EmptyDir::EncryptedBlock,
@@ -85,7 +90,8 @@ const KATA_4: Target = Target {
 
 const KATA_3: Target = Target {
     name: "kata-3/1",
-    title: "Kata 3.7 to 3.31 with guest pull; containerd 1.7, 2.0 to 2.2",
+    kata: Some((3, 30)),
+    title: "Kata 3.30 to 3.32 with guest pull and emptyDir in the guest (`emptydir_mode = \"shared-fs\"`); containerd 1.7, 2.0 to 2.2",
     image_delivery: ImageDelivery::GuestPull,
     empty_dir: EmptyDir::GuestDirectory,
     oci_versions: OCI_VERSIONS,
@@ -102,6 +108,7 @@ const KATA_3: Target = Target {
 
 const TARDEV: Target = Target {
     name: "kata-tardev/1",
+    kata: None,
     title: "AKS confidential node pools: layers as dm-verity devices (tardev snapshotter)",
     image_delivery: ImageDelivery::Tardev,
     empty_dir: EmptyDir::GuestDirectory,
@@ -123,7 +130,9 @@ const SHARED: &[&str] = &[
     "/run/kata-containers/shared/containers/passthrough/",
     "/run/kata-containers/shared/containers/watchable/",
 ];
-const DEVICE_TYPES: &[&str] = &["blk", "blk-ccw", "scsi", "mmioblk"];
+/// The two of which the agent finds the disk itself, by its address on the bus. What it would take from
+/// the host as a path (`mmioblk`), no hypervisor with confidential guests uses.
+const DEVICE_TYPES: &[&str] = &["blk", "scsi"];
 const MASKED_EXTRA: &[&str] = &[
     "proc/interrupts",
     "sys/devices/(virtual/powercap|system/cpu/cpu[0-9]+/thermal_throttle)",
@@ -143,6 +152,14 @@ impl Target {
         TARGETS
             .iter()
             .find(|t| t.name == name || t.name.split_once('/').is_some_and(|(n, _)| n == name))
+    }
+
+    /// The target that fits requests of this version of Kata, written with dots.
+    pub fn of_kata(version: &str) -> Option<&'static Self> {
+        let mut numbers = version.split('.').map(str::parse::<u32>);
+        let (major, minor) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        let fits = |(first, least)| first == major && minor >= least;
+        TARGETS.iter().find(|target| target.kata.is_some_and(fits))
     }
 
     /// What a configuration that names none gets: what `nacre runtime` installs, or the node pool brings.

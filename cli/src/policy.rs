@@ -140,7 +140,7 @@ fn as_json(workload: &Workload) -> Value {
         "policyHash": workload.hash.to_string(),
         "annotation": workload.carrier.annotation_key(),
         "rules": policies::rules_version(&workload.text),
-        "profile": policy.map(|policy| policy.profile.as_str()),
+        "profile": policy.map(|policy| policy.profile(&|name| workload.is_ours(name)).as_str()),
         "target": at("/target/name"),
         "namespace": at("/pod/namespace"),
         "pod": at("/pod/name"),
@@ -184,7 +184,7 @@ fn verify(args: &Verify, context: &mut Context) -> Result<(), CommandError> {
                     workload.hash,
                     workload.identity(),
                     rules::VERSION,
-                    policy.profile
+                    policy.profile(&|name| workload.is_ours(name))
                 ));
             }
             context.print(&out)?;

@@ -31,6 +31,9 @@ use tokio::task::JoinHandle;
 use crate::common::TestEnvironment;
 use crate::coordinator::openssl;
 
+#[path = "../../../crates/policy/tests/shared/data.rs"]
+mod data;
+
 fn pki() -> &'static Pki {
     Pki::of_process(Product::Genoa).unwrap()
 }
@@ -78,10 +81,7 @@ impl Live {
         digests.sort_unstable();
         let bound = format!("{owners}:{}", digests.join(","));
         let env = json!({"NACRE_OWNERS": format!("={bound}")});
-        let coordinator = raw(&json!({
-            "profile": "strict",
-            "containers": {".": {"env": {}}, "coordinator": {"env": env}},
-        }));
+        let coordinator = raw(&json!({"coordinator": {"env": env}}));
         let live = Self {
             workspace,
             store: tempfile::tempdir().unwrap(),
@@ -276,12 +276,13 @@ fn key_name(number: usize) -> String {
 }
 
 /// The raw bytes of a policy with known rules: with this carrier, its text.
-fn raw(data: &Value) -> Vec<u8> {
+fn raw(containers: &Value) -> Vec<u8> {
+    let data = data::data(containers);
     format!("{RULES}\npolicy_data := {data:#}\n").into_bytes()
 }
 
 pub(crate) fn web(command: &str) -> Vec<u8> {
-    raw(&json!({"profile": "strict", "containers": {"web": {"args": [command]}}}))
+    raw(&json!({"web": {"args": [command]}}))
 }
 
 /// Every code named in a report of findings.

@@ -112,6 +112,10 @@ pub fn printable(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[path = "../../policy/tests/shared/data.rs"]
+mod data;
+
+#[cfg(test)]
 mod tests {
     use nacre_policy::read::Rules;
     use nacre_policy::rules::RULES;
@@ -119,7 +123,8 @@ mod tests {
 
     use super::*;
 
-    fn policy(data: &Value) -> Policy {
+    fn policy(containers: &Value) -> Policy {
+        let data = data::data(containers);
         match Rules::of_text(format!("{RULES}\npolicy_data := {data:#}\n")) {
             Rules::Known { policy, .. } => *policy,
             Rules::Unknown { reason, .. } => panic!("{reason}"),
@@ -129,14 +134,15 @@ mod tests {
     #[test]
     fn every_kind_of_difference_is_a_line() {
         let container = |args: &[&str], env: Value, digest: &str| json!({"args": args, "env": env, "image": [format!("web@{digest}")]});
-        let old = json!({"profile": "strict", "containers": {
+        let old = json!({
             "web": container(&["a", "b"], json!({"A": "=1", "B": "=2"}), "sha256:1"),
             "old": {},
-        }});
-        let new = json!({"profile": "logs", "containers": {
+        });
+        let mut new = json!({
             "web": container(&["b", "a"], json!({"A": "=\u{1b}[2J", "C": "=3"}), "sha256:2"),
             "new": {},
-        }});
+        });
+        new["web"]["logs"] = true.into();
         let (old, new) = (policy(&old), policy(&new));
         assert_eq!(
             between(&old, &new),
@@ -149,7 +155,7 @@ mod tests {
                 "+ container web: env.C: =3",
                 "- container web: image: web@sha256:1",
                 "+ container web: image: web@sha256:2",
-                "profile: strict → logs",
+                "+ container web: logs: true",
             ]
         );
         assert!(between(&old, &old).is_empty());
@@ -158,7 +164,7 @@ mod tests {
     #[test]
     fn a_long_list_is_cut_and_says_so() {
         let env = |n: usize| -> Value { (0..n).map(|i| (format!("V{i}"), json!("=1"))).collect() };
-        let of = |n| policy(&json!({"profile": "strict", "containers": {"web": {"env": env(n)}}}));
+        let of = |n| policy(&json!({"web": {"env": env(n)}}));
         let lines = between(&of(0), &of(50));
         assert_eq!(lines.len(), 41);
         assert_eq!(lines[40], "… and 10 more");

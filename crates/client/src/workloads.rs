@@ -30,7 +30,7 @@ pub struct Workload {
     /// SHA-256 of rules that are not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rules_digest: Option<String>,
-    /// Profile by the policy's own data.
+    /// The profile that the policy amounts to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<&'static str>,
     /// The worst of what is left to the host.
@@ -119,7 +119,7 @@ impl Policies {
             known: policy.is_some(),
             reason,
             rules_digest,
-            profile: policy.map(|policy| policy.profile.as_str()),
+            profile: policy.map(|policy| policy.profile(&ours).as_str()),
             risk: policy.map(|_| report::risk(&open).as_str()),
             open: open
                 .iter()
@@ -171,9 +171,10 @@ pub enum OwnersUnread {
     Form,
 }
 
-/// What a policy's own profile says beside that of its entry: weaker is an error.
+/// What a policy amounts to beside what its entry says: weaker is an error.
 pub fn is_weaker(policy: &Policy, entry: &PolicyEntry) -> Option<(Profile, Profile)> {
-    let (is, says) = (policy.profile, entry.effective_profile());
+    let ours = |container: &str| nacre_review::policies::is_ours(container, entry.is_coordinator());
+    let (is, says) = (policy.profile(&ours), entry.effective_profile());
     (is > says).then_some((is, says))
 }
 

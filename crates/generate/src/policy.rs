@@ -114,7 +114,7 @@ impl Context<'_, '_> {
             findings.push(finding);
             return None;
         }
-        let profile = policy.profile;
+        let profile = config.policy.profile;
         let carried = policy.carrier(carrier(platform.data.carrier));
         findings.extend(policy.findings);
         for name in ambiguous.into_inner() {

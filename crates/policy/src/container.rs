@@ -78,12 +78,7 @@ impl<'w> Container<'_, 'w> {
             devices,
             files,
         } = mounts::mounts(input, self.volumes, container, at, entry, notes);
-        let base_name = match (privileged, read_only) {
-            (false, false) => "app",
-            (false, true) => "app-ro",
-            (true, false) => "open",
-            (true, true) => "open-ro",
-        };
+        let base_name = mounts::base_name(privileged, read_only);
         let base = mounts::base(input.target, read_only, privileged);
         shared
             .nested
@@ -115,7 +110,7 @@ impl<'w> Container<'_, 'w> {
                 "nnp": !allows_escalation(container, privileged),
                 "ro": read_only,
                 "tty": flag(container, "tty") == Some(true),
-                "user": json!([user.uid, user.gid, user.groups, ""]),
+                "user": json!([user.uid, user.gid, user.groups, {}]),
             },
         });
         if let Some(object) = out.as_object_mut() {

@@ -20,6 +20,7 @@ use crate::process::DEFAULT_CAPS;
 use crate::rules::{DATA_HEAD, RULES};
 use crate::target::ImageDelivery;
 use crate::value::{Free, Text};
+use crate::view::View;
 use crate::{support, text as layout};
 
 /// Name under which the rules know the sandbox's own container.
@@ -37,8 +38,6 @@ pub struct Policy {
     pub text: String,
     /// Warnings and notes; never errors.
     pub findings: Vec<Finding>,
-    /// The profile it was made for.
-    pub profile: Profile,
     pub(crate) data: Value,
 }
 
@@ -51,6 +50,23 @@ impl Policy {
     /// The data part as a value.
     pub fn data(&self) -> &Value {
         &self.data
+    }
+
+    /// The profile that the policy amounts to, by what it lets the host do with each container. `ours` says
+    /// which containers the transformation injected, or that the workload is the Coordinator: their output may
+    /// be read in every profile.
+    pub fn profile(&self, ours: &dyn Fn(&str) -> bool) -> Profile {
+        let containers = View::of(self).containers().into_iter();
+        let profiles = containers.map(|container| {
+            if container.debug() || container.stdin() {
+                Profile::Debug
+            } else if container.logs() && !ours(container.name) {
+                Profile::Logs
+            } else {
+                Profile::Strict
+            }
+        });
+        profiles.max().unwrap_or(Profile::Strict)
     }
 
     /// A guest with this policy; the rules are parsed once per process.
@@ -81,7 +97,6 @@ pub fn generate(input: &WorkloadInput<'_>) -> Result<Policy, Vec<Finding>> {
     Ok(Policy {
         text,
         findings: notes.into_findings(),
-        profile: input.profile,
         data,
     })
 }
@@ -206,7 +221,6 @@ fn data(input: &WorkloadInput<'_>, notes: &mut Notes) -> Value {
             "files": shared.files,
             "annotations": annotations(input),
         },
-        "profile": input.profile.as_str(),
         "env": optional_variables(input),
         "mounts": shared.bases,
         "nested": shared.nested,

@@ -179,6 +179,28 @@ pub(crate) struct Mounts {
     pub(crate) files: BTreeSet<String>,
 }
 
+/// Name in the data of the mounts of containers with this security setting.
+pub(crate) fn base_name(privileged: bool, read_only_root: bool) -> &'static str {
+    match (privileged, read_only_root) {
+        (false, false) => "app",
+        (false, true) => "app-ro",
+        (true, false) => "open",
+        (true, true) => "open-ro",
+    }
+}
+
+/// The mounts of this name.
+pub(crate) fn base_of(target: &Target, name: &str) -> Option<BTreeMap<String, Mount>> {
+    let settings = [(false, false), (false, true), (true, false), (true, true)];
+    match settings
+        .into_iter()
+        .find(|(p, ro)| base_name(*p, *ro) == name)
+    {
+        Some((privileged, read_only_root)) => Some(base(target, read_only_root, privileged)),
+        None => (name == "pause").then(pause),
+    }
+}
+
 /// Mounts every container has that runs in this security setting.
 pub(crate) fn base(
     target: &Target,

@@ -1,17 +1,18 @@
 //! From the bytes of a policy back to its rules and data: what a guest will be told, whoever wrote it.
 //!
 //! Nothing is evaluated here. Rules are compared with published ones byte for byte, and data are read as
-//! the plain terms that [`crate::generate()`] writes; anything else is not recognised, never guessed at.
+//! the plain terms that [`crate::generate()`] writes, with the members that the rules read; anything else is
+//! not recognised, never guessed at.
 
-use std::str::FromStr as _;
-
-use nacre_manifest::{PolicyHash, Profile};
+use nacre_manifest::PolicyHash;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::carrier::{Carrier, CarrierError, Decoded};
 use crate::generate::Policy;
 use crate::rules;
+
+mod form;
 
 /// Deepest nesting of data that is read.
 const MAX_DEPTH: usize = 32;
@@ -59,8 +60,8 @@ pub enum Unknown {
     /// The rules are none that were published.
     #[error("its rules are not among those this program knows")]
     Rules,
-    /// The data hold something that is not plain data.
-    #[error("its data hold something else than plain data")]
+    /// The data hold something that is not plain data, or have another form than the rules read.
+    #[error("its data are not plain data in the form that its rules read")]
     Data,
 }
 
@@ -106,17 +107,12 @@ impl Rules {
                 reason: Unknown::Rules,
             };
         };
-        let read = data_of(data).and_then(|data| {
-            let profile = data.get("profile").and_then(Value::as_str)?;
-            Some((Profile::from_str(profile).ok()?, data))
-        });
-        match read {
-            Some((profile, data)) => Self::Known {
+        match data_of(data).filter(form::is_ours) {
+            Some(data) => Self::Known {
                 version,
                 policy: Box::new(Policy {
                     text,
                     findings: Vec::new(),
-                    profile,
                     data,
                 }),
             },

@@ -285,7 +285,7 @@ pub fn markdown(title: &str, policy: &Policy, ours: &dyn Fn(&str) -> bool) -> St
     let mut out = format!(
         "## {title}\n\nRisk: **{}** · profile `{}` · rules `{}` · target `{}`\n\n### Pinned\n\n",
         risk(&open),
-        policy.profile,
+        policy.profile(ours),
         rules::VERSION,
         view.target(),
     );
@@ -381,7 +381,7 @@ pub fn json(policy: &Policy, ours: &dyn Fn(&str) -> bool) -> Value {
     });
     json!({
         "risk": risk(&open).as_str(),
-        "profile": policy.profile.as_str(),
+        "profile": policy.profile(ours).as_str(),
         "rules": rules::VERSION,
         "target": view.target(),
         "namespace": view.namespace(),

@@ -409,17 +409,21 @@ fn policies_with_unknown_rules_are_refused_until_accepted() {
 
 #[test]
 fn a_policy_weaker_than_its_entry_is_refused() {
-    let logs = policy(&json!({"profile": "logs", "containers": {"web": {}}}));
-    let mut world = World::before_set(true);
-    let mut manifest = world.manifest();
-    let entry = manifest
-        .policies
-        .remove(&PolicyHash::of(&web("/web")))
-        .unwrap();
-    manifest.policies.insert(PolicyHash::of(&logs), entry);
-    world.add(&manifest, &[logs]);
-    let examination = world.examine(&world.snapshot(NONCE), None);
-    refused(&examination, "policies", client::PROFILE_DIFFERS);
+    for (open, profile) in [("logs", "logs"), ("stdin", "debug"), ("debug", "debug")] {
+        let weaker = policy(&json!({"web": {open: true}}));
+        let mut world = World::before_set(true);
+        let mut manifest = world.manifest();
+        let entry = manifest
+            .policies
+            .remove(&PolicyHash::of(&web("/web")))
+            .unwrap();
+        manifest.policies.insert(PolicyHash::of(&weaker), entry);
+        world.add(&manifest, &[weaker]);
+        let examination = world.examine(&world.snapshot(NONCE), None);
+        refused(&examination, "policies", client::PROFILE_DIFFERS);
+        let mut workloads = examination.workloads.iter();
+        assert!(workloads.any(|workload| workload.profile == Some(profile)));
+    }
 }
 
 #[test]

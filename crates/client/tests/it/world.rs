@@ -36,8 +36,12 @@ pub(crate) static SEEDSHARE: LazyLock<SeedshareKey> = LazyLock::new(|| {
     SeedshareKey::from_pem(&encode("PRIVATE KEY", der.as_ref()), &mut || None).unwrap()
 });
 
-/// A policy with the known rules and these data.
-pub(crate) fn policy(data: &Value) -> Vec<u8> {
+#[path = "../../../policy/tests/shared/data.rs"]
+mod data;
+
+/// A policy with the known rules and these containers.
+pub(crate) fn policy(containers: &Value) -> Vec<u8> {
+    let data = data::data(containers);
     packed(&format!("{RULES}\npolicy_data := {data:#}\n"))
 }
 
@@ -47,7 +51,7 @@ pub(crate) fn packed(text: &str) -> Vec<u8> {
 }
 
 pub(crate) fn web(command: &str) -> Vec<u8> {
-    policy(&json!({"profile": "strict", "containers": {"web": {"args": [command]}}}))
+    policy(&json!({"web": {"args": [command]}}))
 }
 
 /// Guests whose reports carry this HOST_DATA.
@@ -112,10 +116,7 @@ impl World {
             true => json!({"NACRE_OWNERS": format!("=1:{}", owner.digest())}),
             false => json!({}),
         };
-        let coordinator_policy = policy(&json!({
-            "profile": "strict",
-            "containers": {".": {"env": {}}, "coordinator": {"env": env}},
-        }));
+        let coordinator_policy = policy(&json!({"coordinator": {"env": env}}));
         let coordinator = PolicyHash::of(&coordinator_policy);
         let (seed, salt) = (Seed::generate().unwrap(), Salt::generate().unwrap());
         let root = seed.root_ca_key(&salt).unwrap();

@@ -1,6 +1,9 @@
 use serde_json::json;
 
+use nacre_manifest::Profile;
+
 use super::*;
+use crate::generate::PAUSE;
 use crate::rules::RULES;
 use crate::text;
 
@@ -8,20 +11,32 @@ fn with_data(data: &str) -> String {
     format!("{RULES}\npolicy_data := {data}\n")
 }
 
+/// Data of a policy with two containers.
 fn data() -> Value {
-    json!({
-        "profile": "logs",
+    let golden = include_str!("../../tests/golden/small.rego");
+    let golden = golden.strip_prefix("\npolicy_data := ").unwrap();
+    let mut data = data_of(golden).unwrap();
+    let containers = data["containers"].as_object_mut().unwrap();
+    let mut app = containers.remove("web").unwrap();
+    app["env"] = json!({"A": "=1", "B": "=x=y", "C": "^.*$"});
+    let mut other = app.clone();
+    other["env"] = json!({"A": "=2", "LONG": format!("={}", "z".repeat(900))});
+    other["logs"] = true.into();
+    containers.extend([("app".to_owned(), app), ("other".to_owned(), other)]);
+    data
+}
+
+#[test]
+fn terms_are_read_as_they_were_written() {
+    let data = json!({
         "number": -12,
         "none": null,
         "yes": true,
         "empty": [{}, []],
         "quotes": "a \"b\" \\ c",
         "long": "é\n".repeat(400),
-        "containers": {
-            "app": {"env": {"A": "=1", "B": "=x=y", "C": "^.*$"}},
-            "other": {"env": {"A": "=2", "LONG": format!("={}", "z".repeat(900))}},
-        },
-    })
+    });
+    assert_eq!(data_of(&format!("{}\n", text::term(&data))), Some(data));
 }
 
 #[test]
@@ -34,7 +49,8 @@ fn what_was_written_is_read_in_every_carrier() {
         assert_eq!((read.hash, read.carrier), (carried.hash, carrier));
         let policy = read.known().expect("known");
         assert_eq!(policy.data(), &data());
-        assert_eq!(policy.profile, Profile::Logs);
+        assert_eq!(policy.profile(&|_| false), Profile::Logs);
+        assert_eq!(policy.profile(&|name| name == "other"), Profile::Strict);
         assert_eq!(policy.pinned_variable("A"), [("app", "1"), ("other", "2")]);
         assert_eq!(policy.pinned_variable("B"), [("app", "x=y")]);
         assert_eq!(policy.pinned_variable("C"), []);
@@ -50,12 +66,11 @@ fn reason(text: String) -> Unknown {
 
 #[test]
 fn one_other_byte_in_the_rules_is_unknown() {
-    let text = with_data("{\n\t\"profile\": \"strict\",\n}");
+    let text = with_data(&text::term(&data()));
     assert!(matches!(Rules::of_text(text.clone()), Rules::Known { .. }));
-    assert_eq!(
-        reason(text.replacen("default", "defaults", 1)),
-        Unknown::Rules
-    );
+    let other = text.replacen(":= false", ":= true", 1);
+    assert_ne!(other, text);
+    assert_eq!(reason(other), Unknown::Rules);
     assert_eq!(reason("package agent_policy\n".into()), Unknown::Form);
 }
 
@@ -63,26 +78,99 @@ fn one_other_byte_in_the_rules_is_unknown() {
 fn nothing_but_plain_data_is_accepted_as_data() {
     for data in [
         // a rule behind the data would widen what the rules allow
-        "{\n\t\"profile\": \"strict\",\n}\nExecProcessRequest := true",
-        "{\n\t\"profile\": \"strict\", \"x\": input.x,\n}",
-        "{\n\t\"profile\": \"strict\", \"x\": concat(\"\", [data.x]),\n}",
-        "{\n\t\"profile\": \"strict\", \"x\": `raw`,\n}",
-        "{\n\t\"profile\": \"strict\", \"profile\": \"debug\",\n}",
-        "{\n\t\"profile\": \"other\",\n}",
-        "{\n\t\"x\": 1,\n}",
-        "{\n\t\"profile\": \"strict\"",
-        "{\n\t\"profile\": \"strict\", \"x\": [1 2],\n}",
-        "{\n\t\"profile\": \"strict\", # comment\n}",
+        "{\n\t\"x\": \"y\",\n}\nExecProcessRequest := true",
+        "{\n\t\"x\": input.x,\n}",
+        "{\n\t\"x\": concat(\"\", [data.x]),\n}",
+        "{\n\t\"x\": `raw`,\n}",
+        "{\n\t\"x\": \"y\", \"x\": \"z\",\n}",
+        "{\n\t\"x\": \"y\"",
+        "{\n\t\"x\": [1 2],\n}",
+        "{\n\t\"x\": \"y\", # comment\n}",
     ] {
+        assert_eq!(data_of(&format!("{data}\n")), None, "{data}");
         assert_eq!(reason(with_data(data)), Unknown::Data, "{data}");
     }
-    let deep = format!("{{\n\t\"profile\": {}1{}}}", "[".repeat(99), "]".repeat(99));
-    assert_eq!(reason(with_data(&deep)), Unknown::Data);
+    let deep = format!("{{\n\t\"x\": {}1{}}}\n", "[".repeat(99), "]".repeat(99));
+    assert_eq!(data_of(&deep), None);
+}
+
+/// The members of every object of the data that is not keyed by names, as JSON pointers.
+fn members(value: &Value, at: &str, out: &mut Vec<String>) {
+    let named = [
+        "/containers",
+        "/env",
+        "/mounts",
+        "/annotations",
+        "/storages",
+        "/sysctl",
+    ];
+    for (key, member) in value.as_object().into_iter().flatten() {
+        let below = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
+        if !named.iter().any(|name| at.ends_with(name)) || at == "/containers" {
+            out.push(below.clone());
+        }
+        members(member, &below, out);
+    }
+}
+
+#[test]
+fn data_of_another_form_are_unknown() {
+    let text = |data: &Value| with_data(&text::term(data));
+    let whole = data();
+    assert!(matches!(Rules::of_text(text(&whole)), Rules::Known { .. }));
+    let mut pointers = Vec::new();
+    members(&whole, "", &mut pointers);
+    for pointer in &pointers {
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        let key = key.replace("~1", "/");
+        let container = parent == "/containers" && key != PAUSE;
+        // Without a member, with another one beside it, with another type, with something else that is true.
+        let change = |change: &dyn Fn(&mut Map<String, Value>)| {
+            let mut data = whole.clone();
+            change(data.pointer_mut(parent).unwrap().as_object_mut().unwrap());
+            matches!(Rules::of_text(text(&data)), Rules::Known { .. })
+        };
+        let optional = container || pointer.ends_with("/logs") || parent == "/target";
+        let lacks = change(&|members| drop(members.shift_remove(&key)));
+        assert!(!lacks || optional, "without {pointer}");
+        if parent != "/containers" {
+            let more = change(&|members| drop(members.insert("label".to_owned(), "strict".into())));
+            assert!(!more, "beside {pointer}");
+        }
+        let other = change(&|members| drop(members.insert(key.clone(), json!(7))));
+        assert!(!other, "{pointer}");
+    }
+    // What the rules take as a yes, what only the sandbox may lack, what the sandbox may not have, and parts
+    // that the target decides.
+    for (pointer, value) in [
+        ("/containers/app/debug", json!("true")),
+        ("/containers/app/logs", json!(false)),
+        ("/containers/app/kind", json!("pause")),
+        ("/containers/app/masked", json!("/proc/keys")),
+        ("/containers/app/masked", json!("")),
+        ("/containers/app/base", json!("open")),
+        ("/containers/app/want/user", json!([0, 0, [0], {"x": 1}])),
+        ("/containers/app/want/user", json!([0, 0, [0], ""])),
+        ("/containers/app/args", json!([{"is": "=x", "and": "y"}])),
+        ("/containers/./stdin", json!(true)),
+        ("/containers/./exec", json!([["/x"]])),
+        ("/mounts/app/~1usr", json!(["bind", "{file}x", "rbind,ro"])),
+        ("/mounts/more", json!({})),
+        ("/target/devices", json!(["blk", "mmioblk"])),
+        ("/target/cgroup", json!("")),
+        ("/target/name", json!("kata-9/1")),
+    ] {
+        let mut data = whole.clone();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        let members = data.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        members.insert(key.replace("~1", "/"), value);
+        assert_eq!(reason(text(&data)), Unknown::Data, "{pointer}");
+    }
 }
 
 #[test]
 fn other_keys_of_the_document_make_a_policy_unknown() {
-    let text = with_data("{\n\t\"profile\": \"strict\",\n}");
+    let text = with_data(&text::term(&data()));
     let raw = Carrier::InitData
         .raw(&Carrier::InitData.pack(&text).annotation_value)
         .unwrap();

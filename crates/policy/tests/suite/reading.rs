@@ -19,6 +19,12 @@ fn a_policy_reads_back_as_it_was_made() {
     long.spec["containers"][0]["env"] = serde_json::json!([
         {"name": "LONG", "value": "x=\"\u{1}é\\".repeat(900)},
     ]);
+    let mut open = small();
+    open.spec["dnsPolicy"] = "None".into();
+    open.spec["dnsConfig"] = serde_json::json!({"nameservers": ["10.0.0.53"]});
+    open.spec["securityContext"] = serde_json::json!({"fsGroup": 7, "sysctls": [{"name": "net.core.somaxconn", "value": "1"}]});
+    open.spec["containers"][0]["securityContext"] =
+        serde_json::json!({"privileged": true, "readOnlyRootFilesystem": true});
     for case in [
         small(),
         mesh(),
@@ -26,6 +32,7 @@ fn a_policy_reads_back_as_it_was_made() {
         rich("kata-4"),
         attached(),
         long,
+        open,
     ] {
         let policy = case.policy();
         for carrier in [Carrier::AgentPolicy, Carrier::InitData] {
@@ -34,7 +41,7 @@ fn a_policy_reads_back_as_it_was_made() {
             let read = self::read(&decoded.policy).unwrap();
             assert_eq!(read.text, policy.text);
             assert_eq!(read.data(), policy.data());
-            assert_eq!(read.profile, policy.profile);
+            assert_eq!(read.profile(&|_| false), policy.profile(&|_| false));
             assert_eq!(read.carrier(carrier), carried, "the same bytes again");
         }
     }
@@ -57,19 +64,16 @@ fn nothing_can_hide_beside_rules_and_data() {
     }
     // In the data, and in the rules.
     for (old, new, reason) in [
+        ("\"kind\": \"app\"", "\"kind\": input.x", Unknown::Data),
+        ("\"kind\": \"app\"", "\"kind\": \"none\"", Unknown::Data),
         (
-            "\"profile\": \"strict\"",
-            "\"profile\": input.x",
+            "\"kind\": \"app\"",
+            "\"kind\": \"app\", \"kind\": \"app\"",
             Unknown::Data,
         ),
         (
-            "\"profile\": \"strict\"",
-            "\"profile\": \"none\"",
-            Unknown::Data,
-        ),
-        (
-            "\"profile\": \"strict\"",
-            "\"profile\": \"strict\", \"profile\": \"debug\"",
+            "\"kind\": \"app\"",
+            "\"kind\": \"app\", \"profile\": \"strict\"",
             Unknown::Data,
         ),
         (

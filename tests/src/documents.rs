@@ -20,6 +20,7 @@ fn generated() -> Vec<(&'static str, String)> {
     documents.push(("docs/guide/manifest.md", schema));
     documents.push(("docs/errors.md", nacre_findings::codes::markdown()));
     documents.push(("docs/support-matrix.md", nacre_policy::support::markdown()));
+    documents.push(("docs/request-fields.md", nacre_policy::schema::markdown()));
     documents
 }
 

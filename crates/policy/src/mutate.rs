@@ -52,8 +52,26 @@ pub enum Kind {
     Attack,
 }
 
+impl Kind {
+    /// The change, for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fill => "something where nothing was",
+            Self::Change => "another value",
+            Self::Empty => "none",
+            Self::Reverse => "other order",
+            Self::Add => "an item more",
+            Self::AddMember => "a member more",
+            Self::RemoveMember => "a member less",
+            Self::Repeat => "an item twice",
+            Self::Remove => "an item less",
+            Self::Attack => "an attack",
+        }
+    }
+}
+
 /// Fields whose change the rules let pass, with the reason: they limit or name, but cannot make
-/// the guest do anything else.
+/// the guest do anything else. `.*` is everything below; where every change passes, that is included.
 pub const HARMLESS: &[(&str, &str, &[Kind], &str)] = &[
     (CREATE, "OCI.Linux.Resources.Memory", ANY, LIMITS),
     (CREATE, "OCI.Linux.Resources.CPU", ANY, LIMITS),
@@ -78,14 +96,14 @@ pub const HARMLESS: &[(&str, &str, &[Kind], &str)] = &[
     ),
     (
         PAUSE,
-        "OCI.Process",
+        "OCI.Process.User",
         ANY,
         "the agent takes the process of the sandbox from the measured guest",
     ),
     (CREATE, "OCI.Process.Env", &[Kind::Reverse], ORDER),
     (
         CREATE,
-        "OCI.Process.Capabilities",
+        "OCI.Process.Capabilities.*",
         &[Kind::Reverse, Kind::Repeat],
         ORDER,
     ),
@@ -136,13 +154,7 @@ pub const HARMLESS: &[(&str, &str, &[Kind], &str)] = &[
         CREATE,
         "devices[].vm_path",
         ANY,
-        "which disk it is, the host decides",
-    ),
-    (
-        CREATE,
-        "devices[].options",
-        ANY,
-        "which disk it is, the host decides",
+        "the agent finds the device by its address on the bus",
     ),
     (
         CREATE,
@@ -158,7 +170,7 @@ pub const HARMLESS: &[(&str, &str, &[Kind], &str)] = &[
     ),
     (
         CREATE,
-        "OCI.Annotations",
+        "OCI.Annotations.*",
         &[Kind::Change],
         "descriptions, within their shape; those that decide are exact",
     ),
@@ -205,23 +217,71 @@ pub const HARMLESS: &[(&str, &str, &[Kind], &str)] = &[
         &[Kind::Change],
         "an identifier",
     ),
-    ("CopyFileRequest", "file_size", ANY, FILES),
-    ("CopyFileRequest", "file_mode", ANY, FILES),
-    ("CopyFileRequest", "file_type", ANY, FILES),
-    ("CopyFileRequest", "dir_mode", ANY, FILES),
-    ("CopyFileRequest", "symlink_target", ANY, FILES),
-    ("CopyFileRequest", "uid", ANY, FILES),
-    ("CopyFileRequest", "gid", ANY, FILES),
-    ("CopyFileRequest", "offset", ANY, FILES),
+    ("CopyFileRequest", "dir_mode", CHANGED, FILES),
+    (
+        "CopyFileRequest",
+        "file_mode",
+        CHANGED,
+        "but for setuid and setgid",
+    ),
+    (
+        "CopyFileRequest",
+        "file_size",
+        CHANGED,
+        "up to the target's limit",
+    ),
+    ("CopyFileRequest", "gid", CHANGED, FILES),
+    (
+        "CopyFileRequest",
+        "offset",
+        CHANGED,
+        "where in the file, up to its size",
+    ),
     (
         "CopyFileRequest",
         "path",
-        &[Kind::Change],
+        CHANGED,
         "another name below a declared mount",
     ),
-    ("UpdateInterfaceRequest", "interface", ANY, NETWORK),
-    ("UpdateRoutesRequest", "routes", ANY, NETWORK),
-    ("AddARPNeighborsRequest", "neighbors", ANY, NETWORK),
+    (
+        "CopyFileRequest",
+        "symlink_target",
+        &[Kind::Change, Kind::Fill],
+        "another place below the same mount; of a link only",
+    ),
+    ("CopyFileRequest", "uid", CHANGED, FILES),
+    (LINK, "interface.IPAddresses", LISTED, NETWORK),
+    (LINK, "interface.IPAddresses[].family", CHANGED, NETWORK),
+    (LINK, "interface.IPAddresses[].mask", WRITTEN, NETWORK),
+    (LINK, "interface.device", CHANGED, NETWORK),
+    (LINK, "interface.devicePath", CHANGED, NETWORK),
+    (LINK, "interface.mtu", CHANGED, NETWORK),
+    (LINK, "interface.name", CHANGED, NETWORK),
+    (LINK, "interface.type_", CHANGED, NETWORK),
+    (ROUTE, "routes.Routes", LISTED, NETWORK),
+    (ROUTE, "routes.Routes[].dest", WRITTEN, NETWORK),
+    (ROUTE, "routes.Routes[].device", WRITTEN, NETWORK),
+    (ROUTE, "routes.Routes[].family", CHANGED, NETWORK),
+    (ROUTE, "routes.Routes[].flags", CHANGED, NETWORK),
+    (ROUTE, "routes.Routes[].gateway", WRITTEN, NETWORK),
+    (ROUTE, "routes.Routes[].mtu", CHANGED, NETWORK),
+    (ROUTE, "routes.Routes[].scope", CHANGED, NETWORK),
+    (ROUTE, "routes.Routes[].source", WRITTEN, NETWORK),
+    (ARP, "neighbors.ARPNeighbors", LISTED, NETWORK),
+    (ARP, "neighbors.ARPNeighbors[].device", WRITTEN, NETWORK),
+    (ARP, "neighbors.ARPNeighbors[].lladdr", WRITTEN, NETWORK),
+    (
+        ARP,
+        "neighbors.ARPNeighbors[].toIPAddress.address",
+        WRITTEN,
+        NETWORK,
+    ),
+    (
+        ARP,
+        "neighbors.ARPNeighbors[].toIPAddress.family",
+        CHANGED,
+        NETWORK,
+    ),
     ("GuestDetailsRequest", "", ANY, "reads sizes"),
     ("GetOOMEventRequest", "", ANY, "reads events"),
     ("WaitProcessRequest", "", ANY, "waits"),
@@ -244,12 +304,22 @@ pub const HARMLESS: &[(&str, &str, &[Kind], &str)] = &[
 /// The create request of the sandbox's own container.
 const PAUSE: &str = "pause";
 const CREATE: &str = "CreateContainerRequest";
+const LINK: &str = "UpdateInterfaceRequest";
+const ROUTE: &str = "UpdateRoutesRequest";
+const ARP: &str = "AddARPNeighborsRequest";
 const LIMITS: &str = "resource limits are the host's in any case";
 const ORDER: &str = "order and repetition: it is a set";
 const FILES: &str = "content, size and owner of copied files are the host's";
 const NETWORK: &str = "the network is the host's, but for the loopback";
 const STREAM: &str = "of a container whose streams the profile gives to the host";
-const ANY: &[Kind] = &[
+/// Another value, where none is refused.
+const CHANGED: &[Kind] = &[Kind::Change];
+/// Another text or none.
+const WRITTEN: &[Kind] = &[Kind::Change, Kind::Empty];
+/// Other items of a list, each of which is looked at.
+const LISTED: &[Kind] = &[Kind::Empty, Kind::Remove, Kind::Repeat, Kind::Reverse];
+/// Whatever it is, and whatever is below.
+pub(crate) const ANY: &[Kind] = &[
     Kind::Fill,
     Kind::Change,
     Kind::Empty,
@@ -280,20 +350,22 @@ pub fn harmless(message: &str, mutation: &Mutation) -> Option<&'static str> {
         "/OCI/Annotations/io.kubernetes.cri.container-type",
     );
     let pause = message == CREATE && kind == "sandbox";
-    let below = |prefix: &str, kinds: &[Kind]| {
-        path == prefix
-            || (prefix.is_empty() && kinds.len() == ANY.len())
-            || (!prefix.is_empty()
-                && path
+    let covers = |listed: &str, kinds: &[Kind]| {
+        let all = (kinds.len() == ANY.len()).then_some(listed);
+        let below = all.or(listed.strip_suffix(".*")).is_some_and(|prefix| {
+            prefix.is_empty()
+                || path
                     .strip_prefix(prefix)
-                    .is_some_and(|rest| rest.starts_with(['.', '['])))
+                    .is_some_and(|rest| rest.starts_with(['.', '[']))
+        });
+        path == listed || below
     };
     HARMLESS
         .iter()
         .find(|(m, prefix, kinds, _)| {
             (*m == message || (pause && *m == PAUSE))
                 && kinds.contains(&mutation.kind)
-                && below(prefix, kinds)
+                && covers(prefix, kinds)
         })
         .map(|(_, _, _, reason)| *reason)
 }

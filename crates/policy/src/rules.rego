@@ -1,4 +1,4 @@
-# Nacre rules nacre1. docs/policies.md explains every line.
+# Nacre rules nacre1: docs/policies.md
 package agent_policy
 
 import rego.v1
@@ -54,7 +54,6 @@ known := object.union(st.s, {"{cid}": cid})
 fill(s) := strings.replace_n(known, s)
 shapes := object.union({k: replace(v, ".", "\\.") | some k, v in st.s}, {"{ip}": tgt.ip})
 
-# Sandbox.
 CreateSandboxRequest := allowed({
 	"s": {"{sid}": input.sandbox_id, "{host}": input.hostname},
 	"c": {}, "v": {},
@@ -70,7 +69,6 @@ sandbox contains "guest" if {
 sandbox contains "dns" if { have := [x | some x in input.dns; x != ""]; have == object.get(pod, "dns", have) }
 sandbox contains "storages" if [rest(x, []) | some x in input.storages] == tgt.storages
 
-# Network.
 local(a) if regex.match("^(127\\.|[0:])|:.*\\.", a)
 
 UpdateInterfaceRequest := allowed({"if": {i.name: i}}) if pass(".", {"name", "link", "address", "once"} - iface)
@@ -87,7 +85,8 @@ iface contains "address" if every a in i.IPAddresses {
 	regex.match("^([0-9]+(\\.[0-9]+){3}|[0-9a-f]+:[0-9a-f:]+)$", a.address)
 	not local(a.address)
 }
-iface contains "once" if { object.get(links, i.name, i) == i; count(links) < 16 }
+iface contains "once" if i in links
+iface contains "once" if { count(links) < 16; every l in links { l.name != i.name; l.hwAddr != i.hwAddr } }
 
 UpdateRoutesRequest if pass(".", {"routes" | not routes})
 else := false
@@ -108,11 +107,9 @@ neighbors if every n in input.neighbors.ARPNeighbors {
 	n.flags in {0, 8, 128, 136}
 }
 
-# Files.
 copied(path) := [p[0], substring(file, 82, -1)] if {
 	some b in tgt.shared
-	file := trim_prefix(path, b)
-	file != path
+	["", file] := split(path, b)
 	p := split(file, "-")
 	hex(p[0], 64)
 	hex(p[1], 16)
@@ -135,7 +132,6 @@ file contains "mode" if input.file_type != "Regular"
 file contains "mode" if bits.and(input.file_mode, 3072) == 0
 file contains "size" if { input.file_size <= tgt.file_size; input.offset >= 0; input.offset <= input.file_size }
 
-# Containers.
 spec := input.OCI
 anno := spec.Annotations
 proc := spec.Process
@@ -184,10 +180,7 @@ ok contains "order" if {
 
 powers := words(c.caps)
 want := object.union(c.want, {
-	"caps": {
-		"Bounding": powers, "Effective": powers, "Permitted": powers,
-		"Inheritable": set(), "Ambient": set(),
-	},
+	"caps": {"Bounding": powers, "Effective": powers, "Permitted": powers, "Inheritable": set(), "Ambient": set()},
 	"namespaces": ["ipc", "mnt", "uts"],
 	"pidns": pod.pidns,
 })
@@ -202,16 +195,14 @@ got := {
 	"user": user(proc.User),
 }
 bare(caps) := {trim_prefix(x, "CAP_") | some x in caps}
-user(u) := [u.UID, u.GID, sort({g | some g in u.AdditionalGids}), u.Username]
+user(u) := [u.UID, u.GID, sort({g | some g in u.AdditionalGids}), rest(u, ["AdditionalGids", "GID", "UID"])]
 
 ok contains k if { some k, v in want; got[k] == v }
 ok contains "zero" if {
 	blank(input, ["OCI", "container_id", "devices", "exec_id", "sandbox_pidns", "storages"])
 	blank(spec, ["Annotations", "Hostname", "Linux", "Mounts", "Process", "Root", "Version"])
-	blank(proc, [
-		"ApparmorProfile", "Args", "Capabilities", "Cwd", "Env",
-		"NoNewPrivileges", "OOMScoreAdj", "Terminal", "User",
-	])
+	blank(spec.Root, ["Path", "Readonly"])
+	blank(proc, ["ApparmorProfile", "Args", "Capabilities", "Cwd", "Env", "NoNewPrivileges", "OOMScoreAdj", "Terminal", "User"])
 	blank(lin, ["CgroupsPath", "Devices", "MaskedPaths", "Namespaces", "ReadonlyPaths", "Resources", "Sysctl"])
 	blank(lin.Resources, ["CPU", "HugepageLimits", "Memory"])
 	every x in lin.Namespaces { blank(x, ["Type"]) }
@@ -272,8 +263,7 @@ ok contains "image" if {
 	rest(s, ["driver", "driver_options", "source"]) == {"fstype": "overlay", "mount_point": spec.Root.Path}
 	spec.Root.Path == fill(tgt.root)
 	[option] := s.driver_options
-	text := trim_prefix(option, "image_guest_pull=")
-	text != option
+	["", text] := split(option, "image_guest_pull=")
 	doc := json.unmarshal(text)
 	doc == {"metadata": doc.metadata}
 	doc.metadata["io.kubernetes.cri.container-type"] == type
@@ -315,9 +305,9 @@ block(v, point) if {
 }
 ok contains "devices" if {
 	count(lin.Devices) == count(c.devices)
-	sort([d.Path | some d in lin.Devices]) == c.devices
-	sort([d.container_path | some d in input.devices]) == c.devices
-	every d in input.devices { d.type_ in tgt.devices }
+	sort([x.Path | some x in lin.Devices]) == c.devices
+	sort([x.container_path | some x in input.devices]) == c.devices
+	every x in input.devices { x.type_ in tgt.devices; blank(x, ["container_path", "id", "type_", "vm_path"]) }
 }
 ok contains "sysctl" if {
 	object.subset(lin.Sysctl, c.sysctl)
@@ -330,7 +320,6 @@ ok contains "paths" if {
 	every x in masked - words(c.masked) { regex.match(tgt.masked_more, x) }
 }
 
-# Life.
 own := object.get(st.c, cid, "?")
 mine := all.containers[own]
 up := st.n[own].up if st.n[own].id == cid
@@ -340,8 +329,8 @@ else := false
 
 RemoveContainerRequest := allowed(down) if pass(own, {"known", "timeout"} - remove)
 else := false
-default down := {}
 down := {"n": {own: {"up": false}}} if up
+else := {}
 remove contains "known" if own != "?"
 remove contains "timeout" if input.timeout == 0
 

@@ -187,10 +187,10 @@ pub fn markdown() -> String {
     out.push_str(
         "\n## Changes that pass\n\n\
          `nacre simulate --mutate` tries every change of every member of every request of a pod. These\n\
-         are the ones the rules let pass, and there are no others:\n\n\
-         | Message | Where | Why it does no harm |\n|---|---|---|\n",
+         are the ones the rules let pass, and there are no others; `.*` is everything below, which `any` includes:\n\n\
+         | Message | Where | Change | Why it does no harm |\n|---|---|---|---|\n",
     );
-    for (message, path, _, reason) in crate::mutate::HARMLESS {
+    for (message, path, kinds, reason) in crate::mutate::HARMLESS {
         let path = match *path {
             "" => "anywhere".to_owned(),
             path => format!("`{path}`"),
@@ -200,7 +200,14 @@ pub fn markdown() -> String {
             "pause" => "CreateContainerRequest of the sandbox",
             message => message,
         };
-        out.push_str(&format!("| {message} | {path} | {reason} |\n"));
+        let change = match kinds.len() == crate::mutate::ANY.len() {
+            true => "any".to_owned(),
+            false => {
+                let kinds: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+                kinds.join(", ")
+            }
+        };
+        out.push_str(&format!("| {message} | {path} | {change} | {reason} |\n"));
     }
     out
 }

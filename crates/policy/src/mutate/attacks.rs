@@ -76,6 +76,27 @@ pub(super) fn attacks(message: &str, input: &Value, out: &mut Vec<Mutation>) {
                     json!({"boottime": {"secs": 1}}),
                 )
             });
+            // The agent opens what stands there as a path, whatever it is.
+            for path in ["/dev/sev-guest", "/dev/mapper/disk", "/dev/vda"] {
+                attack("a path of the guest as a disk", "devices", &|i| {
+                    set(i, "/devices/0/type_", "mmioblk");
+                    set(i, "/devices/0/vm_path", path);
+                });
+            }
+            attack("options of a disk", "devices", &|i| {
+                push(i, "/devices/0/options", "0000:00:01.0=01/02")
+            });
+            for object in ["/OCI/Root", "/OCI/Process/User", "/devices/0"] {
+                attack("a member of a newer agent", "zero", &|i| {
+                    // The sandbox's user is the measured guest's.
+                    let kind = at(i, "/OCI/Annotations/io.kubernetes.cri.container-type");
+                    if !(kind == "sandbox" && object == "/OCI/Process/User")
+                        && at(i, object).is_object()
+                    {
+                        set(i, &format!("{object}/Newer"), "x");
+                    }
+                });
+            }
             attack("writable cgroups", "mounts", &|i| {
                 for mount in at_mut(i, "/OCI/Mounts") {
                     if ["cgroup", "sysfs"]

@@ -19,6 +19,8 @@ const CLOSE: &str = "CloseStdinRequest";
 const TEXT: Kind = Kind::Text(&["", "evil", "../../evil"]);
 /// Something where nothing may be; nothing is what is there.
 const NO_TEXT: Kind = Kind::Text(&["evil"]);
+/// Drivers of devices that no target lists.
+const DRIVER: Kind = Kind::Text(&["", "mmioblk", "blk-ccw", "nvdimm", "vfio-pci-gk", "evil"]);
 const NUMBER: Kind = Kind::Number(&[0, 1, 4242]);
 const NO_NUMBER: Kind = Kind::Number(&[1, -1]);
 
@@ -37,6 +39,7 @@ const STREAM: Guard = Guard::Free("which of the container's processes it is");
 const LIMITS: Guard =
     Guard::Free("how much memory and time there is, the host decides in any case");
 const DISK: Guard = Guard::Free("which disk stands behind a device, the host decides in any case");
+const FOUND: Guard = Guard::Free("the agent finds the device by its address on the bus");
 const NODE: Guard = Guard::Free("the agent puts in the guest's own device numbers");
 const OOM: Guard = Guard::Free("whom the guest ends first when memory is short");
 const NETWORK: Guard = Guard::Free("the network is the host's, but for the loopback");
@@ -49,15 +52,25 @@ pub const FIELDS: &[Field] = &[
     field(CREATE, "string_user", Kind::Absent, ZERO),
     field(CREATE, "devices", Kind::List, Guard::Checks(&["devices"])),
     field(CREATE, "devices[].id", NO_TEXT, DISK),
-    field(CREATE, "devices[].type_", TEXT, Guard::Checks(&["devices"])),
-    field(CREATE, "devices[].vm_path", NO_TEXT, DISK),
+    field(
+        CREATE,
+        "devices[].type_",
+        DRIVER,
+        Guard::Checks(&["devices"]),
+    ),
+    field(CREATE, "devices[].vm_path", NO_TEXT, FOUND),
     field(
         CREATE,
         "devices[].container_path",
         TEXT,
         Guard::Checks(&["devices"]),
     ),
-    field(CREATE, "devices[].options", Kind::Texts, DISK),
+    field(
+        CREATE,
+        "devices[].options",
+        Kind::Texts,
+        Guard::Checks(&["devices"]),
+    ),
     field(CREATE, "storages", Kind::List, STORAGE),
     field(CREATE, "storages[].driver", TEXT, STORAGE),
     field(CREATE, "storages[].driver_options", Kind::Texts, STORAGE),

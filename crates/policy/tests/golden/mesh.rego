@@ -29,7 +29,7 @@ policy_data := {
 				"/tls-config": ["bind", "/run/kata-containers/sandbox/ephemeral/contrast-tls-certs", "rbind,rprivate,rw"],
 				"/var/run/secrets/kubernetes.io/serviceaccount": ["bind", "{file}serviceaccount", "rbind,rprivate,ro"],
 			},
-			"want": {"cwd": "/", "nnp": true, "ro": true, "tty": false, "user": [0, 0, [0], ""]},
+			"want": {"cwd": "/", "nnp": true, "ro": true, "tty": false, "user": [0, 0, [0], {}]},
 		},
 		"contrast-service-mesh": {
 			"after": [".", "contrast-initializer"],
@@ -49,7 +49,7 @@ policy_data := {
 				"/tls-config": ["bind", "/run/kata-containers/sandbox/ephemeral/contrast-tls-certs", "rbind,rprivate,rw"],
 				"/var/run/secrets/kubernetes.io/serviceaccount": ["bind", "{file}serviceaccount", "rbind,rprivate,ro"],
 			},
-			"want": {"cwd": "/", "nnp": false, "ro": true, "tty": false, "user": [0, 0, [0], ""]},
+			"want": {"cwd": "/", "nnp": false, "ro": true, "tty": false, "user": [0, 0, [0], {}]},
 		},
 		"web": {
 			"after": [".", "contrast-initializer", "contrast-service-mesh"],
@@ -69,7 +69,7 @@ policy_data := {
 				"/tls-config": ["bind", "/run/kata-containers/sandbox/ephemeral/contrast-tls-certs", "rbind,rprivate,rw"],
 				"/var/run/secrets/kubernetes.io/serviceaccount": ["bind", "{file}serviceaccount", "rbind,rprivate,ro"],
 			},
-			"want": {"cwd": "/", "nnp": false, "ro": false, "tty": false, "user": [1000, 0, [0], ""]},
+			"want": {"cwd": "/", "nnp": false, "ro": false, "tty": false, "user": [1000, 0, [0], {}]},
 		},
 	},
 	"env": {
@@ -141,7 +141,6 @@ policy_data := {
 		"namespace": "shop",
 		"pidns": false,
 	},
-	"profile": "strict",
 	"storages": {
 		"/run/kata-containers/sandbox/ephemeral/contrast-tls-certs": {"driver": "ephemeral", "fstype": "tmpfs", "source": "tmpfs"},
 		"/run/kata-containers/shared/containers/{sid}/rootfs/local/cache": {"driver": "local", "fstype": "local", "options": ["mode=0777"], "source": "local"},

@@ -22,7 +22,7 @@ policy_data := {
 			],
 			"kind": "app",
 			"mounts": {"/dev/termination-log": ["bind", "{file}termination-log", "rbind,rprivate,rw"], "/var/run/secrets/kubernetes.io/serviceaccount": ["bind", "{file}serviceaccount", "rbind,rprivate,ro"]},
-			"want": {"cwd": "/", "nnp": false, "ro": false, "tty": false, "user": [1000, 0, [0], ""]},
+			"want": {"cwd": "/", "nnp": false, "ro": false, "tty": false, "user": [1000, 0, [0], {}]},
 		},
 	},
 	"env": {
@@ -82,7 +82,6 @@ policy_data := {
 		"namespace": "shop",
 		"pidns": false,
 	},
-	"profile": "strict",
 	"target": {
 		"apparmor": ["", "cri-containerd.apparmor.d"],
 		"bundle": "/run/containerd/io.containerd.runtime.v2.task/k8s.io/{cid}",

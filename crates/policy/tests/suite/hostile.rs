@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use nacre_policy::{mutate, request};
 
-use crate::common::{Case, mesh, small};
+use crate::common::{Case, mesh, rich, small};
 
 /// Every mutation of every request of the pod's life, at the point of its life where the
 /// original passes.
@@ -56,7 +56,7 @@ fn survivors(case: &Case) -> (usize, BTreeSet<String>) {
 
 #[test]
 fn hostile_mutations_are_denied() {
-    for case in [small(), mesh()] {
+    for case in [small(), mesh(), rich("kata-4")] {
         let (tried, survived) = survivors(&case);
         assert!(tried >= 300, "only {tried} mutations");
         assert!(
@@ -104,6 +104,52 @@ const SCHEMA: &[(&str, &str)] = &[
     ),
     ("/OCI/Linux/Namespaces/0", "Type Path"),
 ];
+
+/// Members of objects that only some pods have.
+const SOMETIMES: &[(&str, &str)] = &[
+    ("/devices/0", "id type_ vm_path container_path options"),
+    (
+        "/OCI/Linux/Devices/0",
+        "Path Type Major Minor FileMode UID GID",
+    ),
+];
+
+/// Where a member that a newer agent adds may hold something: the agent puts in the guest's own numbers.
+const FREE: &[&str] = &["/OCI/Linux/Devices/0"];
+
+#[test]
+fn a_member_of_a_newer_agent_must_be_empty() {
+    let case = rich("kata-4");
+    let mut session = case.policy().session().unwrap();
+    let mut tried = BTreeSet::new();
+    for request in case.with(request::life) {
+        let app = request.container.as_deref() == Some("web");
+        if app && request.message == "CreateContainerRequest" {
+            for (pointer, members) in SCHEMA.iter().chain(SOMETIMES) {
+                let mut ask = |value: serde_json::Value| {
+                    let mut input = request.input.clone();
+                    let object = input.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
+                    let have: BTreeSet<_> = object.keys().map(String::as_str).collect();
+                    assert_eq!(have, members.split_whitespace().collect(), "{pointer}");
+                    object.insert("Newer".to_owned(), value);
+                    // What cannot be evaluated is denied.
+                    let decision = session.probe(request.message, &input);
+                    decision.is_ok_and(|decision| decision.allowed)
+                };
+                let free = FREE.contains(pointer);
+                assert_eq!(ask("something".into()), free, "{pointer}");
+                assert_eq!(ask(1.into()), free, "{pointer}");
+                // In what is compared as a whole it may not even stand.
+                let whole = ["/OCI/Process/Capabilities"].contains(pointer);
+                assert_eq!(ask(serde_json::Value::Null), !whole, "{pointer}");
+                tried.insert(*pointer);
+            }
+        }
+        let decision = session.request(request.message, &request.input);
+        assert!(decision.unwrap().allowed, "{}", request.title);
+    }
+    assert_eq!(tried.len(), SCHEMA.len() + SOMETIMES.len());
+}
 
 #[test]
 fn the_request_builder_has_every_field_of_the_messages() {

@@ -105,8 +105,8 @@ fn applies(field: &Field, request: &Request) -> bool {
     match (field.message, field.path) {
         ("CopyFileRequest", "symlink_target") => kind == Some("Symlink"),
         ("CopyFileRequest", "file_mode") => kind == Some("Regular"),
-        // The agent takes the process of the sandbox from the measured guest.
-        ("CreateContainerRequest", path) => !(pause && path.starts_with("OCI.Process")),
+        // The agent takes the user of the sandbox from the measured guest.
+        ("CreateContainerRequest", path) => !(pause && path.starts_with("OCI.Process.User")),
         _ => true,
     }
 }

@@ -42,8 +42,8 @@ fn a_request_is_explained_with_expected_and_actual() {
     assert_eq!(found.causes[0].actual, Some(json!(["/bin/sh"])));
     assert_eq!(found.causes[0].field, "spec.containers[0].command");
     assert_eq!(found.causes[1].field, "spec.containers[0].image");
-    assert_eq!(found.causes[1].expected, Some(json!([1000, 0, [0], ""])));
-    assert_eq!(found.causes[1].actual, Some(json!([0, 0, [0], ""])));
+    assert_eq!(found.causes[1].expected, Some(json!([1000, 0, [0], {}])));
+    assert_eq!(found.causes[1].actual, Some(json!([0, 0, [0], {}])));
     // As the agent logs it.
     let logged = json!({"kind": "CreateContainerRequest", "request": changed}).to_string();
     assert_eq!(explained(&case, &logged).unwrap(), found);
@@ -253,6 +253,43 @@ fn what_has_no_line_is_explained_too() {
             "web"
         ]))
     );
+}
+
+#[test]
+fn an_id_that_was_never_created_is_no_unknown_container() {
+    let case = mesh();
+    let policy = case.policy();
+    let id = "0123456789abcdef".repeat(4);
+    let mut session = policy.session().unwrap();
+    for request in case.with(request::life) {
+        session.request(request.message, &request.input).unwrap();
+        if request.message == "CreateSandboxRequest" {
+            break;
+        }
+    }
+    for (message, check) in [
+        ("StartContainerRequest", "current"),
+        ("RemoveContainerRequest", "known"),
+        ("ExecProcessRequest", "live"),
+    ] {
+        let request = json!({"container_id": id, "exec_id": "0123456789abcdef", "timeout": 0});
+        let denial = session.probe(message, &request).unwrap().denial().unwrap();
+        assert_eq!(denial.container, "?");
+        let checks = denial.checks.join(",");
+        for text in [
+            format!("{message} is blocked by policy: nacre1 ? {checks}"),
+            format!("policy: nacre1 ? {checks}"),
+        ] {
+            let found = explained(&case, &text).unwrap();
+            assert_eq!(found.causes.len(), 1, "{text}");
+            assert_eq!(found.causes[0].check, check, "{text}");
+            let likely = &found.causes[0].likely;
+            assert!(
+                likely.contains("this id was never created"),
+                "{text}: {likely}"
+            );
+        }
+    }
 }
 
 #[test]

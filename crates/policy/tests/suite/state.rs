@@ -178,14 +178,34 @@ fn streams_follow_the_profile() {
 #[test]
 fn an_interface_is_set_once() {
     let mut guest = Guest::new();
-    let mut interface = guest.find("UpdateInterfaceRequest", "").input;
+    let interface = guest.find("UpdateInterfaceRequest", "").input;
     assert!(guest.ask("UpdateInterfaceRequest", &interface));
     assert!(
         guest.ask("UpdateInterfaceRequest", &interface),
         "the same again"
     );
-    interface["interface"]["IPAddresses"][0]["address"] = "10.9.9.9".into();
-    assert!(!guest.ask("UpdateInterfaceRequest", &interface));
+    let mut other = interface.clone();
+    other["interface"]["IPAddresses"][0]["address"] = "10.9.9.9".into();
+    assert!(!guest.ask("UpdateInterfaceRequest", &other));
+    // The agent finds the link by its hardware address, so another name is the same one set again.
+    let mut renamed = interface.clone();
+    renamed["interface"]["name"] = "eth7".into();
+    assert!(!guest.ask("UpdateInterfaceRequest", &renamed));
+    for n in 1..16 {
+        let mut more = renamed.clone();
+        more["interface"]["name"] = format!("net{n}").into();
+        more["interface"]["hwAddr"] = format!("02:00:00:00:01:{n:02x}").into();
+        assert!(guest.ask("UpdateInterfaceRequest", &more), "{n}");
+    }
+    renamed["interface"]["hwAddr"] = "02:00:00:00:01:ff".into();
+    assert!(
+        !guest.ask("UpdateInterfaceRequest", &renamed),
+        "one too many"
+    );
+    assert!(
+        guest.ask("UpdateInterfaceRequest", &interface),
+        "the same again, with as many as there may be"
+    );
 }
 
 #[test]

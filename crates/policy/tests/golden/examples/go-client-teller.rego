@@ -23,7 +23,7 @@ policy_data := {
 			],
 			"kind": "app",
 			"mounts": {"/dev/termination-log": ["bind", "{file}termination-log", "rbind,rprivate,rw"], "/tls-config": ["bind", "/run/kata-containers/sandbox/ephemeral/contrast-tls-certs", "rbind,rprivate,ro"]},
-			"want": {"cwd": "/", "nnp": false, "ro": false, "tty": false, "user": [65532, 0, [0], ""]},
+			"want": {"cwd": "/", "nnp": false, "ro": false, "tty": false, "user": [65532, 0, [0], {}]},
 		},
 		"contrast-initializer": {
 			"after": ["."],
@@ -32,7 +32,7 @@ policy_data := {
 			"caps": "",
 			"env": {
 				"COORDINATOR_HOST": "=coordinator",
-				"NACRE_COORDINATOR_POLICY_HASH": "=f1fd14b9c0cfc20f864413fecb1c9dc9a664bc0a3aec7416c3274e1a525a9274",
+				"NACRE_COORDINATOR_POLICY_HASH": "=bf14994610c7f67dfdfb0f081e2ff1ab28896031dbc6c7aeccf590619663eb05",
 				"NACRE_COORDINATOR_REFERENCE": "={\"snp\":[{\"CPUs\":1,\"ProductName\":\"Milan\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Genoa\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Turin\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"}]}",
 				"PATH": "=/",
 			},
@@ -43,7 +43,7 @@ policy_data := {
 			"kind": "init",
 			"logs": true,
 			"mounts": {"/dev/termination-log": ["bind", "{file}termination-log", "rbind,rprivate,rw"], "/tls-config": ["bind", "/run/kata-containers/sandbox/ephemeral/contrast-tls-certs", "rbind,rprivate,rw"]},
-			"want": {"cwd": "/", "nnp": true, "ro": true, "tty": false, "user": [0, 0, [0], ""]},
+			"want": {"cwd": "/", "nnp": true, "ro": true, "tty": false, "user": [0, 0, [0], {}]},
 		},
 		"server": {
 			"after": [".", "contrast-initializer"],
@@ -57,7 +57,7 @@ policy_data := {
 			],
 			"kind": "app",
 			"mounts": {"/dev/termination-log": ["bind", "{file}termination-log", "rbind,rprivate,rw"], "/tls-config": ["bind", "/run/kata-containers/sandbox/ephemeral/contrast-tls-certs", "rbind,rprivate,ro"]},
-			"want": {"cwd": "/", "nnp": false, "ro": false, "tty": false, "user": [65532, 0, [0], ""]},
+			"want": {"cwd": "/", "nnp": false, "ro": false, "tty": false, "user": [65532, 0, [0], {}]},
 		},
 	},
 	"env": {
@@ -129,7 +129,6 @@ policy_data := {
 		"namespace": "bank",
 		"pidns": false,
 	},
-	"profile": "strict",
 	"storages": {"/run/kata-containers/sandbox/ephemeral/contrast-tls-certs": {"driver": "ephemeral", "fstype": "tmpfs", "source": "tmpfs"}},
 	"target": {
 		"apparmor": ["", "cri-containerd.apparmor.d"],

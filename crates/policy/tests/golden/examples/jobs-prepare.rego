@@ -18,7 +18,7 @@ policy_data := {
 			"caps": "",
 			"env": {
 				"COORDINATOR_HOST": "=coordinator",
-				"NACRE_COORDINATOR_POLICY_HASH": "=2ccc187a6ca9f002c040cfb9d3334e5757675a9d63647e4504ecfb003cb3d941",
+				"NACRE_COORDINATOR_POLICY_HASH": "=a2808e40d64a9f64d64d9143d796d95ee2f778c24150ef1d9cc012b0b006a8e3",
 				"NACRE_COORDINATOR_REFERENCE": "={\"snp\":[{\"CPUs\":1,\"ProductName\":\"Milan\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Genoa\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Turin\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"}]}",
 				"PATH": "=/",
 			},
@@ -29,7 +29,7 @@ policy_data := {
 			"kind": "init",
 			"logs": true,
 			"mounts": {"/dev/termination-log": ["bind", "{file}termination-log", "rbind,rprivate,rw"], "/tls-config": ["bind", "/run/kata-containers/sandbox/ephemeral/contrast-tls-certs", "rbind,rprivate,rw"]},
-			"want": {"cwd": "/", "nnp": true, "ro": true, "tty": false, "user": [0, 0, [0], ""]},
+			"want": {"cwd": "/", "nnp": true, "ro": true, "tty": false, "user": [0, 0, [0], {}]},
 		},
 		"prepare": {
 			"after": [".", "contrast-initializer"],
@@ -43,7 +43,7 @@ policy_data := {
 			],
 			"kind": "app",
 			"mounts": {"/dev/termination-log": ["bind", "{file}termination-log", "rbind,rprivate,rw"], "/tls-config": ["bind", "/run/kata-containers/sandbox/ephemeral/contrast-tls-certs", "rbind,rprivate,ro"]},
-			"want": {"cwd": "/", "nnp": false, "ro": false, "tty": false, "user": [65532, 0, [0], ""]},
+			"want": {"cwd": "/", "nnp": false, "ro": false, "tty": false, "user": [65532, 0, [0], {}]},
 		},
 	},
 	"env": {
@@ -115,7 +115,6 @@ policy_data := {
 		"namespace": "jobs",
 		"pidns": false,
 	},
-	"profile": "strict",
 	"storages": {"/run/kata-containers/sandbox/ephemeral/contrast-tls-certs": {"driver": "ephemeral", "fstype": "tmpfs", "source": "tmpfs"}},
 	"target": {
 		"apparmor": ["", "cri-containerd.apparmor.d"],

@@ -18,7 +18,7 @@ policy_data := {
 			"caps": "",
 			"env": {
 				"COORDINATOR_HOST": "=coordinator",
-				"NACRE_COORDINATOR_POLICY_HASH": "=0de3c4f36033e7bf16633587955c3f4ce3b5f59cfe61fec0dab01fe8a8e796f9",
+				"NACRE_COORDINATOR_POLICY_HASH": "=0f0dae95146cb7fdc1c5d6c1573343e873fe9e77d7a3e9b0ca07e8ff7e1850cb",
 				"NACRE_COORDINATOR_REFERENCE": "={\"snp\":[{\"CPUs\":1,\"ProductName\":\"Milan\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Genoa\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Turin\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"}]}",
 				"PATH": "=/",
 			},
@@ -29,7 +29,7 @@ policy_data := {
 			"kind": "init",
 			"logs": true,
 			"mounts": {"/dev/termination-log": ["bind", "{file}termination-log", "rbind,rprivate,rw"], "/tls-config": ["bind", "/run/kata-containers/sandbox/ephemeral/contrast-tls-certs", "rbind,rprivate,rw"]},
-			"want": {"cwd": "/", "nnp": true, "ro": true, "tty": false, "user": [0, 0, [0], ""]},
+			"want": {"cwd": "/", "nnp": true, "ro": true, "tty": false, "user": [0, 0, [0], {}]},
 		},
 		"contrast-service-mesh": {
 			"after": [".", "contrast-initializer"],
@@ -49,7 +49,7 @@ policy_data := {
 			"kind": "side",
 			"logs": true,
 			"mounts": {"/dev/termination-log": ["bind", "{file}termination-log", "rbind,rprivate,rw"], "/tls-config": ["bind", "/run/kata-containers/sandbox/ephemeral/contrast-tls-certs", "rbind,rprivate,rw"]},
-			"want": {"cwd": "/", "nnp": true, "ro": true, "tty": false, "user": [0, 0, [0], ""]},
+			"want": {"cwd": "/", "nnp": true, "ro": true, "tty": false, "user": [0, 0, [0], {}]},
 		},
 		"web": {
 			"after": [".", "contrast-initializer", "contrast-service-mesh"],
@@ -63,7 +63,7 @@ policy_data := {
 			],
 			"kind": "app",
 			"mounts": {"/dev/termination-log": ["bind", "{file}termination-log", "rbind,rprivate,rw"], "/tls-config": ["bind", "/run/kata-containers/sandbox/ephemeral/contrast-tls-certs", "rbind,rprivate,ro"]},
-			"want": {"cwd": "/", "nnp": false, "ro": false, "tty": false, "user": [65532, 0, [0], ""]},
+			"want": {"cwd": "/", "nnp": false, "ro": false, "tty": false, "user": [65532, 0, [0], {}]},
 		},
 	},
 	"env": {
@@ -135,7 +135,6 @@ policy_data := {
 		"namespace": "shop",
 		"pidns": false,
 	},
-	"profile": "strict",
 	"storages": {"/run/kata-containers/sandbox/ephemeral/contrast-tls-certs": {"driver": "ephemeral", "fstype": "tmpfs", "source": "tmpfs"}},
 	"target": {
 		"apparmor": ["", "cri-containerd.apparmor.d"],

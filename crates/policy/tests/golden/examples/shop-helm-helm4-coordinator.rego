@@ -24,7 +24,7 @@ policy_data := {
 			"kind": "app",
 			"logs": true,
 			"mounts": {"/dev/termination-log": ["bind", "{file}termination-log", "rbind,rprivate,rw"], "/var/run/secrets/kubernetes.io/serviceaccount": ["bind", "{file}serviceaccount", "rbind,rprivate,ro"]},
-			"want": {"cwd": "/", "nnp": true, "ro": true, "tty": false, "user": [0, 0, [0], ""]},
+			"want": {"cwd": "/", "nnp": true, "ro": true, "tty": false, "user": [0, 0, [0], {}]},
 		},
 	},
 	"env": {
@@ -84,7 +84,6 @@ policy_data := {
 		"namespace": "shop",
 		"pidns": false,
 	},
-	"profile": "strict",
 	"target": {
 		"apparmor": ["", "cri-containerd.apparmor.d"],
 		"bundle": "/run/containerd/io.containerd.runtime.v2.task/k8s.io/{cid}",

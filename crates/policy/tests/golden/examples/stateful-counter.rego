@@ -18,7 +18,7 @@ policy_data := {
 			"caps": "",
 			"env": {
 				"COORDINATOR_HOST": "=coordinator",
-				"NACRE_COORDINATOR_POLICY_HASH": "=644352ce2b69de5a321883f6748adc06427d723c7689af8b469a2a50bb622991",
+				"NACRE_COORDINATOR_POLICY_HASH": "=269b3b38db55a90483a1ee06a45f9f9dce96732c936819d20003d0984dd24b64",
 				"NACRE_COORDINATOR_REFERENCE": "={\"snp\":[{\"CPUs\":1,\"ProductName\":\"Milan\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Genoa\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Turin\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"}]}",
 				"PATH": "=/",
 			},
@@ -29,7 +29,7 @@ policy_data := {
 			"kind": "init",
 			"logs": true,
 			"mounts": {"/dev/termination-log": ["bind", "{file}termination-log", "rbind,rprivate,rw"], "/tls-config": ["bind", "/run/kata-containers/sandbox/ephemeral/contrast-tls-certs", "rbind,rprivate,rw"]},
-			"want": {"cwd": "/", "nnp": true, "ro": true, "tty": false, "user": [0, 0, [0], ""]},
+			"want": {"cwd": "/", "nnp": true, "ro": true, "tty": false, "user": [0, 0, [0], {}]},
 		},
 		"counter": {
 			"after": [".", "contrast-initializer"],
@@ -45,7 +45,7 @@ policy_data := {
 			],
 			"kind": "app",
 			"mounts": {"/dev/termination-log": ["bind", "{file}termination-log", "rbind,rprivate,rw"], "/tls-config": ["bind", "/run/kata-containers/sandbox/ephemeral/contrast-tls-certs", "rbind,rprivate,ro"]},
-			"want": {"cwd": "/", "nnp": false, "ro": false, "tty": false, "user": [65532, 0, [0], ""]},
+			"want": {"cwd": "/", "nnp": false, "ro": false, "tty": false, "user": [65532, 0, [0], {}]},
 		},
 	},
 	"env": {
@@ -117,13 +117,12 @@ policy_data := {
 		"namespace": "counter",
 		"pidns": false,
 	},
-	"profile": "strict",
 	"storages": {"/run/kata-containers/sandbox/ephemeral/contrast-tls-certs": {"driver": "ephemeral", "fstype": "tmpfs", "source": "tmpfs"}},
 	"target": {
 		"apparmor": ["", "cri-containerd.apparmor.d"],
 		"bundle": "/run/containerd/io.containerd.runtime.v2.task/k8s.io/{cid}",
 		"cgroup": "^/?(kubepods|system)(\\.?[a-zA-Z0-9_/:-])*$",
-		"devices": ["blk", "blk-ccw", "scsi", "mmioblk"],
+		"devices": ["blk", "scsi"],
 		"file_size": 4194304,
 		"ip": "\\[?[0-9a-f.:]{2,39}\\]?",
 		"masked": "/proc/acpi /proc/asound /proc/kcore /proc/keys /proc/latency_stats /proc/sched_debug /proc/scsi /proc/timer_list /proc/timer_stats /sys/firmware",

@@ -95,10 +95,10 @@ fn a_missing_class_and_a_missing_node_are_two_things() {
 #[test]
 fn another_kata_or_containerd_needs_another_target() {
     let mut objects = good();
-    // Kata before 3.30 asks its policy in another way.
+    // Kata before 3.29 asks its policy in another way.
     for (version, target) in [
-        ("3.30.0", Some("kata-3/1")),
-        ("3.29.0", None),
+        ("3.29.0", Some("kata-3/1")),
+        ("3.28.0", None),
         ("5.0.0", None),
     ] {
         let image = json!(format!("quay.io/kata-containers/kata-deploy:{version}"));

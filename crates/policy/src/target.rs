@@ -2,7 +2,7 @@
 //!
 //! What two versions of containerd or Kata spell differently is listed here and nowhere else;
 //! the rules only look it up. Sources: containerd `pkg/oci/spec.go`, `pkg/cri` (1.7, 2.0 to
-//! 2.2), Kata Containers `src/runtime/virtcontainers` and `src/runtime-rs` (3.30 to 4.1), and
+//! 2.2), Kata Containers `src/runtime/virtcontainers` and `src/runtime-rs` (3.29 to 4.1), and
 //! requests recorded in `microsoft/regorus` `tests/kata`.
 
 use std::collections::BTreeMap;
@@ -37,8 +37,8 @@ pub struct Target {
     pub name: &'static str,
     /// What it stands for.
     pub title: &'static str,
-    /// The oldest Kata of the same major version that it fits, as major and minor number. Before 3.30 the
-    /// agent has another engine and hands over the bytes of a copied file unprepared. `None` where the
+    /// The oldest Kata of the same major version that it fits, as major and minor number. Before 3.29 the
+    /// agent hands over the bytes of a copied file unprepared. `None` where the
     /// versions of the platform are not Kata's own.
     pub kata: Option<(u32, u32)>,
     /// How images arrive.
@@ -90,8 +90,8 @@ const KATA_4: Target = Target {
 
 const KATA_3: Target = Target {
     name: "kata-3/1",
-    kata: Some((3, 30)),
-    title: "Kata 3.30 to 3.32 with guest pull and emptyDir in the guest (`emptydir_mode = \"shared-fs\"`); containerd 1.7, 2.0 to 2.2",
+    kata: Some((3, 29)),
+    title: "Kata 3.29 to 3.32 with guest pull and emptyDir in the guest (`emptydir_mode = \"shared-fs\"`); containerd 1.7, 2.0 to 2.2",
     image_delivery: ImageDelivery::GuestPull,
     empty_dir: EmptyDir::GuestDirectory,
     oci_versions: OCI_VERSIONS,

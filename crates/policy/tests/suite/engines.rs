@@ -1,6 +1,6 @@
-//! The same policies in the engines guests have: 0.9.1 with its built-in limits (1024 columns,
-//! 20 000 lines, 1 MiB), 0.10, whose first release holds the commit the agent pins, and 0.14, the
-//! newest there is.
+//! The same policies in the engines guests have: 0.2.8, which the agent of Kata 3.29 pins, 0.9.1 with its
+//! built-in limits (1024 columns, 20 000 lines, 1 MiB), 0.10, whose first release holds the commit that
+//! later agents pin, and 0.14, the newest there is.
 
 use nacre_policy::request;
 use serde_json::{Value, json};
@@ -67,6 +67,7 @@ macro_rules! engine {
     };
 }
 
+engine!(in_0_2, answers_0_2, regorus_0_2);
 engine!(in_0_9, answers_0_9, regorus_0_9);
 engine!(in_0_10, answers_0_10, regorus_0_10);
 engine!(in_0_14, answers_0_14, regorus_0_14);
@@ -79,10 +80,17 @@ type Answers = fn(&str, &[(&str, Value)]) -> Vec<Answer>;
 
 /// The engines by version.
 pub(crate) const ENGINES: &[(&str, Answers)] = &[
+    ("0.2.8", answers_0_2),
     ("0.9.1", answers_0_9),
     ("0.10", answers_0_10),
     ("0.14", answers_0_14),
 ];
+
+#[test]
+fn policies_mean_the_same_in_0_2_8() {
+    in_0_2(&small());
+    in_0_2(&mesh());
+}
 
 #[test]
 fn policies_mean_the_same_in_0_9_1_at_its_default_limits() {

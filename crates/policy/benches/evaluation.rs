@@ -128,6 +128,16 @@ struct Figures {
     denied: Option<f64>,
 }
 
+impl Figures {
+    fn better(&self, other: &Self) -> Self {
+        Self {
+            load: self.load.min(other.load),
+            allowed: self.allowed.min(other.allowed),
+            denied: self.denied.zip(other.denied).map(|(a, b)| a.min(b)),
+        }
+    }
+}
+
 /// Asks a guest for the last container of a pod.
 fn figures(policy: &str, case: &Case, hostile: bool) -> Figures {
     let load = each(3, || {
@@ -320,10 +330,17 @@ fn main() {
     );
     match std::env::var_os("NACRE_PEER") {
         Some(path) => {
-            let peer = figures(&fs::read_to_string(path).unwrap(), &one(), true);
+            let (case, theirs) = (one(), fs::read_to_string(path).unwrap());
+            let mine = case.policy().text;
+            // In turns, so that a slow moment hits both.
+            let turn = || (figures(&mine, &case, true), figures(&theirs, &case, true));
+            let (mut one, mut peer) = turn();
+            for _ in 1..5 {
+                let (a, b) = turn();
+                (one, peer) = (one.better(&a), peer.better(&b));
+            }
             table.note("the peer: milliseconds to create, allowed", peer.allowed);
             table.note("the peer: milliseconds to load", peer.load);
-            let [one, ..] = ours.as_slice() else { return };
             table.at_most(
                 "create, allowed, in times of the peer's",
                 0.125,

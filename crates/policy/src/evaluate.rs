@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use regorus::{Engine, PolicyLengthConfig};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::rules::{self, RULES};
@@ -90,8 +91,15 @@ pub enum EvaluateError {
 pub struct Session {
     engine: Engine,
     state: Value,
-    /// Data of the workload where they travel with the input, see [`Session::with_data`].
-    data: Option<regorus::Value>,
+    /// What travels with the input, see [`Session::with_data`].
+    beside: Option<Beside>,
+}
+
+/// Data of the workload and the state, as the engine has them.
+#[derive(Clone)]
+struct Beside {
+    data: regorus::Value,
+    state: regorus::Value,
 }
 
 impl Session {
@@ -106,7 +114,7 @@ impl Session {
         let mut session = Self {
             engine,
             state: json!({}),
-            data: None,
+            beside: None,
         };
         session.publish()?;
         Ok(session)
@@ -136,10 +144,14 @@ impl Session {
                 .map_err(|e| policy(e.to_string()))?;
             Ok(engine)
         });
+        let data = converted(data).map_err(|reason| EvaluateError::Policy { reason })?;
         Ok(Self {
             engine: prepared.clone()?,
             state: json!({}),
-            data: Some(converted(data).map_err(|reason| EvaluateError::Policy { reason })?),
+            beside: Some(Beside {
+                data,
+                state: regorus::Value::new_object(),
+            }),
         })
     }
 
@@ -214,11 +226,11 @@ impl Session {
 
     fn value(&mut self, name: &str, input: &Value) -> Result<Value, String> {
         let rule = format!("data.agent_policy.{name}");
-        if let Some(data) = &self.data {
+        if let Some(Beside { data, state }) = &self.beside {
             let mut whole = regorus::Value::new_object();
             let members = whole.as_object_mut().map_err(|e| e.to_string())?;
             members.insert("request".into(), converted(input)?);
-            members.insert("state".into(), converted(&self.state)?);
+            members.insert("state".into(), state.clone());
             members.insert("data".into(), data.clone());
             self.engine.set_input(whole);
             let value = self.engine.eval_rule(rule).map_err(|e| e.to_string())?;
@@ -240,7 +252,9 @@ impl Session {
 
     /// Hands the state to the engine as the agent does: clear, then add.
     fn publish(&mut self) -> Result<(), EvaluateError> {
-        if self.data.is_some() {
+        if let Some(beside) = &mut self.beside {
+            let state = converted(&self.state);
+            beside.state = state.map_err(|reason| EvaluateError::Policy { reason })?;
             return Ok(());
         }
         self.load_data(&json!({ "pstate": self.state }))
@@ -260,12 +274,11 @@ impl Session {
 }
 
 fn converted(value: &Value) -> Result<regorus::Value, String> {
-    regorus::Value::from_json_str(&value.to_string()).map_err(|e| e.to_string())
+    regorus::Value::deserialize(value).map_err(|e| e.to_string())
 }
 
 fn back(value: &regorus::Value) -> Result<Value, String> {
-    let text = value.to_json_str().map_err(|e| e.to_string())?;
-    serde_json::from_str(&text).map_err(|e| e.to_string())
+    serde_json::to_value(value).map_err(|e| e.to_string())
 }
 
 /// An engine set up as the agent's.

@@ -17,7 +17,7 @@ use crate::names::{dns, hostname_pattern, hostname_rule};
 use crate::notes::Notes;
 use crate::pod::{self, Role, flag, list, security, service_account, text};
 use crate::process::DEFAULT_CAPS;
-use crate::rules::{DATA_HEAD, RULES};
+use crate::rules::{self, DATA_HEAD, RULES};
 use crate::target::ImageDelivery;
 use crate::value::{Free, Text};
 use crate::view::View;
@@ -125,15 +125,18 @@ pub fn self_check(policy: &Policy, input: &WorkloadInput<'_>) -> Result<(), Find
             .unwrap_or_else(|| Finding::error(codes::SELF_CHECK, ""))
     };
     let mut session = policy.session().map_err(|e| fail(e.to_string()))?;
-    let mut files = BTreeSet::new();
+    let mut asked = BTreeSet::new();
     for request in crate::request::life(input) {
-        // The same file in the next container asks the same question.
-        if request.message == "CopyFileRequest" {
-            let path = text(&request.input, "path").unwrap_or("");
-            let name = path.get(path.len().min(121)..).unwrap_or(path);
-            if !files.insert(name.to_owned()) {
-                continue;
+        // The same file in the next container asks the same question, and a constant rule hears none.
+        let question = match request.message {
+            "CopyFileRequest" => {
+                let path = text(&request.input, "path").unwrap_or("");
+                Some(path.get(path.len().min(121)..).unwrap_or(path))
             }
+            message => rules::is_constant(message).then_some(""),
+        };
+        if question.is_some_and(|question| !asked.insert((request.message, question.to_owned()))) {
+            continue;
         }
         match session.request(request.message, &request.input) {
             Ok(decision) if decision.allowed => {}

@@ -147,18 +147,16 @@ impl Mount {
         Self::new(kind, Source::Is(source.to_owned()), options)
     }
 
-    /// As the policy's data have it: type, source, options, then what is tolerated.
+    /// As the policy's data have it: type, source, options in order, then what is tolerated.
     pub(crate) fn data(&self) -> Value {
         let source = match &self.source {
             Source::Is(text) => text.clone(),
             Source::File(name) => format!("{{file}}{name}"),
             Source::Block(volume) => format!("{{block}}{volume}"),
         };
-        let mut out = vec![
-            self.kind.into(),
-            source.into(),
-            self.options.join(",").into(),
-        ];
+        let mut options = self.options.clone();
+        options.sort_unstable();
+        let mut out = vec![self.kind.into(), source.into(), options.join(",").into()];
         out.extend(self.tolerated.iter().map(|option| Value::from(*option)));
         Value::Array(out)
     }

@@ -46,8 +46,9 @@ all := policy_data
 pod := all.pod
 tgt := all.target
 
-rest(o, known) := {k: v | some k, v in object.remove(o, known); not v in {null, "", [], 0, false}}
-blank(o, known) if { is_object(o); rest(o, known) == {} }
+empty := {null, "", [], 0, false}
+rest(o, known) := {k: v | some k, v in object.remove(o, known); not v in empty}
+blank(o, known) if { is_object(o); every v in object.remove(o, known) { v in empty } }
 hex(s, n) if { count(s) == n; trim(s, "0123456789abcdef") == "" }
 words(s) := {x | some x in split(s, " "); x != ""}
 known := object.union(st.s, {"{cid}": cid})
@@ -274,21 +275,27 @@ else if startswith(k, "containerd.io/snapshot")
 
 ok contains "mounts" if {
 	count(spec.Mounts) == count(mounts)
-	{mount(m) | some m in spec.Mounts} == {[d, p[0], fill(p[1]), sort(split(p[2], ",")), {}] | some d, p in mounts}
 	at := {m.destination: k | some k, m in spec.Mounts}
+	count(at) == count(mounts)
+	every m in spec.Mounts { mount(m, mounts[m.destination]) }
 	every n in all.nested { not at[n[1]] < at[n[0]] }
 }
-mount(m) := [m.destination, m.type_, source(m.source), sort(have - more), rest(m, ["destination", "options", "source", "type_"])] if {
-	have := {x | some x in m.options}
-	more := {x | some x in array.slice(mounts[m.destination], 3, 9)}
+mount(m, p) if {
+	m.type_ == p[0]
+	source(m.source, p[1])
+	options(m.options, p)
+	blank(m, ["destination", "options", "source", "type_"])
 }
-source(s) := concat("", ["{file}", n[1]]) if { n := copied(s); n[0] == cid }
-else := concat("", ["{block}", v]) if { some v, b in blocks; b == s }
-else := s if not startswith(s, "{")
+source(s, p) if { s == p; not startswith(s, "{") }
+else if { not startswith(p, "{"); s == fill(p) }
+else if { n := copied(s); n[0] == cid; p == concat("", ["{file}", n[1]]) }
+else if { some v, b in blocks; b == s; p == concat("", ["{block}", v]) }
+options(o, p) if sort(o) == split(p[2], ",")
+else if {x | some x in o} - {x | some x in array.slice(p, 3, 9)} == {x | some x in split(p[2], ",")}
 
 blocks := {v: m.source | all.block; some m in spec.Mounts; [_, v] := split(mounts[m.destination][1], "{block}")}
 points := {p | some _, p in blocks}
-due := {object.union(all.storages[p[1]], {"mount_point": fill(p[1])}) | some _, p in mounts}
+due := {object.union(s, {"mount_point": fill(p[1])}) | some _, p in mounts; s := all.storages[p[1]]}
 ok contains "storages" if {
 	{rest(s, []) | some s in input.storages; s.driver != "image_guest_pull"; not s.mount_point in points} == due
 	count(input.storages) == (count(due) + count(blocks)) + 1

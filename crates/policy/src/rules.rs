@@ -30,6 +30,15 @@ pub fn split(policy: &str) -> Option<(&str, &str)> {
     Some((rules, data.strip_prefix("\npolicy_data := ")?))
 }
 
+/// Whether the rule for a message says the same whatever it is asked.
+pub(crate) fn is_constant(message: &str) -> bool {
+    let line = |line: &str| {
+        let value = line.strip_prefix(message)?.strip_prefix(" := ")?;
+        Some(matches!(value, "true" | "false"))
+    };
+    RULES.lines().any(|text| line(text) == Some(true))
+}
+
 /// The version of a rules part that was published, by its exact text.
 pub fn is_known(rules: &str) -> Option<&'static str> {
     (rules == RULES).then_some(VERSION)
@@ -46,6 +55,8 @@ mod tests {
         assert_eq!(is_known(rules), Some(VERSION));
         assert!(data.starts_with("{\n") && data.ends_with("}\n"));
         assert_eq!(split("package agent_policy\n"), None);
+        assert!(is_constant("WaitProcessRequest") && is_constant("SetPolicyRequest"));
+        assert!(!is_constant("CopyFileRequest") && !is_constant("ProcessRequest"));
         assert_eq!(is_known(&rules.replacen("false", "true", 1)), None);
     }
 }

@@ -112,6 +112,7 @@ fn only_built_ins_of_the_agent_are_used() {
         "local",
         "metadata",
         "mount",
+        "options",
         "pass",
         "rest",
         "route",

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -151,6 +152,12 @@ async fn connect_from(address: SocketAddr) -> Option<TcpStream> {
         }
     }
     None
+}
+
+/// Whether closing sends RST in place of FIN, whoever closes: the kernel too, when the process dies.
+pub(crate) fn reset_on_close(socket: &TcpStream, reset: bool) {
+    // Only a socket that is none could refuse it.
+    let _ = SockRef::from(socket).set_linger(reset.then_some(Duration::ZERO));
 }
 
 /// An IPv4 address in IPv6 clothing, undressed.

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
+use crate::limits::Room;
+
 /// Why a connection did not come to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -16,15 +18,18 @@ pub enum Refusal {
     Unreachable,
     /// Our own certificate has expired.
     Expired,
+    /// There was no place for one more that has shown who it is.
+    Full,
 }
 
 impl Refusal {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Direct,
         Self::Handshake,
         Self::Unwanted,
         Self::Unreachable,
         Self::Expired,
+        Self::Full,
     ];
 
     /// The value of the label `reason`.
@@ -36,6 +41,7 @@ impl Refusal {
             Self::Unwanted => "unwanted",
             Self::Unreachable => "unreachable",
             Self::Expired => "expired",
+            Self::Full => "full",
         }
     }
 }
@@ -69,6 +75,7 @@ struct Side {
     received: AtomicU64,
     sent: AtomicU64,
     refused: [AtomicU64; Refusal::ALL.len()],
+    room: AtomicU64,
 }
 
 /// All numbers of the process.
@@ -80,7 +87,6 @@ pub struct Metrics {
     reloads: AtomicU64,
     failed_reloads: AtomicU64,
     rules_restored: AtomicU64,
-    room: AtomicU64,
 }
 
 impl Metrics {
@@ -111,9 +117,11 @@ impl Metrics {
         self.ingress.opened.load(Relaxed) + self.egress.opened.load(Relaxed)
     }
 
-    /// How many connections there may be at once.
-    pub fn room(&self, connections: usize) {
-        self.room.store(connections as u64, Relaxed);
+    /// How many established connections there may be at once.
+    pub fn room(&self, room: &Room) {
+        let ingress = room.mutual.established + room.server_only.established;
+        self.ingress.room.store(ingress as u64, Relaxed);
+        self.egress.room.store(room.egress as u64, Relaxed);
     }
 
     /// A handshake succeeded.
@@ -189,8 +197,8 @@ impl Metrics {
         family(
             "nacre_mesh_connections_limit",
             "gauge",
-            "Connections that there is room for; more wait to be accepted.",
-            &[(String::new(), count(&self.room))],
+            "Established connections that there is room for; more wait.",
+            &both(&|side| count(&side.room)),
         );
         family(
             "nacre_mesh_handshakes_total",

@@ -11,12 +11,14 @@ use rustls::CertificateError;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 
 use crate::config::{Config, Route};
 use crate::dial::Dialer;
+use crate::limits::{self, Pool, Room};
 use crate::listen;
 use crate::material::Material;
 use crate::metrics::{Direction, Metrics, Refusal};
@@ -25,8 +27,29 @@ use crate::relay::{Carried, Tls};
 
 /// Time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Time for one who has shown who it is to get a place among those.
+const PLACE: Duration = Duration::from_secs(10);
+/// Time to find somebody who is wanted among all addresses of an egress entry.
+const REACH: Duration = Duration::from_secs(30);
 /// Time to reach the other side.
 pub const CONNECT: Duration = Duration::from_secs(10);
+
+/// Places for the connections of an intercepted listener.
+#[derive(Debug)]
+struct Places {
+    /// Who has not shown anything yet.
+    handshakes: Arc<Semaphore>,
+    established: Arc<Semaphore>,
+}
+
+impl Places {
+    fn new(door: limits::Door) -> Self {
+        Self {
+            handshakes: Arc::new(Semaphore::new(door.handshakes)),
+            established: Arc::new(Semaphore::new(door.established)),
+        }
+    }
+}
 
 /// What every connection of the process shares.
 #[derive(Debug)]
@@ -37,7 +60,10 @@ pub struct Shared {
     pub metrics: Metrics,
     material: RwLock<Arc<Material>>,
     dialer: Dialer,
-    room: Arc<Semaphore>,
+    mutual: Places,
+    server_only: Places,
+    egress: Arc<Semaphore>,
+    pool: Pool,
     connections: AtomicU64,
 }
 
@@ -45,7 +71,7 @@ impl Shared {
     /// Begins with the certificates that were read; `room` is how many connections there may be at
     /// once. More wait in the listen queue.
     #[must_use]
-    pub fn new(config: Config, material: Material, dialer: Dialer, room: usize) -> Self {
+    pub fn new(config: Config, material: Material, dialer: Dialer, room: &Room) -> Self {
         let metrics = Metrics::default();
         metrics.certificate(material.not_after);
         metrics.room(room);
@@ -54,8 +80,18 @@ impl Shared {
             metrics,
             material: RwLock::new(Arc::new(material)),
             dialer,
-            room: Arc::new(Semaphore::new(room)),
+            mutual: Places::new(room.mutual),
+            server_only: Places::new(room.server_only),
+            egress: Arc::new(Semaphore::new(room.egress)),
+            pool: Pool::new(room.kept),
             connections: AtomicU64::new(0),
+        }
+    }
+
+    fn places(&self, kind: Ingress) -> &Places {
+        match kind {
+            Ingress::Mutual => &self.mutual,
+            Ingress::ServerOnly => &self.server_only,
         }
     }
 
@@ -127,17 +163,23 @@ pub enum Ingress {
 
 /// Serves an intercepted listener for as long as the runtime lives.
 pub async fn serve_ingress(shared: Arc<Shared>, listener: TcpListener, kind: Ingress) {
-    accept(&shared, &listener, move |shared, accepted| async move {
-        ingress(&shared, accepted.stream, kind, accepted.number).await;
-        drop(accepted.permit);
-    })
+    let room = Arc::clone(&shared.places(kind).handshakes);
+    accept(
+        &shared,
+        &listener,
+        &room,
+        move |shared, accepted| async move {
+            ingress(&shared, accepted, kind).await;
+        },
+    )
     .await;
 }
 
 /// Serves an egress listener for as long as the runtime lives.
 pub async fn serve_egress(shared: Arc<Shared>, listener: TcpListener, route: Route) {
     let route = Arc::new(route);
-    accept(&shared, &listener, move |shared, accepted| {
+    let room = Arc::clone(&shared.egress);
+    accept(&shared, &listener, &room, move |shared, accepted| {
         let route = Arc::clone(&route);
         async move {
             egress(&shared, accepted.stream, &route, accepted.number).await;
@@ -156,14 +198,14 @@ struct Accepted {
 }
 
 /// `serve` gets everything: a future that waits for another is as large as both.
-async fn accept<F, T>(shared: &Arc<Shared>, listener: &TcpListener, serve: F)
+async fn accept<F, T>(shared: &Arc<Shared>, listener: &TcpListener, room: &Arc<Semaphore>, serve: F)
 where
     F: Fn(Arc<Shared>, Accepted) -> T,
     T: Future<Output = ()> + Send + 'static,
 {
     loop {
         // Room first: what there is no room for waits in the kernel's queue.
-        let Ok(permit) = Arc::clone(&shared.room).acquire_owned().await else {
+        let Ok(permit) = Arc::clone(room).acquire_owned().await else {
             return;
         };
         match listener.accept().await {
@@ -186,25 +228,24 @@ where
     }
 }
 
-async fn ingress(shared: &Shared, stream: TcpStream, kind: Ingress, number: u64) {
+async fn ingress(shared: &Shared, accepted: Accepted, kind: Ingress) {
     let _active = shared.metrics.opened(Direction::Ingress);
-    let from = stream.peer_addr().map(listen::canonical).ok();
+    let number = accepted.number;
+    let from = accepted.stream.peer_addr().map(listen::canonical).ok();
+    // Under TPROXY the socket's own address is where the peer wanted to go.
+    let target = accepted.stream.local_addr().map(listen::canonical);
     let result = async {
-        // Under TPROXY the socket's own address is where the peer wanted to go.
-        let target = stream
-            .local_addr()
-            .map(listen::canonical)
-            .map_err(|error| Refused {
-                reason: Refusal::Direct,
-                cause: error.to_string(),
-            })?;
+        let target = target.map_err(|error| Refused {
+            reason: Refusal::Direct,
+            cause: error.to_string(),
+        })?;
         if [MESH_PORT_MUTUAL, MESH_PORT_SERVER].contains(&target.port()) {
             return Err(Refused {
                 reason: Refusal::Direct,
                 cause: "a port of the mesh".into(),
             });
         }
-        carry_in(shared, stream, kind, target, number).await
+        carry_in(shared, accepted, kind, target).await
     }
     .await;
     if let Err(Refused { reason, cause }) = result {
@@ -218,11 +259,15 @@ async fn ingress(shared: &Shared, stream: TcpStream, kind: Ingress, number: u64)
 
 async fn carry_in(
     shared: &Shared,
-    stream: TcpStream,
+    accepted: Accepted,
     kind: Ingress,
     target: SocketAddr,
-    number: u64,
 ) -> Result<(), Refused> {
+    let Accepted {
+        stream,
+        number,
+        permit,
+    } = accepted;
     let material = shared.valid_material()?;
     let configuration = match kind {
         Ingress::Mutual => material.mutual(target.port()).ok_or_else(unconfigured)?,
@@ -235,21 +280,43 @@ async fn carry_in(
     let span = tracing::info_span!("ingress", connection = number, %target);
     handshake(tls.handshake().instrument(span)).await?;
     shared.metrics.handshake(Direction::Ingress);
+    let established = Arc::clone(&shared.places(kind).established).acquire_owned();
+    let Ok(Ok(_place)) = tokio::time::timeout(PLACE, established).await else {
+        return Err(Refused {
+            reason: Refusal::Full,
+            cause: "too many connections are open".into(),
+        });
+    };
+    drop(permit);
 
     // Only a peer that has shown who it is causes a connection to the application.
     let mut plain = within(CONNECT, listen::connect(target)).await?;
     if shared.config.access_log {
         tracing::info!(connection = number, %target, peer = who(&tls), "ingress");
     }
-    let (carried, result) = tls.relay_with(&mut plain).await;
+    let (carried, result) = tls.relay_with(&mut plain, &shared.pool).await;
     account(shared, Direction::Ingress, carried, result);
     Ok(())
 }
 
 async fn egress(shared: &Shared, mut plain: TcpStream, route: &Route, number: u64) {
     let _active = shared.metrics.opened(Direction::Egress);
+    // Who is not connected to anybody must not read an empty answer.
+    listen::reset_on_close(&plain, true);
     let result = async {
-        let tls = reach(shared, route, number).await?;
+        let given_up = |cause: &str| Refused {
+            reason: Refusal::Unreachable,
+            cause: cause.into(),
+        };
+        // The application may say that it sends no more, and wait; that it has hung up is an error.
+        let tls = tokio::select! {
+            reached = tokio::time::timeout(REACH, reach(shared, route, number)) => {
+                reached.map_err(|_| given_up("timed out"))??
+            }
+            _ = plain.ready(Interest::ERROR) => {
+                return Err(given_up("the application has hung up"));
+            }
+        };
         shared.metrics.handshake(Direction::Egress);
         if shared.config.access_log {
             tracing::info!(
@@ -259,7 +326,7 @@ async fn egress(shared: &Shared, mut plain: TcpStream, route: &Route, number: u6
                 "egress"
             );
         }
-        let (carried, result) = tls.relay_with(&mut plain).await;
+        let (carried, result) = tls.relay_with(&mut plain, &shared.pool).await;
         account(shared, Direction::Egress, carried, result);
         Ok(())
     }

@@ -25,6 +25,8 @@ const TAG: usize = 16;
 pub(crate) const SLOT: usize = HEADER + PLAIN + 1 + TAG;
 /// Encrypted part of a record at most.
 const MOST: usize = PLAIN + 256;
+/// A record of the largest size with its header.
+pub(crate) const LONGEST: usize = HEADER + MOST;
 /// Keys are changed when fewer records than this are left to them; more than are sealed at once.
 const RESERVE: u64 = 1024;
 /// Requests for new keys between application data.
@@ -125,7 +127,7 @@ impl Records {
     ) -> io::Result<Opened> {
         let mut opened = Opened::default();
         while let Some(length) = length(incoming) {
-            if length > HEADER + MOST {
+            if length > LONGEST {
                 return Err(self.refuse(Error::PeerSentOversizedRecord, out));
             }
             let Some((record, rest)) = incoming.split_at_mut_checked(length) else {

@@ -5,7 +5,8 @@
 //! once is kept. So an idle connection costs its keys, and memory goes back when a burst is over.
 //!
 //! Half-close is kept both ways: a close_notify becomes a FIN and a FIN a close_notify. A TLS side
-//! that ends without close_notify is a truncation and resets the plain side.
+//! that ends without close_notify is a truncation and resets the plain side, and so does whatever else
+//! keeps the two streams from their end.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
@@ -16,14 +17,21 @@ use rustls::CommonState;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::records::{HEADER, PLAIN, Records, SLOT};
+use crate::limits::{Part, Pool};
+use crate::listen::reset_on_close;
+use crate::records::{self, HEADER, LONGEST, PLAIN, Records, SLOT};
 use crate::session::Session;
 
 /// Records that are read or sealed at once.
 const SLOTS: usize = 4;
 /// Size of the scratch buffer. Full records fill it to the last byte, so that of a stream of them none
-/// is read in two parts; and a handshake message of the largest size fits.
+/// is read in two parts.
 const SCRATCH: usize = SLOTS * SLOT;
+/// Bytes of a handshake that are kept, because a message has not come whole, at most. Certificates of a mesh
+/// take a tenth of it, and a stranger may have as many connections as there are places.
+const HANDSHAKE: usize = LONGEST;
+/// Plaintext that is read at once from the plain side where memory is scarce.
+const LITTLE: usize = 2048;
 /// Scratch buffers that a connection may fill each way before the others have their turn.
 const TURN: usize = 8;
 /// Pieces of plaintext that are written together.
@@ -102,6 +110,7 @@ impl Tls {
     /// Reads once from the socket and goes on with the handshake.
     fn fill(&mut self) -> io::Result<()> {
         BUFFER.with_borrow_mut(|scratch| {
+            let scratch = scratch.get_mut(..HANDSHAKE).unwrap_or_default();
             let length = self.inbound.read(&self.socket, scratch)?;
             let incoming = scratch.get_mut(..length).unwrap_or_default();
             let used = self.session.advance(incoming, &mut self.unsent)?;
@@ -113,16 +122,24 @@ impl Tls {
     /// Carries bytes both ways until both sides are done, and says how many.
     ///
     /// Where one side fails, the other is reset rather than closed, so that nobody takes a cut
-    /// stream for a whole one.
-    pub async fn relay_with(mut self, plain: &mut TcpStream) -> (Carried, io::Result<()>) {
+    /// stream for a whole one. The plain side is also reset when this does not come to its end: when the
+    /// future is dropped, or the process dies.
+    ///
+    /// Where the pool is used up, only so much is read at once that a record is kept in one direction and
+    /// [`LITTLE`] in the other.
+    pub async fn relay_with(
+        mut self,
+        plain: &mut TcpStream,
+        pool: &Pool,
+    ) -> (Carried, io::Result<()>) {
         let mut carried = Carried::default();
+        reset_on_close(plain, true);
         // Application data may have come with the end of the handshake.
         self.inbound.unread = !self.inbound.partial.is_empty();
         let records = match self.session.into_records() {
             Ok(records) => Box::new(records),
             Err(error) => {
-                reset(plain);
-                reset(&self.socket);
+                reset_on_close(&self.socket, true);
                 return (carried, Err(error));
             }
         };
@@ -131,13 +148,15 @@ impl Tls {
             records,
             inbound: self.inbound,
             unsent: self.unsent,
+            part: pool.part(),
         };
         let result = relay.run(plain, &mut carried).await;
-        if result.is_err() {
+        if result.is_ok() {
+            reset_on_close(plain, false);
+        } else {
             // An alert, perhaps.
             let _ = push(&mut relay.unsent, &relay.socket);
-            reset(plain);
-            reset(&relay.socket);
+            reset_on_close(&relay.socket, true);
         }
         (carried, result)
     }
@@ -145,21 +164,25 @@ impl Tls {
 
 /// A TLS connection on which data flows.
 #[derive(Debug)]
-struct Relay {
+struct Relay<'a> {
     socket: TcpStream,
     records: Box<Records>,
     inbound: Inbound,
     /// Ciphertext that the socket has not taken.
     unsent: Vec<u8>,
+    /// What is kept of both directions.
+    part: Part<'a>,
 }
 
-impl Relay {
+impl Relay<'_> {
     async fn run(&mut self, plain: &mut TcpStream, carried: &mut Carried) -> io::Result<()> {
         let mut outbound_ended = false;
         loop {
             // Do what can be done without waiting.
             let mut more = self.receive(plain, carried)?;
+            self.count();
             more |= self.send(plain, &mut outbound_ended, carried)?;
+            self.count();
 
             let inbound = &self.inbound;
             if inbound.closed && outbound_ended && self.unsent.is_empty() {
@@ -182,6 +205,13 @@ impl Relay {
                 ready = ready(plain, plain_interest) => { ready?; }
             }
         }
+    }
+
+    /// Counts what is kept now.
+    fn count(&mut self) {
+        let inbound = &self.inbound;
+        self.part
+            .set(inbound.partial.capacity() + inbound.stuck.capacity() + self.unsent.capacity());
     }
 
     /// TLS to plain, until one side would block; true when the turn was over before.
@@ -209,7 +239,12 @@ impl Relay {
 
     /// Reads once, decrypts in place, and writes on what has come.
     fn pass(&mut self, plain: &TcpStream, carried: &mut Carried) -> io::Result<()> {
+        let most = match self.part.is_scarce() {
+            true => self.inbound.one_record(),
+            false => SCRATCH,
+        };
         BUFFER.with_borrow_mut(|scratch| {
+            let scratch = scratch.get_mut(..most).unwrap_or_default();
             let length = self.inbound.read(&self.socket, scratch)?;
             let incoming = scratch.get_mut(..length).unwrap_or_default();
             let mut pieces = Pieces::new(plain, &mut self.inbound.stuck);
@@ -251,13 +286,18 @@ impl Relay {
     /// Reads once, to where records will be, seals them, and writes them; how much was read, 0 at the
     /// end.
     fn pass_out(&mut self, plain: &TcpStream) -> io::Result<usize> {
+        let most = match self.part.is_scarce() {
+            true => LITTLE,
+            false => SLOTS * PLAIN,
+        };
         BUFFER.with_borrow_mut(|scratch| {
             let mut slots = scratch.chunks_exact_mut(SLOT);
-            let mut rooms: [IoSliceMut<'_>; SLOTS] = std::array::from_fn(|_| {
+            let mut rooms: [IoSliceMut<'_>; SLOTS] = std::array::from_fn(|number| {
                 let slot = slots.next().unwrap_or_default();
-                IoSliceMut::new(slot.get_mut(HEADER..HEADER + PLAIN).unwrap_or_default())
+                let length = most.saturating_sub(number * PLAIN).min(PLAIN);
+                IoSliceMut::new(slot.get_mut(HEADER..HEADER + length).unwrap_or_default())
             });
-            let read = read_some(plain, SLOTS * PLAIN, || Ok(readv(plain, &mut rooms)?))?;
+            let read = read_some(plain, most, || Ok(readv(plain, &mut rooms)?))?;
             let (mut left, mut sealed) = (read, 0);
             for slot in scratch.chunks_exact_mut(SLOT) {
                 if left == 0 {
@@ -303,8 +343,10 @@ impl Inbound {
             .split_at_mut_checked(kept)
             .filter(|(_, room)| !room.is_empty() || self.unread)
         else {
-            // Of a whole scratch buffer nothing was taken.
-            return Err(ErrorKind::InvalidData.into());
+            return Err(io::Error::new(
+                ErrorKind::InvalidData,
+                "a message of the handshake that is too long",
+            ));
         };
         let read = if std::mem::take(&mut self.unread) {
             0
@@ -317,6 +359,13 @@ impl Inbound {
         };
         front.copy_from_slice(&self.partial);
         Ok(kept + read)
+    }
+
+    /// Where the record ends whose beginning is there, as far as is known.
+    fn one_record(&self) -> usize {
+        let end = records::length(&self.partial).unwrap_or(HEADER);
+        // More than a record may have come with the end of the handshake.
+        end.max(self.partial.len())
     }
 
     /// Keeps this for the next time, and no memory for nothing.
@@ -434,11 +483,6 @@ fn write_some(socket: &TcpStream, rest: &mut &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Makes closing send RST.
-fn reset(socket: &TcpStream) {
-    let _ = socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
 }
 
 fn interest(read: bool, write: bool) -> Option<Interest> {

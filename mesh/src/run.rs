@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::admin::{self, Readiness};
 use crate::config::Config;
 use crate::dial::Dialer;
-use crate::limits;
+use crate::limits::Room;
 use crate::listen::Bound;
 use crate::material::{self, Files, Material};
 use crate::proxy::{CONNECT, Ingress, Shared, serve_egress, serve_ingress, unix_now};
@@ -57,7 +57,7 @@ pub enum Error {
 /// protected stays closed.
 pub async fn run(config: Config) -> Result<(), Error> {
     // Everything that can fail comes before the rules.
-    let room = limits::connections();
+    let room = Room::of(&config);
     let material = Material::new(Files::read(&config.directories)?, &config, unix_now())?;
     let rules = Ruleset::of(&config);
     // Where nothing is intercepted they still answer the kubelet's probe, and close.
@@ -89,7 +89,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     // From here on nothing reaches a protected port but through the mesh.
     let drain = config.drain;
     let dialer = Dialer::from_system(CONNECT);
-    let shared = Arc::new(Shared::new(config, material, dialer, room));
+    let shared = Arc::new(Shared::new(config, material, dialer, &room));
     let restored = Arc::clone(&shared);
     let rules = Keeper::start(rules, move || restored.metrics.rules_restored())?;
     let ready = Arc::new(Readiness {
@@ -112,7 +112,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     announce(&shared.config.directories);
     // The first random bytes of a process take tens of milliseconds to gather. No peer waits for them.
     tokio::task::spawn_blocking(|| aws_lc_rs::rand::fill(&mut [0]));
-    tracing::info!(admin = %admin_address, room, "ready");
+    tracing::info!(admin = %admin_address, ?room, "ready");
 
     tokio::select! {
         _ = terminate.recv() => {}

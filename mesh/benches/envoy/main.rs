@@ -306,7 +306,8 @@ fn crowd(authority: &Authority) {
     // Files of everything else in this process.
     const SPARE: usize = 1000;
     // Both ends of each are in this process, as they are in the proxy: as many as this user may have.
-    let count = nacre_mesh::limits::connections() - SPARE;
+    let config = nacre_mesh::config::Config::read(&|_| None).unwrap();
+    let count = nacre_mesh::limits::Room::of(&config).mutual.established - SPARE;
     let net = Net::new();
     let load = Load::start(&net, authority);
     let proxy = Proxy::start(Kind::Nacre, &net, authority);

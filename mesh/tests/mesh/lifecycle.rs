@@ -1,6 +1,6 @@
 //! Start, certificates that change, load, memory, and the end.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use crate::support::*;
@@ -202,4 +202,71 @@ fn sigterm_lets_open_requests_finish() {
     assert_eq!(mesh.child.wait().unwrap().code(), Some(0));
     // What was protected stays closed.
     assert_eq!(hushed(&net.peer(), POD[0], 9090), Outcome::Silence);
+}
+
+/// What a read has said.
+type End = Result<usize, ErrorKind>;
+
+/// A connection that is open both through the ingress and the egress of a mesh, and what its ends read
+/// when the mesh has gone.
+fn what_the_applications_read(env: &[(&str, &str)], end: impl FnOnce(&mut Mesh)) -> [End; 2] {
+    let net = Net::new();
+    let authority = Authority::new();
+    let far = authority.issue("far");
+    let (served, at_service) = std::sync::mpsc::channel();
+    let (ready, listens) = std::sync::mpsc::channel();
+    inside(&net.pod(), move || {
+        let listener = std::net::TcpListener::bind("[::]:9090").unwrap();
+        ready.send(()).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 6]).unwrap();
+        stream.write_all(b"whole\n").unwrap();
+        served.send(stream.read(&mut [0]).map_err(|error| error.kind()))
+    });
+    listens.recv().unwrap();
+    app(&net.peer(), "192.0.2.2:7000", "far");
+    let _far = Mesh::start(&net.peer(), &far, &[]);
+    let mut all = vec![(
+        "CONTRAST_EGRESS_PROXY_CONFIG",
+        "far#127.0.0.9:7000#192.0.2.2:7000",
+    )];
+    all.extend_from_slice(env);
+    let mut mesh = Mesh::start(&net.pod(), &authority.issue("web"), &all);
+    let caller = inside(&net.peer(), {
+        let config = client(&far, true);
+        move || {
+            let mut stream = session(dial("192.0.2.1:9090".parse().unwrap()).unwrap(), config);
+            stream.write_all(b"hello\n").unwrap();
+            stream.read_exact(&mut [0; 6]).unwrap();
+            stream
+        }
+    });
+    let _caller = caller.join().unwrap();
+    let mut dialled = inside(&net.pod(), || {
+        let mut stream = dial("127.0.0.9:7000".parse().unwrap()).unwrap();
+        stream.write_all(b"hello\n").unwrap();
+        stream.read_exact(&mut [0; 14]).unwrap();
+        stream
+    })
+    .join()
+    .unwrap();
+    end(&mut mesh);
+    let at_dialler = dialled.read(&mut [0]).map_err(|error| error.kind());
+    [at_service.recv_timeout(PATIENCE).unwrap(), at_dialler]
+}
+
+#[test]
+fn a_mesh_that_is_killed_resets_the_applications() {
+    let read = what_the_applications_read(&[], Mesh::kill);
+    assert_eq!(read, [Err(ErrorKind::ConnectionReset); 2]);
+}
+
+#[test]
+fn what_is_open_when_the_drain_ends_is_reset() {
+    let read = what_the_applications_read(&[("NACRE_MESH_DRAIN_SECONDS", "1")], |mesh| {
+        mesh.terminate();
+        assert_eq!(mesh.child.wait().unwrap().code(), Some(0));
+        assert!(mesh.log().contains("connections cut"), "{}", mesh.log());
+    });
+    assert_eq!(read, [Err(ErrorKind::ConnectionReset); 2]);
 }

@@ -15,6 +15,7 @@
 
 mod authorisation;
 mod corpus;
+mod crowd;
 mod dns;
 mod egress;
 mod fallback;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nacre_mesh::limits::Pool;
 use nacre_mesh::relay::Tls;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
@@ -22,6 +23,11 @@ async fn pair() -> (TcpStream, TcpStream) {
 
 /// Two relays back to back: plain – TLS – plain.
 async fn through() -> (TcpStream, TcpStream) {
+    through_with(usize::MAX).await
+}
+
+/// The same where each keeps so many bytes before memory is scarce.
+async fn through_with(most: usize) -> (TcpStream, TcpStream) {
     let authority = Authority::new();
     let certs = authority.issue("web");
     let (near, mut near_plain) = pair().await;
@@ -35,8 +41,8 @@ async fn through() -> (TcpStream, TcpStream) {
     let (left, right) = tokio::join!(client.handshake(), server.handshake());
     left.unwrap();
     right.unwrap();
-    tokio::spawn(async move { client.relay_with(&mut near_plain).await });
-    tokio::spawn(async move { server.relay_with(&mut far_plain).await });
+    tokio::spawn(async move { client.relay_with(&mut near_plain, &Pool::new(most)).await });
+    tokio::spawn(async move { server.relay_with(&mut far_plain, &Pool::new(most)).await });
     (near, far)
 }
 
@@ -57,7 +63,18 @@ async fn half_close_is_kept_both_ways() {
 
 #[tokio::test]
 async fn a_slow_reader_gets_everything() {
-    let (mut near, mut far) = through().await;
+    slow_reader(usize::MAX).await;
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_everything_where_memory_is_scarce() {
+    slow_reader(0).await;
+    // Now and then.
+    slow_reader(20_000).await;
+}
+
+async fn slow_reader(most: usize) {
+    let (mut near, mut far) = through_with(most).await;
     let sent: Vec<u8> = (0..4_000_000u32).map(|n| (n % 253) as u8).collect();
     let expected = sent.clone();
     let writing = tokio::spawn(async move {
@@ -108,7 +125,12 @@ async fn a_cut_tls_stream_is_not_a_clean_end() {
     let (left, right) = tokio::join!(client.handshake(), server.handshake());
     left.unwrap();
     right.unwrap();
-    let relay = tokio::spawn(async move { server.relay_with(&mut inner).await.1 });
+    let relay = tokio::spawn(async move {
+        server
+            .relay_with(&mut inner, &Pool::new(usize::MAX))
+            .await
+            .1
+    });
     // The socket ends without close_notify.
     drop(client);
     assert!(relay.await.unwrap().is_err());
@@ -127,7 +149,7 @@ async fn new_keys_are_taken_and_given() {
     tokio::spawn(async move {
         let mut server = Tls::new(b, session);
         server.handshake().await.unwrap();
-        server.relay_with(&mut inner).await
+        server.relay_with(&mut inner, &Pool::new(usize::MAX)).await
     });
     let name = ServerName::try_from("web").unwrap();
     let connector = tokio_rustls::TlsConnector::from(client(&certs, true));
@@ -179,7 +201,8 @@ async fn messages_of_tls_in_pieces_between_data() {
     let session = UnbufferedClientConnection::new(client(&certs, true), name).unwrap();
     let mut tls = Tls::new(ours, session);
     tls.handshake().await.unwrap();
-    let relay = tokio::spawn(async move { tls.relay_with(&mut inner).await });
+    let relay =
+        tokio::spawn(async move { tls.relay_with(&mut inner, &Pool::new(usize::MAX)).await });
     let (mut reading, mut writing) = near.split();
     let write = async {
         for number in 0..500u32 {

@@ -1,0 +1,193 @@
+//! Strangers and members that take what they can get.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::support::*;
+
+/// The memory limit of the injected container.
+const MEMORY: u64 = 64 << 20;
+/// What the mesh makes of it where it has no egress entries.
+const HANDSHAKES: usize = 320;
+const ESTABLISHED: usize = 960;
+
+/// A mesh that believes to have so much memory.
+fn limited(net: &Net, certs: &Path, env: &[(&str, &str)]) -> Mesh {
+    let program = env!("CARGO_BIN_EXE_nacre-mesh");
+    let script = format!(
+        "mount -t tmpfs none /sys/fs/cgroup && echo {MEMORY} > /sys/fs/cgroup/memory.max && exec {program}"
+    );
+    let mut mesh = Mesh::spawn_by(&["sh", "-c", &script], &net.pod(), certs, env);
+    mesh.wait();
+    mesh
+}
+
+/// Sockets with little room, so that the test itself needs little.
+fn small_buffers(net: &Net) {
+    for namespace in [net.pod(), net.peer()] {
+        for name in ["tcp_rmem", "tcp_wmem"] {
+            let set = format!("echo 4096 32768 32768 > /proc/sys/net/ipv4/{name}");
+            run(&["ip", "netns", "exec", &namespace, "sh", "-c", &set]);
+        }
+    }
+}
+
+/// Connections that say this and then nothing.
+fn silent(net: &Net, count: usize, says: Vec<u8>) -> Vec<TcpStream> {
+    let open = move || {
+        (0..count)
+            .map(|_| {
+                let mut stream = dial("192.0.2.1:9090".parse().unwrap()).unwrap();
+                stream.write_all(&says).unwrap();
+                stream
+            })
+            .collect()
+    };
+    inside(&net.peer(), open).join().unwrap()
+}
+
+/// Has every connection of an application write for as long as the test lasts, and read nothing.
+fn talk(mut streams: Vec<TcpStream>) {
+    let chunk = vec![7; 64 * 1024];
+    let begin = Instant::now();
+    while begin.elapsed() < 20 * PATIENCE {
+        for stream in &mut streams {
+            let _ = stream.write(&chunk);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn strangers_that_stall_and_members_that_do_not_read_fit_into_the_memory() {
+    let net = Net::new();
+    small_buffers(&net);
+    let authority = Authority::with(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let certs = authority.issue("web");
+    let (ready, listens) = std::sync::mpsc::channel();
+    inside(&net.pod(), move || {
+        let listener = TcpListener::bind("[::]:9090").unwrap();
+        ready.send(()).unwrap();
+        let streams = (0..ESTABLISHED)
+            .map(|_| {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.write_all(b"whole\n").unwrap();
+                stream.set_nonblocking(true).unwrap();
+                stream
+            })
+            .collect();
+        talk(streams);
+    });
+    listens.recv().unwrap();
+    let mesh = limited(&net, &certs, &[]);
+    let config = client(&certs, true);
+    let open = move || {
+        (0..ESTABLISHED)
+            .map(|_| {
+                let stream = dial("192.0.2.1:9090".parse().unwrap()).unwrap();
+                let mut stream = session(stream, config.clone());
+                stream.read_exact(&mut [0; 6]).unwrap();
+                stream.sock.set_nonblocking(true).unwrap();
+                stream
+            })
+            .collect::<Vec<_>>()
+    };
+    let mut members = inside(&net.peer(), open).join().unwrap();
+    // Nobody reads, so what the application writes is stuck as well.
+    let chunk = vec![7; 64 * 1024];
+    let mut last = Instant::now();
+    while last.elapsed() < Duration::from_secs(2) {
+        for member in &mut members {
+            if !member.conn.wants_write() {
+                member.conn.writer().write_all(&chunk).unwrap();
+            }
+            match member.conn.write_tls(&mut member.sock) {
+                Ok(_) => last = Instant::now(),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{}", mesh.log()),
+            }
+        }
+    }
+    // A ClientHello whose end does not come.
+    let mut hello = vec![22, 3, 1, 0x40, 0, 1, 0, 0xff, 0];
+    hello.resize(16_000, 0);
+    let begin = Instant::now();
+    let strangers = silent(&net, HANDSHAKES, hello);
+    // All of them have a place until the first has to go.
+    let all = (ESTABLISHED + HANDSHAKES) as u64;
+    while mesh.metric("nacre_mesh_connections{direction=\"ingress\"}") < all {
+        assert!(begin.elapsed() < Duration::from_secs(9), "{}", mesh.log());
+    }
+    let resident = mesh.resident_kib();
+    // The rest is for the kernel's buffers.
+    assert!(resident * 1024 < MEMORY / 4 * 3, "{resident} KiB");
+    drop((members, strangers));
+}
+
+#[test]
+fn a_long_handshake_is_not_kept() {
+    let net = Net::new();
+    let authority = Authority::new();
+    let _mesh = Mesh::start(&net.pod(), &authority.issue("web"), &[]);
+    // Records of one message that promises to be as long as one may be.
+    let mut record = vec![22, 3, 1, 0x20, 0];
+    record.resize(5 + 0x2000, 0);
+    record[5..9].copy_from_slice(&[1, 0, 0xf0, 0]);
+    let mut stream = silent(&net, 1, record.clone()).remove(0);
+    record[5..9].fill(0);
+    // Three of them are longer than what is kept, and shorter than the message.
+    for _ in 0..2 {
+        let _ = stream.write_all(&record);
+    }
+    let read = stream.read(&mut [0; 64]);
+    assert!(
+        read.as_ref().is_ok()
+            || read
+                .as_ref()
+                .is_err_and(|error| error.kind() == ErrorKind::ConnectionReset),
+        "it waits for more: {read:?}"
+    );
+}
+
+#[test]
+fn strangers_that_say_nothing_keep_only_strangers_out() {
+    let net = Net::new();
+    let authority = Authority::new();
+    let (certs, far) = (authority.issue("web"), authority.issue("far"));
+    app(&net.pod(), "[::]:9090", "app");
+    app(&net.peer(), "192.0.2.2:7000", "far");
+    let _far = Mesh::start(&net.peer(), &far, &[]);
+    let egress = "far#127.0.0.9:7000#192.0.2.2:7000";
+    let mesh = limited(&net, &certs, &[("CONTRAST_EGRESS_PROXY_CONFIG", egress)]);
+    let config = client(&certs, true);
+    let open = move || {
+        let mut stream = session(dial("192.0.2.1:9090".parse().unwrap()).unwrap(), config);
+        stream.write_all(b"hello\n").unwrap();
+        stream.read_exact(&mut [0; 14]).unwrap();
+        stream
+    };
+    let mut member = inside(&net.peer(), open).join().unwrap();
+    // More than there are places in all.
+    let mut strangers = silent(&net, 1500, Vec::new());
+    let begin = Instant::now();
+    let ingress = mesh.metric("nacre_mesh_connections{direction=\"ingress\"}");
+    assert!(ingress <= 161, "{ingress}");
+    assert!(plain(&net.pod(), "127.0.0.9", 7000).answered("far"));
+    member.write_all(b"still").unwrap();
+    let mut answer = [0; 5];
+    member.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"still");
+    assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
+    // Those who got a place lose it.
+    strangers[0].set_read_timeout(Some(3 * PATIENCE)).unwrap();
+    let read = strangers[0].read(&mut [0]);
+    assert!(
+        !read
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
+        "{read:?}"
+    );
+    drop(strangers);
+    assert!(tls(&net.peer(), POD[0], 9090, &certs, true).answered("app"));
+}

@@ -16,6 +16,8 @@ use crate::rules::Keeper;
 const LARGEST: usize = 4096;
 /// Time for one request.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Time for the head of one, in which a place is taken by somebody who may say nothing.
+const HEAD: Duration = Duration::from_secs(1);
 /// Requests at once.
 const MOST: usize = 32;
 
@@ -66,16 +68,22 @@ pub fn probe(port: u16) -> io::Result<()> {
     Err(io::Error::other(why))
 }
 
-async fn answer(mut stream: TcpStream, shared: &Shared, ready: &Readiness) -> io::Result<()> {
+/// What a request begins with, to the empty line.
+async fn head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
         let mut chunk = [0; 512];
         let read = stream.read(&mut chunk).await?;
         if read == 0 || head.len() + read > LARGEST {
-            return Ok(());
+            return Err(io::ErrorKind::InvalidData.into());
         }
         head.extend_from_slice(chunk.get(..read).unwrap_or_default());
     }
+    Ok(head)
+}
+
+async fn answer(mut stream: TcpStream, shared: &Shared, ready: &Readiness) -> io::Result<()> {
+    let head = tokio::time::timeout(HEAD, head(&mut stream)).await??;
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let (status, body) = match line {
         b"GET /metrics HTTP/1.1" | b"GET /metrics HTTP/1.0" => ("200 OK", shared.metrics.render()),

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,13 +30,42 @@ pub struct Dialer {
     /// dialled.
     resolver: Option<TokioResolver>,
     hosts: Arc<Hosts>,
+    own: Arc<Own>,
     patience: Duration,
 }
 
+/// Our own listeners. A connection to one of them would come back, and open the next.
+#[derive(Debug, Clone, Default)]
+pub struct Own {
+    /// Those of one address.
+    pub addresses: Vec<SocketAddr>,
+    /// Ports of those on all addresses.
+    pub ports: Vec<u16>,
+}
+
+impl Own {
+    fn holds(&self, address: SocketAddr) -> bool {
+        // To no address means to loopback.
+        let ip = match address.ip().to_canonical() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        self.addresses
+            .contains(&SocketAddr::new(ip, address.port()))
+            || self.ports.contains(&address.port()) && is_here(ip)
+    }
+}
+
+/// Whether it is an address of this pod: others cannot be bound.
+fn is_here(ip: IpAddr) -> bool {
+    ip.is_loopback() || std::net::UdpSocket::bind((ip, 0)).is_ok()
+}
+
 impl Dialer {
-    /// Reads `/etc/resolv.conf` and `/etc/hosts`. Answers are kept as long as their TTL says.
+    /// Reads `/etc/resolv.conf` and `/etc/hosts`. Nobody is connected to `own`. Answers are kept as long as their TTL says.
     #[must_use]
-    pub fn from_system(patience: Duration) -> Self {
+    pub fn from_system(patience: Duration, own: Own) -> Self {
         let resolver = TokioResolver::builder_tokio()
             .and_then(|builder| builder.build())
             .inspect_err(|error| tracing::warn!(%error, "names cannot be resolved"))
@@ -47,6 +76,7 @@ impl Dialer {
         Self {
             resolver,
             hosts: Arc::new(hosts),
+            own: Arc::new(own),
             patience,
         }
     }
@@ -73,11 +103,23 @@ impl Dialer {
     /// Finds the addresses of a host.
     ///
     /// # Errors
-    /// [`io::ErrorKind::TimedOut`], [`io::ErrorKind::NotFound`] where the name has no address.
+    /// [`io::ErrorKind::TimedOut`], [`io::ErrorKind::NotFound`] where the name has no address but those of
+    /// our own listeners.
     pub async fn find(&self, host: &str, port: u16) -> io::Result<Candidates> {
-        let addresses = tokio::time::timeout(self.patience, self.resolve(host, port))
+        let mut addresses = tokio::time::timeout(self.patience, self.resolve(host, port))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let found = addresses.len();
+        addresses.retain(|address| !self.own.holds(*address));
+        if addresses.len() < found {
+            let cause = format!(
+                "{host}:{port} is a listener of this mesh itself: correct the egress entry or the name"
+            );
+            if addresses.is_empty() {
+                return Err(io::Error::new(io::ErrorKind::NotFound, cause));
+            }
+            tracing::warn!("{cause}; its other addresses are tried");
+        }
         Ok(Candidates {
             untried: addresses.into(),
             patience: self.patience,
@@ -189,6 +231,27 @@ async fn race(untried: &mut VecDeque<SocketAddr>) -> io::Result<(TcpStream, Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn own_listeners_are_known_in_every_spelling() {
+        let own = Own {
+            addresses: vec!["127.0.0.1:4001".parse().unwrap()],
+            ports: vec![15006],
+        };
+        for address in [
+            "127.0.0.1:4001",
+            "0.0.0.0:4001",
+            "[::ffff:127.0.0.1]:4001",
+            "127.9.9.9:15006",
+            "[::]:15006",
+            "[::1]:15006",
+        ] {
+            assert!(own.holds(address.parse().unwrap()), "{address}");
+        }
+        for address in ["127.0.0.2:4001", "127.0.0.1:4002", "192.0.2.77:15006"] {
+            assert!(!own.holds(address.parse().unwrap()), "{address}");
+        }
+    }
 
     #[test]
     fn families_alternate() {

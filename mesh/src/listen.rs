@@ -6,10 +6,17 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::rules::MARK;
+use crate::rules::{MARK, PLAIN};
+
+/// Silence after which the other side of a TLS connection is asked whether it is there.
+const IDLE: Duration = Duration::from_secs(60);
+/// Time between questions that are not answered.
+const INTERVAL: Duration = Duration::from_secs(15);
+/// Questions before the connection counts as dead.
+const QUESTIONS: u32 = 4;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -20,7 +27,7 @@ pub struct Bound(Socket);
 
 impl Bound {
     /// Takes a port on all addresses, IPv4 and IPv6, for intercepted connections: the socket may
-    /// stand in for any address (`IP_TRANSPARENT`, which needs `CAP_NET_ADMIN`).
+    /// stand in for any address (`IP_TRANSPARENT`, which needs `CAP_NET_RAW` or `CAP_NET_ADMIN`).
     ///
     /// # Errors
     /// The socket's.
@@ -30,6 +37,7 @@ impl Bound {
         socket.set_ip_transparent_v4(true)?;
         // Accepted connections inherit it; the rules let no other reply out.
         socket.set_mark(MARK)?;
+        socket.set_tcp_keepalive(&keepalive())?;
         Self::bind(socket, address)
     }
 
@@ -88,7 +96,16 @@ fn both_families(port: u16) -> io::Result<(Socket, SocketAddr)> {
     }
 }
 
-/// Opens a connection within the pod, with `TCP_NODELAY`.
+/// Notices a peer that has gone without a word. No `TCP_USER_TIMEOUT` beside it: the kernel would end
+/// connections whose reader only pauses, too.
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(IDLE)
+        .with_interval(INTERVAL)
+        .with_retries(QUESTIONS)
+}
+
+/// Opens a connection within the pod, with `TCP_NODELAY`. The rules drop it where it would leave.
 ///
 /// The kernel gives a connection one of some 28 000 ports. Where all of them lead to this address
 /// already, others are tried, so that the number of connections ends only at 64 000.
@@ -96,7 +113,10 @@ fn both_families(port: u16) -> io::Result<(Socket, SocketAddr)> {
 /// # Errors
 /// The socket's.
 pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let first = TcpStream::connect(address).await;
+    let first = match plain_socket(address) {
+        Ok(socket) => socket.connect(address).await,
+        Err(error) => Err(error),
+    };
     let stream = match first {
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
             connect_from(address).await.ok_or(error)?
@@ -112,16 +132,27 @@ pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 /// # Errors
 /// The socket's.
 pub async fn connect_marked(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    }?;
-    // Without NET_ADMIN there are no rules either that would ask for it.
+    let socket = socket_for(address)?;
+    // Without the right to it there are no rules either that would ask for it.
     let _ = SockRef::from(&socket).set_mark(MARK);
+    SockRef::from(&socket).set_tcp_keepalive(&keepalive())?;
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
+    match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }
+}
+
+/// A socket for plain text to the application.
+fn plain_socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = socket_for(address)?;
+    SockRef::from(&socket).set_mark(PLAIN)?;
+    Ok(socket)
 }
 
 /// Connects from a port outside of the kernel's range.
@@ -135,11 +166,7 @@ async fn connect_from(address: SocketAddr) -> Option<TcpStream> {
         let port = NEXT.fetch_add(1, Ordering::Relaxed).max(FIRST);
         let attempt = async {
             // The address that the kernel would take: the pod's own for itself.
-            let socket = if address.is_ipv4() {
-                TcpSocket::new_v4()
-            } else {
-                TcpSocket::new_v6()
-            }?;
+            let socket = plain_socket(address)?;
             socket.set_reuseaddr(true)?;
             socket.bind(SocketAddr::new(address.ip(), port))?;
             socket.connect(address).await

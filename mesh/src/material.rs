@@ -175,6 +175,20 @@ impl Material {
                 not_before.unwrap_or_default(),
             ),
         };
+        // The files are written one after the other.
+        let (leaf, intermediates) = parts
+            .chain
+            .split_first()
+            .ok_or_else(|| invalid(&chain_path, &"no certificate in it"))?;
+        parts
+            .verifier
+            .check_own(leaf, intermediates, now)
+            .map_err(|reason| {
+                invalid(
+                    &chain_path,
+                    &format!("not issued by {}: {reason}", ca_path.display()),
+                )
+            })?;
         parts
             .material(config, not_after, files)
             .map_err(|reason| invalid(&key_path, &reason))

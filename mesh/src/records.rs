@@ -29,8 +29,10 @@ const MOST: usize = PLAIN + 256;
 pub(crate) const LONGEST: usize = HEADER + MOST;
 /// Keys are changed when fewer records than this are left to them; more than are sealed at once.
 const RESERVE: u64 = 1024;
-/// Requests for new keys between application data.
-const MOST_REQUESTS: u8 = 32;
+/// What carries nothing, between application data: new keys, tickets, empty records, announcements of an end.
+const MOST_EMPTY: u8 = 32;
+/// Length of a ticket at most (RFC 8446, 4.6.1: its fields at their longest).
+const LONGEST_TICKET: usize = 4 + 4 + 1 + 255 + 2 + 65535 + 2 + 65535;
 
 /// Length of the record that begins like this, if enough of it is there to say so.
 pub(crate) fn length(bytes: &[u8]) -> Option<usize> {
@@ -71,7 +73,8 @@ pub(crate) struct Records {
     next: Box<dyn NextKeys>,
     /// The peer has asked for new keys of ours.
     asked: bool,
-    requests: u8,
+    /// How much has come that carries nothing, since there was data.
+    empty: u8,
     /// The beginning of a message of the handshake protocol.
     message: Vec<u8>,
     /// Bytes of a ticket that are still to come.
@@ -108,7 +111,7 @@ impl Records {
             limit,
             next: Box::new(next),
             asked: false,
-            requests: 0,
+            empty: 0,
             message: Vec::new(),
             skipped: 0,
         })
@@ -136,8 +139,11 @@ impl Records {
             incoming = rest;
             opened.used += length;
             let fault = match self.receiving.open(record) {
+                Ok((ContentType::ApplicationData, [])) if self.is_between_messages() => {
+                    self.count(PeerMisbehaved::TooManyEmptyFragments)
+                }
                 Ok((ContentType::ApplicationData, plain)) if self.is_between_messages() => {
-                    self.requests = 0;
+                    self.empty = 0;
                     take(plain)?;
                     continue;
                 }
@@ -149,7 +155,9 @@ impl Records {
                             return Ok(opened);
                         }
                         // A close_notify follows.
-                        AlertDescription::UserCanceled => Ok(()),
+                        AlertDescription::UserCanceled => {
+                            self.count(PeerMisbehaved::TooManyWarningAlertsReceived)
+                        }
                         other => return Err(broken(Error::AlertReceived(other))),
                     }
                 }
@@ -237,6 +245,15 @@ impl Records {
         broken(reason)
     }
 
+    /// One more that carries nothing.
+    fn count(&mut self, too_many: PeerMisbehaved) -> Result<(), Error> {
+        self.empty += 1;
+        if self.empty > MOST_EMPTY {
+            return Err(too_many.into());
+        }
+        Ok(())
+    }
+
     /// Messages of the handshake protocol may be in pieces, with nothing else between them.
     fn is_between_messages(&self) -> bool {
         self.message.is_empty() && self.skipped == 0
@@ -260,7 +277,11 @@ impl Records {
             match *self.message.as_slice() {
                 // Nothing is resumed.
                 [TICKET, a, b, c] if self.role == Role::Client => {
+                    self.count(PeerMisbehaved::TooManyEmptyFragments)?;
                     self.skipped = u32::from_be_bytes([0, a, b, c]) as usize;
+                    if self.skipped > LONGEST_TICKET {
+                        return Err(unexpected());
+                    }
                     self.message = Vec::new();
                 }
                 [KEY_UPDATE, 0, 0, 1] | [_] | [_, _] | [_, _, _] => {}
@@ -281,10 +302,7 @@ impl Records {
 
     /// The peer has new keys, and wants new ones of us as well or not.
     fn update(&mut self, asks: bool) -> Result<(), Error> {
-        self.requests += 1;
-        if self.requests > MOST_REQUESTS {
-            return Err(PeerMisbehaved::TooManyKeyUpdateRequests.into());
-        }
+        self.count(PeerMisbehaved::TooManyKeyUpdateRequests)?;
         self.receiving = Half::new(self.next.receiving()?)?;
         self.asked |= asks;
         Ok(())

@@ -10,8 +10,12 @@ use crate::config::Config;
 use crate::{nft, xt};
 
 /// `SO_MARK` of every socket of the mesh that leaves the pod: replies on intercepted connections and
-/// connections of egress entries. Setting it takes `CAP_NET_ADMIN`, which nobody else in the pod has.
+/// connections of egress entries. Setting it takes `CAP_NET_ADMIN` or, since Linux 5.17, `CAP_NET_RAW`, a
+/// default capability: programs of the pod that have one of the two can pass for the mesh if they mean to.
 pub const MARK: u32 = 0x6e61_6372;
+
+/// `SO_MARK` of the plain sockets to the application, which may not leave the pod, whatever its routes say.
+pub const PLAIN: u32 = 0x6e61_6373;
 
 /// How often the rules are looked at where the kernel does not tell of changes.
 const LOOK: Duration = Duration::from_secs(1);

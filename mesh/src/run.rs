@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Readiness};
 use crate::config::Config;
-use crate::dial::Dialer;
+use crate::dial::{Dialer, Own};
 use crate::limits::Room;
 use crate::listen::Bound;
 use crate::material::{self, Files, Material};
@@ -83,12 +83,23 @@ pub async fn run(config: Config) -> Result<(), Error> {
             (bind(Bound::address(address), address)?, address)
         }
     };
+    let own = Own {
+        addresses: routes
+            .iter()
+            .map(|(_, route)| SocketAddr::V4(route.listen))
+            .chain([admin_address])
+            .collect(),
+        ports: [MESH_PORT_MUTUAL, MESH_PORT_SERVER]
+            .into_iter()
+            .chain(config.admin)
+            .collect(),
+    };
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
 
     // From here on nothing reaches a protected port but through the mesh.
     let drain = config.drain;
-    let dialer = Dialer::from_system(CONNECT);
+    let dialer = Dialer::from_system(CONNECT, own);
     let shared = Arc::new(Shared::new(config, material, dialer, &room));
     let restored = Arc::clone(&shared);
     let rules = Keeper::start(rules, move || restored.metrics.rules_restored())?;

@@ -110,6 +110,25 @@ impl MeshVerifier {
             .store(true, Ordering::Release);
     }
 
+    /// Whether our own chain is of the CA of now. `now` is in Unix seconds.
+    pub(crate) fn check_own(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: u64,
+    ) -> Result<(), rustls::Error> {
+        let authority = &self.authority;
+        let usage = Usage::Server;
+        let chain = Chain {
+            leaf,
+            intermediates,
+            key: usage.key(leaf),
+            usage,
+        };
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(now)).max(authority.not_before);
+        authority.current.check(&chain, now, authority.algorithms)
+    }
+
     fn check(
         &self,
         leaf: &CertificateDer<'_>,

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::rules::{Inbound, MARK, Ruleset};
+use crate::rules::{Inbound, MARK, PLAIN, Ruleset};
 
 const INBOUND: &str = "NACRE_MESH_IN";
 const OUTBOUND: &str = "NACRE_MESH_OUT";
@@ -248,6 +248,7 @@ fn inbound(inbound: &Inbound, v6: bool) -> String {
 fn outbound(ruleset: &Ruleset) -> String {
     let mut rules = vec!["-o lo -j ACCEPT".to_owned()];
     if let Some(inbound) = &ruleset.inbound {
+        rules.push(format!("-m mark --mark {PLAIN:#x} -j DROP"));
         for port in &inbound.plain {
             rules.push(format!(
                 "-p tcp --sport {port} -m conntrack --ctdir REPLY -j ACCEPT"

@@ -29,8 +29,20 @@ const UNSPEC: u8 = 0;
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     bytes: Vec<u8>,
-    /// Sequence numbers of the messages, in order; the kernel acknowledges each.
+    /// Sequence number of the next message.
     sequence: u32,
+    /// Where the last one begins.
+    last: usize,
+}
+
+/// A batch that is whole.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    /// What is sent.
+    pub(super) bytes: Vec<u8>,
+    /// Sequence number of the one message that the kernel acknowledges. Errors come for all of them, and
+    /// before it.
+    pub(super) last: u32,
 }
 
 impl Batch {
@@ -43,18 +55,29 @@ impl Batch {
 
     /// Adds one nf_tables message.
     pub(super) fn table_message(&mut self, kind: u16, flags: u16, family: u8, body: &Attributes) {
-        self.push((SUBSYSTEM << 8) | kind, flags | ACK, family, 0, &body.bytes);
+        self.push((SUBSYSTEM << 8) | kind, flags, family, 0, &body.bytes);
     }
 
-    /// Ends the transaction: the bytes to send, and how many acknowledgements will come.
-    pub(super) fn end(mut self) -> (Vec<u8>, usize) {
-        let acknowledged = self.sequence.saturating_sub(1) as usize;
+    /// Ends the transaction. Of its messages the last is acknowledged: an acknowledgement of each would not fit
+    /// into a socket where there are many.
+    pub(super) fn end(mut self) -> Transaction {
+        let last = self.sequence.saturating_sub(1);
+        let flags = self.last + 6;
+        if let Some(place) = self.bytes.get_mut(flags..flags + 2)
+            && let Ok(flags) = <[u8; 2]>::try_from(&*place)
+        {
+            place.copy_from_slice(&(u16::from_ne_bytes(flags) | ACK).to_ne_bytes());
+        }
         self.push(BATCH_END, 0, UNSPEC, SUBSYSTEM, &[]);
-        (self.bytes, acknowledged)
+        Transaction {
+            bytes: self.bytes,
+            last,
+        }
     }
 
     fn push(&mut self, kind: u16, flags: u16, family: u8, resource: u16, body: &[u8]) {
         let length = 16 + 4 + body.len();
+        self.last = self.bytes.len();
         self.bytes.extend_from_slice(&(length as u32).to_ne_bytes());
         self.bytes.extend_from_slice(&kind.to_ne_bytes());
         self.bytes

@@ -8,11 +8,11 @@ mod message;
 mod rule;
 mod socket;
 
-use message::{APPEND, Attributes, Batch, CREATE};
+use message::{APPEND, Attributes, Batch, CREATE, Transaction};
 use rule::Rule;
 pub use socket::{Error, Watch};
 
-use crate::rules::{Inbound, MARK, Ruleset};
+use crate::rules::{Inbound, MARK, PLAIN, Ruleset};
 
 /// The table's name, as `nft list tables` shows it.
 pub const TABLE: &str = "nacre_mesh";
@@ -48,13 +48,12 @@ const FILTER: i32 = 0;
 /// `CAP_NET_ADMIN`, [`Error::Kernel`] with the number of the refused message otherwise.
 pub fn install(rules: &Ruleset) -> Result<Installed, Error> {
     if rules.inbound.is_some() {
-        let (bytes, messages) = closed();
-        socket::transact(&bytes, messages)?;
+        socket::transact(&closed())?;
     }
-    let (bytes, messages) = transaction(rules);
+    let batch = transaction(rules);
     loop {
         let before = socket::generation()?;
-        socket::transact(&bytes, messages)?;
+        socket::transact(&batch)?;
         let after = socket::generation()?;
         // Where somebody else's transaction came in between, it may have undone this one.
         if after == before.wrapping_add(1) {
@@ -87,7 +86,7 @@ impl Installed {
     }
 }
 
-fn transaction(rules: &Ruleset) -> (Vec<u8>, usize) {
+fn transaction(rules: &Ruleset) -> Transaction {
     let mut batch = Batch::begin();
     // Created first, so that the deletion finds something.
     for name in [TABLE, DEFAULT_DENY] {
@@ -111,7 +110,7 @@ fn transaction(rules: &Ruleset) -> (Vec<u8>, usize) {
 }
 
 /// A table that lets nothing in, and no TCP out, but within the pod.
-fn closed() -> (Vec<u8>, usize) {
+fn closed() -> Transaction {
     let table = Attributes::new().string(1, TABLE);
     let mut batch = Batch::begin();
     batch.table_message(NEW_TABLE, CREATE, INET, &table);
@@ -160,6 +159,7 @@ fn outbound(ruleset: &Ruleset) -> Vec<Rule> {
     let mut rules = Vec::new();
     if let Some(inbound) = &ruleset.inbound {
         rules.push(Rule::new().out_via_loopback().accept());
+        rules.push(Rule::new().marked(PLAIN).counter().drop());
         // What the application itself sends on a connection that a stranger opened would be
         // plaintext on a protected port: only the mesh's own sockets, which carry the mark, answer.
         rules.extend(inbound.plain.iter().map(|port| {

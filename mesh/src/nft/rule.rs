@@ -14,6 +14,11 @@ const EXPR_DATA: u16 = 2;
 const REG_VERDICT: u32 = 0;
 const REG_1: u32 = 1;
 
+const META_MARK: u32 = 3;
+
+/// `ARPHRD_LOOPBACK`.
+const LOOPBACK: u16 = 772;
+
 const CMP_EQ: u32 = 0;
 const CMP_NEQ: u32 = 1;
 
@@ -45,20 +50,18 @@ impl Rule {
         &self.expressions
     }
 
-    /// `iifname "lo"`.
+    /// `iiftype loopback`: a name could be given to another interface.
     pub(super) fn via_loopback(self) -> Self {
-        const META_IIFNAME: u32 = 6;
-        let mut name = [0u8; 16];
-        name[..2].copy_from_slice(b"lo");
-        self.meta(META_IIFNAME).compare(CMP_EQ, &name)
+        const META_IIFTYPE: u32 = 8;
+        self.meta(META_IIFTYPE)
+            .compare(CMP_EQ, &LOOPBACK.to_ne_bytes())
     }
 
-    /// `oifname "lo"`.
+    /// `oiftype loopback`.
     pub(super) fn out_via_loopback(self) -> Self {
-        const META_OIFNAME: u32 = 7;
-        let mut name = [0u8; 16];
-        name[..2].copy_from_slice(b"lo");
-        self.meta(META_OIFNAME).compare(CMP_EQ, &name)
+        const META_OIFTYPE: u32 = 9;
+        self.meta(META_OIFTYPE)
+            .compare(CMP_EQ, &LOOPBACK.to_ne_bytes())
     }
 
     /// `meta l4proto <protocol>`.
@@ -81,9 +84,13 @@ impl Rule {
             .compare(CMP_EQ, &port.to_be_bytes())
     }
 
+    /// `meta mark <mark>`.
+    pub(super) fn marked(self, mark: u32) -> Self {
+        self.meta(META_MARK).compare(CMP_EQ, &mark.to_ne_bytes())
+    }
+
     /// `meta mark != <mark>`.
     pub(super) fn not_marked(self, mark: u32) -> Self {
-        const META_MARK: u32 = 3;
         self.meta(META_MARK).compare(CMP_NEQ, &mark.to_ne_bytes())
     }
 

@@ -2,14 +2,14 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, sendto, socket_with,
     sockopt,
 };
 
-use super::message::{self, answers, generation_request};
+use super::message::{self, Transaction, answers, generation_request};
 
 /// Group of nf_tables events: `1 << (NFNLGRP_NFTABLES - 1)`.
 const EVENTS: u32 = 1 << 6;
@@ -57,31 +57,35 @@ fn open(groups: u32) -> Result<OwnedFd, Error> {
     Ok(fd)
 }
 
-/// Sends one batch and reads an acknowledgement of each message.
-pub(super) fn transact(batch: &[u8], messages: usize) -> Result<(), Error> {
+/// Sends one batch and reads what the kernel says to it.
+pub(super) fn transact(batch: &Transaction) -> Result<(), Error> {
     let fd = open(0)?;
     sockopt::set_socket_timeout(&fd, sockopt::Timeout::Recv, Some(PATIENCE))
         .map_err(std::io::Error::from)?;
-    sendto(
-        &fd,
-        batch,
-        SendFlags::empty(),
-        &SocketAddrNetlink::new(0, 0),
-    )
+    // A datagram has to fit into the buffer, with what the kernel needs beside it. Who may not do this may
+    // not set rules either, and hears so.
+    let _ = sockopt::set_socket_send_buffer_size_force(&fd, batch.bytes.len() + (64 << 10));
+    retry_on_intr(|| {
+        sendto(
+            &fd,
+            &batch.bytes,
+            SendFlags::empty(),
+            &SocketAddrNetlink::new(0, 0),
+        )
+    })
     .map_err(std::io::Error::from)?;
 
-    let mut seen = 0;
     let mut buffer = vec![0u8; 32 * 1024];
-    while seen < messages {
-        let (length, _) =
-            recv(&fd, buffer.as_mut_slice(), RecvFlags::empty()).map_err(std::io::Error::from)?;
+    loop {
+        let length = receive(&fd, &mut buffer)?;
         let found = answers(buffer.get(..length).unwrap_or_default());
         if found.is_empty() {
             return Err(Error::Socket(std::io::ErrorKind::InvalidData.into()));
         }
         for answer in found {
             match answer.errno {
-                0 => seen += 1,
+                0 if answer.sequence == batch.last => return Ok(()),
+                0 => {}
                 errno if errno == Errno::PERM.raw_os_error() => return Err(Error::Denied),
                 errno if errno == Errno::AFNOSUPPORT.raw_os_error() => {
                     return Err(Error::Unsupported);
@@ -95,7 +99,13 @@ pub(super) fn transact(batch: &[u8], messages: usize) -> Result<(), Error> {
             }
         }
     }
-    Ok(())
+}
+
+/// The next datagram, so many bytes at the front of the buffer.
+fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Error> {
+    retry_on_intr(|| recv(fd, &mut *buffer, RecvFlags::empty()))
+        .map(|(length, _)| length)
+        .map_err(|error| Error::Socket(error.into()))
 }
 
 /// The number of the ruleset's generation; every transaction of anybody adds one.
@@ -111,8 +121,7 @@ pub(super) fn generation() -> Result<u32, Error> {
     )
     .map_err(std::io::Error::from)?;
     let mut buffer = [0u8; 1024];
-    let (length, _) =
-        recv(&fd, buffer.as_mut_slice(), RecvFlags::empty()).map_err(std::io::Error::from)?;
+    let length = receive(&fd, &mut buffer)?;
     let datagram = buffer.get(..length).unwrap_or_default();
     message::generation(datagram).ok_or_else(|| match answers(datagram).first() {
         // nfnetlink is there and its subsystem nf_tables is not.

@@ -322,14 +322,14 @@ fn key_updates_without_end_are_refused() {
         (result, sealed(&mut client, b"data"))
     };
     // With data between them there is no end.
-    for _ in 0..2 * MOST_REQUESTS {
+    for _ in 0..2 * MOST_EMPTY {
         let (result, mut data) = update(&mut server);
         result.unwrap();
         assert_eq!(opened(&mut server, &mut data), b"data");
     }
     let (mut client, mut server) = pair();
     let mut out = Vec::new();
-    for _ in 0..MOST_REQUESTS {
+    for _ in 0..MOST_EMPTY {
         client.asked = true;
         client.renew(&mut out).unwrap();
     }
@@ -338,6 +338,70 @@ fn key_updates_without_end_are_refused() {
     client.asked = true;
     client.renew(&mut out).unwrap();
     assert!(server.open(&mut out, &mut Vec::new(), |_| Ok(())).is_err());
+}
+
+/// Opens this once more than it may come without data.
+fn how_many(by_client: bool, mut says: impl FnMut(&mut Records, &mut Vec<u8>)) -> usize {
+    let (client, server) = pair();
+    let (mut speaker, mut listener) = match by_client {
+        true => (client, server),
+        false => (server, client),
+    };
+    for taken in 0..200 {
+        let mut out = Vec::new();
+        says(&mut speaker, &mut out);
+        if listener
+            .open(&mut out, &mut Vec::new(), |_| Ok(()))
+            .is_err()
+        {
+            return taken;
+        }
+    }
+    200
+}
+
+#[test]
+fn what_carries_nothing_does_not_come_without_end() {
+    let most = usize::from(MOST_EMPTY);
+    let user_canceled = |records: &mut Records, out: &mut Vec<u8>| {
+        records.say(ContentType::Alert, &[1, 90], out).unwrap();
+    };
+    assert_eq!(how_many(true, user_canceled), most);
+    let empty = |records: &mut Records, out: &mut Vec<u8>| {
+        records.say(ContentType::ApplicationData, b"", out).unwrap();
+    };
+    assert_eq!(how_many(true, empty), most);
+    let ticket = |records: &mut Records, out: &mut Vec<u8>| {
+        records
+            .say(ContentType::Handshake, &[4, 0, 0, 1, 0], out)
+            .unwrap();
+    };
+    assert_eq!(how_many(false, ticket), most);
+    // One does not make up for the other.
+    let update = |records: &mut Records, out: &mut Vec<u8>| {
+        records.asked = true;
+        records.renew(out).unwrap();
+        empty(records, out);
+    };
+    assert_eq!(how_many(true, update), most / 2);
+    let data = |records: &mut Records, out: &mut Vec<u8>| {
+        empty(records, out);
+        out.extend(sealed(records, b"data"));
+    };
+    assert_eq!(how_many(true, data), 200);
+}
+
+#[test]
+fn a_ticket_is_not_longer_than_its_fields() {
+    let ticket = |length: u8| {
+        move |records: &mut Records, out: &mut Vec<u8>| {
+            records
+                .say(ContentType::Handshake, &[4, length, 0, 0], out)
+                .unwrap();
+        }
+    };
+    assert!(how_many(false, ticket(2)) > 0);
+    assert_eq!(how_many(false, ticket(3)), 0);
 }
 
 #[test]

@@ -107,6 +107,31 @@ fn the_other_side_must_be_of_the_mesh_and_the_one_that_is_meant() {
 }
 
 #[test]
+fn a_mesh_does_not_call_itself() {
+    let net = Net::new();
+    let authority = Authority::new();
+    // By address, round about, to a port on all addresses, and to the one for probes.
+    let egress = "a#127.0.0.2:1#127.0.0.2:1##b#127.0.0.2:2#127.0.0.2:3##c#127.0.0.2:3#127.0.0.2:2##d#127.0.0.2:4#192.0.2.1:15006##e#127.0.0.2:5#127.0.0.1:15090";
+    let env = [("CONTRAST_EGRESS_PROXY_CONFIG", egress)];
+    let mesh = Mesh::start(&net.pod(), &authority.issue("web"), &env);
+    for port in 1..=5 {
+        assert_eq!(plain(&net.pod(), "127.0.0.2", port), Outcome::Closed);
+    }
+    for (direction, begun) in [("egress", 5), ("ingress", 0)] {
+        let name = format!("nacre_mesh_connections_total{{direction=\"{direction}\"}}");
+        assert_eq!(mesh.metric(&name), begun, "{}", mesh.log());
+    }
+    assert_eq!(
+        mesh.log()
+            .matches("is a listener of this mesh itself")
+            .count(),
+        5,
+        "{}",
+        mesh.log()
+    );
+}
+
+#[test]
 fn two_meshes_carry_bytes_whole() {
     let net = Net::new();
     let authority = Authority::new();

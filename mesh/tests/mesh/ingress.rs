@@ -43,11 +43,9 @@ fn the_example_of_the_guide_on_both_families() {
         let refused = tls(&from, ip, 9090, &backend, false);
         assert!(refused.alert("CertificateRequired"), "{ip}: {refused:?}");
         // Plain text gets a TLS alert and never the application.
-        for port in [8001, 9090] {
-            assert!(
-                !matches!(plain(&from, ip, port), Outcome::Answer(line) if line.contains(ip)),
-                "{ip}"
-            );
+        for (port, name) in [(8001, "main"), (9090, "other")] {
+            let got = plain(&from, ip, port);
+            assert!(got != Outcome::Silence && !got.answered(name), "{got:?}");
         }
         // The ports of the mesh itself are closed to everybody.
         for port in [15006, 15007] {
@@ -63,6 +61,102 @@ fn the_example_of_the_guide_on_both_families() {
         4
     );
     assert!(mesh.metric("nacre_mesh_refused_total{direction=\"ingress\",reason=\"direct\"}") >= 4);
+}
+
+#[test]
+fn hundreds_of_listed_ports() {
+    let (net, authority) = pod_with_apps();
+    let mut entries = vec!["main#8001#false".to_owned(), "metrics#8080#true".to_owned()];
+    entries.extend((0..300).map(|n| format!("p{n}#{}#{}", 20_000 + n, n % 2 == 0)));
+    let ingress = entries.join("##");
+    let certs = authority.issue("web");
+    let env = [("CONTRAST_INGRESS_PROXY_CONFIG", ingress.as_str())];
+    let _mesh = Mesh::start(&net.pod(), &certs, &env);
+    assert!(plain(&net.peer(), POD[0], 8080).answered("metrics"));
+    assert!(tls(&net.peer(), POD[0], 8001, &certs, false).answered("main"));
+    assert!(tls(&net.peer(), POD[0], 9090, &certs, true).answered("other"));
+}
+
+#[test]
+fn plain_text_for_the_application_does_not_leave_the_pod() {
+    let net = Net::new();
+    let authority = Authority::new();
+    let certs = authority.issue("web");
+    let _mesh = Mesh::start(&net.pod(), &certs, &[]);
+    let (pod, peer) = (net.pod(), net.peer());
+    let ip = |namespace: &str, arguments: &str| {
+        let mut command = vec!["ip", "-n", namespace];
+        command.extend(arguments.split(' '));
+        run(&command)
+    };
+    // What comes for a foreign address is the pod's, and what goes there leaves.
+    ip(&peer, "route add 203.0.113.0/24 via 192.0.2.1");
+    ip(&pod, "rule add iif eth0 lookup 100");
+    ip(&pod, "route add local 203.0.113.0/24 dev lo table 100");
+    ip(&pod, "route add 203.0.113.0/24 via 192.0.2.2");
+    let nft = |command: &str| run(&["ip", "netns", "exec", &peer, "nft", command]);
+    nft(
+        "add table ip seen; add chain ip seen in { type filter hook prerouting priority 0; }; add rule ip seen in ip daddr 203.0.113.7 tcp dport 9090 counter",
+    );
+    let before = nft("list table ip seen");
+    assert!(before.contains("packets 0 "), "{before}");
+    let config = client(&certs, true);
+    let shook = inside(&peer, move || {
+        let stream = dial("203.0.113.7:9090".parse().unwrap()).unwrap();
+        let mut stream = session(stream, config);
+        stream.conn.complete_io(&mut stream.sock).unwrap();
+        // Longer than the mesh needs to begin a connection.
+        std::thread::sleep(Duration::from_millis(500));
+    });
+    shook.join().unwrap();
+    let after = nft("list table ip seen");
+    assert!(after.contains("packets 0 "), "{after}");
+    let counted = run(&["ip", "netns", "exec", &pod, "nft", "list", "ruleset"]);
+    let dropped = counted
+        .lines()
+        .find(|line| line.contains("mark 0x6e616373"))
+        .unwrap();
+    assert!(!dropped.contains("packets 0 "), "{dropped}");
+}
+
+#[test]
+fn the_other_side_of_tls_is_asked_whether_it_is_there() {
+    let (net, authority) = pod_with_apps();
+    app(&net.peer(), "192.0.2.2:7000", "far");
+    let (certs, far) = (authority.issue("web"), authority.issue("far"));
+    let _far = Mesh::start(&net.peer(), &far, &[]);
+    let egress = "far#127.0.0.9:7000#192.0.2.2:7000";
+    let env = [("CONTRAST_EGRESS_PROXY_CONFIG", egress)];
+    let _mesh = Mesh::start(&net.pod(), &certs, &env);
+    let config = client(&certs, true);
+    let _in = inside(&net.peer(), move || {
+        let mut stream = session(dial("192.0.2.1:9090".parse().unwrap()).unwrap(), config);
+        stream.write_all(b"hello\n").unwrap();
+        stream.read_exact(&mut [0; 16]).unwrap();
+        stream
+    })
+    .join()
+    .unwrap();
+    let _out = inside(&net.pod(), || {
+        let mut stream = dial("127.0.0.9:7000".parse().unwrap()).unwrap();
+        stream.write_all(b"hello\n").unwrap();
+        stream.read_exact(&mut [0; 14]).unwrap();
+        stream
+    })
+    .join()
+    .unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let sockets = run(&["ip", "netns", "exec", &net.pod(), "ss", "-tonH"]);
+    for (mine, theirs) in [
+        ("192.0.2.1]:9090", "192.0.2.2]"),
+        ("192.0.2.1:", "192.0.2.2:7000"),
+    ] {
+        let socket = sockets
+            .lines()
+            .find(|line| line.contains(mine) && line.contains(theirs))
+            .unwrap_or_else(|| panic!("{mine} {theirs} in {sockets}"));
+        assert!(socket.contains("timer:(keepalive,"), "{socket}");
+    }
 }
 
 #[test]

@@ -42,9 +42,13 @@ fn unusable_certificates_keep_it_from_starting() {
         mismatched.join("key.pem"),
     )
     .unwrap();
+    // The chain of before, the CA of now.
+    let torn = authority.issue("torn");
+    std::fs::write(torn.join("mesh-ca.pem"), Authority::new().pem()).unwrap();
     let cases = [
         (empty, "no certificates"),
         (mismatched, "key.pem"),
+        (torn, "not issued by"),
         (authority.issue_for("late", -5), "expired"),
     ];
     for (certs, reason) in cases {
@@ -108,8 +112,51 @@ fn the_start_gate_is_told() {
     while !told.exists() {
         assert!(begin.elapsed() < PATIENCE);
     }
-    let tables = run(&["ip", "netns", "exec", &net.pod(), "nft", "list", "tables"]);
-    assert!(tables.contains("nacre_mesh"), "the rules came first");
+}
+
+#[test]
+fn the_start_gate_is_not_told_where_the_rules_cannot_be_set() {
+    let net = Net::new();
+    let authority = Authority::new();
+    let certs = authority.issue("web");
+    // Everything before the rules works: it needs NET_RAW.
+    let program = env!("CARGO_BIN_EXE_nacre-mesh");
+    let without = [
+        "setpriv",
+        "--bounding-set",
+        "-net_admin",
+        "--inh-caps",
+        "-net_admin",
+        program,
+    ];
+    let mut mesh = Mesh::spawn_by(&without, &net.pod(), &certs, &[]);
+    assert_eq!(mesh.child.wait().unwrap().code(), Some(1));
+    let log = mesh.log();
+    assert!(
+        log.contains("setting the rules needs the capability NET_ADMIN"),
+        "{log}"
+    );
+    assert!(!certs.join(nacre_mesh::run::READY).exists());
+}
+
+#[test]
+fn probes_that_say_nothing_keep_others_waiting_for_a_second() {
+    let net = Net::new();
+    let authority = Authority::new();
+    let mesh = Mesh::start(&net.pod(), &authority.issue("web"), &[]);
+    let silent = inside(&net.pod(), || {
+        let open = |_| std::net::TcpStream::connect("127.0.0.1:15090").unwrap();
+        (0..32).map(open).collect::<Vec<_>>()
+    });
+    let silent = silent.join().unwrap();
+    let begin = Instant::now();
+    assert!(mesh.http("/ready").starts_with("HTTP/1.1 200"));
+    assert!(
+        begin.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begin.elapsed()
+    );
+    drop(silent);
 }
 
 #[test]

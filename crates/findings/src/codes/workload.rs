@@ -105,6 +105,6 @@ codes! {
         "A container that is not injected mounts the volume of certificates and keys and may write to it. The start gate and the mark that says that the mesh is ready stand there too.",
         "Write `readOnly: true` in that mount, or nothing: read-only is the default there.";
     RAW_EGRESS = 435, "Raw sockets beside strict egress",
-        "Strict egress drops what the IP stack sends and no entry lists. A container with the capability NET_RAW, which is one of the default ones, can send frames beside the stack.",
+        "Strict egress drops what the IP stack sends and no entry lists. A container with the capability NET_RAW, which is one of the default ones, can send frames beside the stack, and can give its sockets the mark by which the rules know those of the mesh.",
         "Drop it: `securityContext.capabilities.drop: [NET_RAW]`. A user other than root with `allowPrivilegeEscalation: false` does not have it.";
 }

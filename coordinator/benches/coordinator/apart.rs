@@ -52,6 +52,7 @@ pub(crate) async fn coordinator() {
         for line in std::io::stdin().lines() {
             let answer = match line.unwrap().as_str() {
                 "cpu" => crate::cpu().as_secs_f64() * 1e3,
+                "kernel" => kernel(),
                 "peak" => memory("VmHWM"),
                 _ => memory("VmRSS"),
             };
@@ -59,6 +60,14 @@ pub(crate) async fn coordinator() {
         }
     });
     asked.await.unwrap();
+}
+
+/// Milliseconds that the kernel has worked for this process (proc(5), `stat`, field 15, in hundredths of a second).
+fn kernel() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    let ticks: f64 = fields.split(' ').nth(12).unwrap().parse().unwrap();
+    ticks * 10.0
 }
 
 /// A field of `/proc/self/status`, in MB.

@@ -43,7 +43,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// Evaluation of policies, by the agent's engine and for the self-check; beside genpolicy's where
-/// `NACRE_PEER` names a policy of it.
+/// `NACRE_PEER` names policies of it.
 pub(crate) fn policy() -> Result<()> {
     package("nacre-policy", "evaluation", &Environment::new())
 }

@@ -38,7 +38,7 @@ usage: cargo xtask COMMAND
                        Coordinators and pods from `set` to recovery with simulated evidence, then two
                        pods that talk through the mesh; with a word only that part
   bench                speed, memory and size, each against its limit
-  bench policy         policies by the agent's engine, self-check; beside genpolicy where NACRE_PEER names its policy
+  bench policy         policies by the agent's engine, self-check; beside genpolicy where NACRE_PEER names its policies
   bench attestation    evidence beside another verifier, attested connections beside plain ones
   bench coordinator    issuance, setting, memory and start of the Coordinator
   bench mesh           the mesh against Envoy in the same slot, with a plot; needs root

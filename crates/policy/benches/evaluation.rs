@@ -1,9 +1,9 @@
 //! What evaluation costs: by the agent's engine for a guest, by ours for the self-check; ratios of one run.
 //!
 //! `cargo bench -p nacre-policy`. CPU time of the thread, the fastest of several batches, so that a busy machine
-//! counts little. With `NACRE_PEER` naming a policy text that Kata's genpolicy made for the pod which
-//! `cargo bench -p nacre-policy -- --pod` prints, the peer answers the same requests (`--requests`) in the same
-//! run: creating a container at most an eighth of its time, allowed or denied, loading at most a third.
+//! counts little. With `NACRE_PEER` naming a folder of policy texts that Kata's genpolicy made, `1.rego` for the pod
+//! that `cargo bench -p nacre-policy -- --pod 1` prints, `20.rego` and so on, the peer answers the same requests in
+//! the same run: creating a container at most an eighth of its time, allowed or denied, loading at most a third.
 #![allow(
     missing_docs,
     dead_code,
@@ -19,6 +19,7 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use common::{Case, mesh, pinned, twenty};
@@ -138,8 +139,8 @@ impl Figures {
     }
 }
 
-/// Asks a guest for the last container of a pod.
-fn figures(policy: &str, case: &Case, hostile: bool) -> Figures {
+/// Asks a guest for the last container of a pod, also every so many-th hostile change of it.
+fn figures(policy: &str, case: &Case, hostile: Option<usize>) -> Figures {
     let load = each(3, || {
         Guest::load(policy).answer("AllowRequestsFailingPolicy", &value(&json!({})));
     });
@@ -164,10 +165,10 @@ fn figures(policy: &str, case: &Case, hostile: bool) -> Figures {
         guest.answer(CREATE, &original);
     });
     let mut denied: Vec<f64> = Vec::new();
-    if hostile {
+    if let Some(step) = hostile {
         for mutation in mutate::all(CREATE, &life[last].input)
             .into_iter()
-            .step_by(7)
+            .step_by(step)
         {
             let input = value(&mutation.input);
             let answer = guest.answer(CREATE, &input);
@@ -233,20 +234,25 @@ impl Table {
     }
 }
 
-/// One container. The peer wants its user in the pod, and no group that only the image gives.
-fn one() -> Case {
+/// A pod of so many containers. The peer wants their user in the pod, and no group that only the image gives.
+fn many(count: usize) -> Case {
     let image = pinned("ghcr.io/example/web:1.2");
-    let user = json!({"runAsUser": 65532, "runAsGroup": 0});
-    let container = json!({"name": "web", "image": image, "securityContext": user});
-    let spec = json!({"enableServiceLinks": false, "containers": [container]});
+    let containers: Vec<_> = (0..count)
+        .map(|number| {
+            let user = json!({"runAsUser": 65532, "runAsGroup": 0});
+            let args = ["--number".to_owned(), number.to_string()];
+            let name = format!("web-{number}");
+            json!({"name": name, "image": image, "args": args, "securityContext": user})
+        })
+        .collect();
+    let spec = json!({"enableServiceLinks": false, "containers": containers});
     Case::new("Deployment", "web", spec).image(&image, |entry| {
         entry.config.user = "65532:0".to_owned();
     })
 }
 
-/// The pod of which the peer is to make a policy.
-fn pod() -> serde_json::Value {
-    let case = one();
+/// A pod of which the peer is to make a policy.
+fn pod(case: &Case) -> serde_json::Value {
     json!({
         "apiVersion": "apps/v1", "kind": case.kind,
         "metadata": {"name": case.name, "namespace": "shop"},
@@ -257,28 +263,55 @@ fn pod() -> serde_json::Value {
     })
 }
 
-fn main() {
-    if std::env::args().any(|argument| argument == "--pod") {
-        println!("{:#}", pod());
-        return;
+/// Both answer in turns, so that a slow moment hits both.
+fn beside(table: &mut Table, containers: usize, theirs: &str) {
+    let case = many(containers);
+    let mine = case.policy().text;
+    let hostile = Some(7 * containers);
+    let turn = || {
+        (
+            figures(&mine, &case, hostile),
+            figures(theirs, &case, hostile),
+        )
+    };
+    let (mut own, mut peer) = turn();
+    for _ in 1..3 {
+        let (a, b) = turn();
+        (own, peer) = (own.better(&a), peer.better(&b));
     }
-    if std::env::args().any(|argument| argument == "--requests") {
-        let life = one().with(request::life).into_iter();
-        let life: Vec<_> = life
-            .map(|r| json!({"kind": r.message, "request": r.input}))
-            .collect();
-        println!("{:#}", json!(life));
+    let rows = [
+        ("create, allowed", 0.125, own.allowed, peer.allowed),
+        (
+            "create, denied, median of hostile changes",
+            0.125,
+            own.denied.unwrap(),
+            peer.denied.unwrap(),
+        ),
+        ("load", 1.0 / 3.0, own.load, peer.load),
+    ];
+    for (what, limit, own, peer) in rows {
+        println!("  {containers} containers, {what}: {own:.3} ms, the peer {peer:.3} ms");
+        let what = format!("{containers} containers, {what}, in times of the peer's");
+        table.at_most(&what, limit, own / peer);
+    }
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--pod");
+    if arguments.next().is_some() {
+        let count = arguments.next().unwrap().parse().unwrap();
+        println!("{:#}", pod(&many(count)));
         return;
     }
     let mut table = Table::default();
     let mut ours = Vec::new();
     for (name, case) in [
-        ("1 container", one()),
+        ("1 container", many(1)),
         ("3 containers", mesh()),
         ("20 containers", twenty()),
     ] {
         let policy = case.policy();
-        let found = figures(&policy.text, &case, name == "1 container");
+        let found = figures(&policy.text, &case, (name == "1 container").then_some(7));
         table.note(
             &format!("{name}: milliseconds to create the last, allowed"),
             found.allowed,
@@ -313,7 +346,7 @@ fn main() {
     let mut asked = 0;
     let mut most = 0f64;
     for case in [
-        one(),
+        many(1),
         mesh(),
         common::rich("kata-3"),
         common::rich("kata-4"),
@@ -329,34 +362,13 @@ fn main() {
         most,
     );
     match std::env::var_os("NACRE_PEER") {
-        Some(path) => {
-            let (case, theirs) = (one(), fs::read_to_string(path).unwrap());
-            let mine = case.policy().text;
-            // In turns, so that a slow moment hits both.
-            let turn = || (figures(&mine, &case, true), figures(&theirs, &case, true));
-            let (mut one, mut peer) = turn();
-            for _ in 1..5 {
-                let (a, b) = turn();
-                (one, peer) = (one.better(&a), peer.better(&b));
+        Some(folder) => {
+            for containers in [1, 3, 20] {
+                let path = Path::new(&folder).join(format!("{containers}.rego"));
+                beside(&mut table, containers, &fs::read_to_string(path).unwrap());
             }
-            table.note("the peer: milliseconds to create, allowed", peer.allowed);
-            table.note("the peer: milliseconds to load", peer.load);
-            table.at_most(
-                "create, allowed, in times of the peer's",
-                0.125,
-                one.allowed / peer.allowed,
-            );
-            if let (Some(one), Some(peer)) = (one.denied, peer.denied) {
-                table.note("the peer: the same denied, median of hostile changes", peer);
-                table.at_most("create, denied, in times of the peer's", 0.125, one / peer);
-            }
-            table.at_most(
-                "load, in times of the peer's",
-                1.0 / 3.0,
-                one.load / peer.load,
-            );
         }
-        None => println!("  NACRE_PEER names no policy of the peer's: not measured beside it"),
+        None => println!("  NACRE_PEER names no policies of the peer's: not measured beside it"),
     }
     if table.missed > 0 {
         println!("{} not met", table.missed);

@@ -266,7 +266,10 @@ fn pod(case: &Case) -> serde_json::Value {
 /// Both answer in turns, so that a slow moment hits both.
 fn beside(table: &mut Table, containers: usize, theirs: &str) {
     let case = many(containers);
-    let mine = case.policy().text;
+    let mine = case.policy();
+    let bytes = mine.carrier(Carrier::InitData).annotation_value.len();
+    println!("  {containers} containers, bytes of the annotation: {bytes}");
+    let mine = mine.text;
     let hostile = Some(7 * containers);
     let turn = || {
         (

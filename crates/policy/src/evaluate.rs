@@ -171,14 +171,13 @@ impl Session {
     pub fn request(&mut self, message: &str, input: &Value) -> Result<Decision, EvaluateError> {
         let decision = self.probe(message, input)?;
         if decision.allowed && !decision.ops.is_empty() {
-            let mut all = json!({ "pstate": self.state });
-            for op in &decision.ops {
-                patch(&mut all, op).map_err(|path| EvaluateError::State {
-                    message: message.to_owned(),
-                    path,
-                })?;
-            }
+            let mut all = Value::from_iter([("pstate", std::mem::take(&mut self.state))]);
+            let done = decision.ops.iter().try_for_each(|op| patch(&mut all, op));
             self.state = all.get_mut("pstate").map(Value::take).unwrap_or_default();
+            done.map_err(|path| EvaluateError::State {
+                message: message.to_owned(),
+                path,
+            })?;
             self.publish()?;
         }
         Ok(decision)

@@ -140,6 +140,10 @@ fn a_long_handshake_is_not_kept() {
     for _ in 0..2 {
         let _ = stream.write_all(&record);
     }
+    // Sooner than a handshake times out.
+    stream
+        .set_read_timeout(Some(Duration::from_secs(3)))
+        .unwrap();
     let read = stream.read(&mut [0; 64]);
     assert!(
         read.as_ref().is_ok()
@@ -173,7 +177,10 @@ fn strangers_that_say_nothing_keep_only_strangers_out() {
     let begin = Instant::now();
     let ingress = mesh.metric("nacre_mesh_connections{direction=\"ingress\"}");
     assert!(ingress <= 161, "{ingress}");
-    assert!(plain(&net.pod(), "127.0.0.9", 7000).answered("far"));
+    // More often than once: the listener has a place in its hand.
+    for _ in 0..3 {
+        assert!(plain(&net.pod(), "127.0.0.9", 7000).answered("far"));
+    }
     member.write_all(b"still").unwrap();
     let mut answer = [0; 5];
     member.read_exact(&mut answer).unwrap();

@@ -17,6 +17,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
 use super::caller::Caller;
+use super::gather::Gather;
 use crate::admission::Admission;
 use crate::exchange::{Acceptor, without_delay};
 use crate::sources::{SourcePlace, Sources};
@@ -189,7 +190,7 @@ impl Port {
         drop((room.exchange, exchanging));
         let connection = Conn {
             caller: Caller::new(&accepted, remote),
-            stream: accepted.into_stream(),
+            stream: Gather::new(accepted.into_stream()),
             _room: (room.connection, connected),
         };
         // Nobody waits for it when the server is shutting down.
@@ -205,7 +206,7 @@ struct Room {
 /// A connection that was accepted, for tonic. Handlers learn of it through [`Caller::of`].
 #[derive(Debug)]
 pub struct Conn {
-    stream: TlsStream<TcpStream>,
+    stream: Gather<TlsStream<TcpStream>>,
     caller: Caller,
     _room: (OwnedSemaphorePermit, SourcePlace),
 }
@@ -250,17 +251,5 @@ impl AsyncWrite for Conn {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, buf)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

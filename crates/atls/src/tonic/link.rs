@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
+use super::gather::Gather;
 use crate::appraise::Appraise;
 use crate::binding::{EXPORTER_LEN, owner_request};
 use crate::error::AtlsError;
@@ -120,7 +121,7 @@ where
         .keep_alive_timeout(timeout)
         .keep_alive_while_idle(true);
     // The library asks again when the connection is lost. There is only this one.
-    let only = Mutex::new(Some(connection));
+    let only = Mutex::new(Some(Gather::new(connection)));
     let give = tower::service_fn(move |_: Uri| {
         let connection = only.lock().unwrap_or_else(PoisonError::into_inner).take();
         std::future::ready(connection.map(TokioIo::new).ok_or_else(|| {

@@ -56,6 +56,7 @@
 //! [`AttestedPeer::claims`](crate::AttestedPeer::claims) with the manifest of its own moment.
 
 mod caller;
+mod gather;
 mod incoming;
 mod link;
 

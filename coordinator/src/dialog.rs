@@ -27,7 +27,7 @@ const JUDGED: usize = 8;
 /// Batches of policies that are written at a time, for all submissions.
 const WRITES: usize = 8;
 /// Policies that are written together, so that they wait for the disk once, at most.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 /// Bytes that are written together before the next policy joins them: 3 MiB at most.
 const BATCH_BYTES: usize = 2 << 20;
 /// How long the next message of a submission may take.

@@ -21,12 +21,16 @@ use rustix::fs::{Advice, CWD, FlockOperation, RenameFlags, fadvise, flock, renam
 
 use crate::error::StoreError;
 use crate::key::StoreKey;
+use crate::whole::Whole;
 use crate::{Later, Latest, MAX_OBJECT, Object, Put, Store, Swap, Version};
 
 const LATEST: &str = "latest";
 const LOCK: &str = "lock";
 /// Files that are being written; the rest of the name is process and count.
 const UNFINISHED: &str = ".new-";
+/// Objects from which on one sync of the whole file system costs less than one of each file. Fewer are not worth
+/// waiting for what others have written to it.
+const MANY: usize = 32;
 /// Age from which an unfinished file is nobody's any more.
 const ABANDONED: Duration = Duration::from_secs(600);
 /// How long the lock is waited for.
@@ -73,11 +77,26 @@ impl Directory {
         self.root.join(key.kind()).join(key.hash())
     }
 
-    /// Everything is on its way to the disk before the first wait for it: the waits that follow are one.
+    /// Everything is on its way to the disk before the first wait for it: the waits that follow are one, of
+    /// the file system or of each file.
     fn put_now(&self, objects: &[Object]) -> Result<Vec<Put>, StoreError> {
+        let whole = match objects.len() >= MANY {
+            true => Whole::of(&self.root).map_err(StoreError::io(&self.root))?,
+            false => None,
+        };
         let mut begun = Vec::new();
         for object in objects {
             begun.push(self.begin(object)?);
+        }
+        let written = begun.iter().filter_map(|begun| match begun {
+            Begun::Written(file) => Some(file),
+            Begun::There(_) => None,
+        });
+        match whole {
+            Some(whole) if written.clone().count() >= MANY => {
+                whole.sync().map_err(StoreError::io(&self.root))?;
+            }
+            _ => written.map(Unfinished::sync).collect::<Result<_, _>>()?,
         }
         let mut ends = Vec::new();
         let mut folders = BTreeSet::new();
@@ -296,9 +315,8 @@ impl Unfinished {
         self.file.sync_all().map_err(StoreError::io(&self.beside))
     }
 
-    /// Gives it its name unless that is taken. The name is not synced yet.
+    /// Gives it its name unless that is taken. The file has to be synced; the name is not yet.
     fn place(mut self, bytes: &[u8]) -> Result<Put, StoreError> {
-        self.sync()?;
         match renameat_with(CWD, &self.beside, CWD, &self.path, RenameFlags::NOREPLACE) {
             Ok(()) => {
                 self.placed = true;

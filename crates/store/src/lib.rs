@@ -24,6 +24,7 @@ mod config_maps;
 mod directory;
 mod error;
 mod key;
+mod whole;
 
 use std::fmt;
 use std::pin::Pin;

@@ -38,6 +38,7 @@ use rustix::time::{ClockId, clock_gettime};
 mod support;
 
 use apart::{History, Process};
+use bound::Bound;
 use support::{COORDINATOR, Deployment, PLATFORM, Running, WEB, guest, new_cert, pki};
 
 /// Certificates of one measurement.
@@ -120,13 +121,12 @@ fn main() {
     let mut table = Table::default();
     runtime.block_on(start(&mut table));
     leaves(&mut table);
-    let bound = bound::print();
     // On one core: both ends take turns on one thread, as they would there.
     let one = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    one.block_on(issuance(&mut table, bound));
+    one.block_on(issuance(&mut table));
     runtime.block_on(thousand_policies(
         &mut table,
         "directory",
@@ -275,18 +275,21 @@ impl Pair {
 }
 
 /// A fresh attested connection for each certificate, over loopback; with chains and lists remembered, and without.
-async fn issuance(table: &mut Table, bound: f64) {
+async fn issuance(table: &mut Table) {
+    let mut bound = Bound::new();
     let mut cached = Pair::new(pki().verifier().unwrap()).await;
     let mut uncached = Pair::new(pki().verifier().unwrap().without_memory()).await;
     for pair in [&mut cached, &mut uncached] {
         pair.rounds(20).await;
         pair.spent.clear();
     }
-    // In turns, so that a slow moment hits both.
+    // In turns, so that a slow moment hits all.
     for _ in 0..15 {
         cached.rounds(ROUNDS / 15).await;
         uncached.rounds(ROUNDS / 15).await;
+        bound.round();
     }
+    let bound = bound.print();
     let (each, anew) = (cached.each(), uncached.each());
     println!(
         "one issuance {each:.0} us ({:.0}/s on one core, both sides), bound {bound:.0} us ({:.0}/s)",

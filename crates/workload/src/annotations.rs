@@ -228,29 +228,42 @@ impl Reader {
         );
     }
 
-    /// Settings of a mesh that nothing asks for: who wrote them relies on them.
+    /// Settings of a mesh that is not there: who wrote them relies on them.
     fn without_mesh(&mut self) {
-        if MESH.iter().any(|name| self.found.contains_key(name)) {
-            return;
+        let role = self.found.get(POD_ROLE).map(|role| role.value.as_str());
+        if role == Some(ROLE_COORDINATOR) {
+            let help = "remove the annotation: the ports of the Coordinator speak attested TLS, and it gets no \
+                        mesh";
+            self.no_effect(
+                &MESH.map(|name| (name, None)),
+                "the Coordinator is not in the mesh",
+                help,
+            );
+            self.no_effect(MESH_SETTINGS, "the Coordinator is not in the mesh", help);
+        } else if !MESH.iter().any(|name| self.found.contains_key(name)) {
+            let help = format!(
+                "add {NACRE_PREFIX}{INGRESS} (\"\" protects every port) or {NACRE_PREFIX}{EGRESS}, or remove \
+                 the annotation"
+            );
+            self.no_effect(MESH_SETTINGS, "nothing asks for the mesh", &help);
         }
-        for (name, nothing) in MESH_SETTINGS {
+    }
+
+    /// Refuses what is found of `names`, each with the value that asks for nothing.
+    fn no_effect(&mut self, names: &[(&str, Option<&str>)], why: &str, help: &str) {
+        for (name, nothing) in names {
             let Some(annotation) = self.found.get(name) else {
                 continue;
             };
             if *nothing == Some(annotation.value.as_str()) {
                 continue;
             }
+            let message = format!("annotation {name} has no effect: {why}");
             self.findings.push(
-                Finding::error(
-                    codes::MESH_NOT_ASKED_FOR,
-                    format!("annotation {name} has no effect: nothing asks for the mesh"),
-                )
-                .help(format!(
-                    "add {NACRE_PREFIX}{INGRESS} (\"\" protects every port) or {NACRE_PREFIX}{EGRESS}, or \
-                     remove the annotation"
-                ))
-                .current(annotation.value.clone())
-                .field(annotation.field.clone()),
+                Finding::error(codes::MESH_NOT_ASKED_FOR, message)
+                    .help(help)
+                    .current(annotation.value.clone())
+                    .field(annotation.field.clone()),
             );
         }
     }
@@ -398,10 +411,10 @@ mod tests {
     fn both_places_and_both_prefixes_are_read() {
         let (annotations, findings) = read(
             json!({"contrast.edgeless.systems/skip-initializer": "true", "nacre.dev/sans": "a.example, 192.0.2.1,"}),
-            json!({"nacre.dev/pod-role": "coordinator", "contrast.edgeless.systems/servicemesh-admin-interface-port": "9901"}),
+            json!({"nacre.dev/servicemesh-strict-egress": "true", "contrast.edgeless.systems/servicemesh-admin-interface-port": "9901"}),
         );
         assert_eq!(findings, []);
-        assert!(annotations.skip_initializer && annotations.coordinator);
+        assert!(annotations.skip_initializer && annotations.strict_egress);
         assert_eq!(annotations.sans.unwrap().value, ["a.example", "192.0.2.1"]);
         let port = annotations.admin_port.unwrap();
         assert_eq!(port.value, 9901);
@@ -515,6 +528,31 @@ mod tests {
             json!({"nacre.dev/servicemesh-strict-egress": "false"}),
         ] {
             assert_eq!(read(annotations, json!({})).1, []);
+        }
+    }
+
+    #[test]
+    fn the_coordinator_is_not_in_the_mesh() {
+        let role = json!({"nacre.dev/pod-role": "coordinator"});
+        for (name, value) in [
+            ("servicemesh-ingress", ""),
+            ("servicemesh-egress", "backend#127.0.0.2:4001#backend:3000"),
+            ("servicemesh-admin-interface-port", "9901"),
+            ("servicemesh-strict-egress", "true"),
+        ] {
+            let annotations = json!({format!("contrast.edgeless.systems/{name}"): value});
+            let own = json!({format!("nacre.dev/{name}"): value});
+            for annotations in [annotations, own] {
+                let (read, findings) = read(annotations.clone(), role.clone());
+                if !read.wants_mesh() && !read.strict_egress {
+                    // The prefix of Contrast has no such annotation.
+                    assert_eq!(findings[0].code, codes::ANNOTATION_UNKNOWN);
+                    continue;
+                }
+                assert_eq!(findings.len(), 1, "{annotations}");
+                assert_eq!(findings[0].code, codes::MESH_NOT_ASKED_FOR);
+                assert!(findings[0].message.contains("Coordinator"));
+            }
         }
     }
 

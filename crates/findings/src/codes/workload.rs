@@ -98,9 +98,9 @@ codes! {
     RENEWAL_WITHOUT_INITIALIZER = 432, "Renewal without initializer",
         "The workload asks for a sidecar that renews certificates and skips the initializer, which writes the first ones. No sidecar is injected.",
         "Do not skip the initializer, or remove `nacre.dev/renew-seconds`.";
-    MESH_NOT_ASKED_FOR = 433, "Setting of a mesh that nothing asks for",
-        "An annotation restricts what the mesh lets through, but no annotation asks for the mesh, so there is no sidecar to do it.",
-        "Add `nacre.dev/servicemesh-ingress` or `nacre.dev/servicemesh-egress`, or remove the annotation.";
+    MESH_NOT_ASKED_FOR = 433, "Setting of a mesh that is not there",
+        "An annotation restricts what the mesh lets through, but no annotation asks for the mesh, so there is no sidecar to do it. Or the workload is the Coordinator, which is not in the mesh: its ports speak attested TLS.",
+        "Add `nacre.dev/servicemesh-ingress` or `nacre.dev/servicemesh-egress`, or remove the annotation. On the Coordinator, remove it.";
     CERTS_WRITABLE = 434, "App may write to the certificates",
         "A container that is not injected mounts the volume of certificates and keys and may write to it. The start gate and the mark that says that the mesh is ready stand there too.",
         "Write `readOnly: true` in that mount, or nothing: read-only is the default there.";

@@ -51,7 +51,8 @@ pub(crate) const MDBOOK: &str = "NACRE_TEST_MDBOOK";
 /// Variables of the programs that only the cluster tier needs; kube-apiserver takes long to build.
 const ETCD: &str = "NACRE_TEST_ETCD";
 const KUBE_APISERVER: &str = "NACRE_TEST_KUBE_APISERVER";
-const CLUSTER_ONLY: &[&str] = &[ETCD, KUBE_APISERVER];
+const KUBELET: &str = "NACRE_TEST_KUBELET";
+const CLUSTER_ONLY: &[&str] = &[ETCD, KUBE_APISERVER, KUBELET];
 
 /// The package of the container engine.
 const ENGINE: &str = "docker.io";
@@ -124,6 +125,16 @@ const TOOLS: &[Tool] = &[
             linker_flags: " -X k8s.io/component-base/version.gitVersion=v1.34.4 \
                  -X k8s.io/component-base/version.gitMajor=1 \
                  -X k8s.io/component-base/version.gitMinor=34",
+        }),
+    },
+    Tool {
+        name: "kubelet",
+        version: "0.34.4",
+        variable: KUBELET,
+        source: Source::GoProgram(golang::Program {
+            folder: "kubelet",
+            package: ".",
+            linker_flags: "",
         }),
     },
     Tool {
@@ -290,6 +301,7 @@ pub(crate) fn install_for_cluster() -> Result<Environment> {
     install_only(&[
         ETCD,
         KUBE_APISERVER,
+        KUBELET,
         "NACRE_TEST_KUBECTL",
         "NACRE_TEST_OPENSSL",
         "NACRE_TEST_KUSTOMIZE",

@@ -70,16 +70,7 @@ fn doctor_tells_what_is_missing_until_nothing_is() {
             "machineID": "", "operatingSystem": "linux", "osImage": "", "systemUUID": "",
         },
     } });
-    let status = status.to_string();
-    cluster.kubectl(&[
-        "patch",
-        "node",
-        "n1",
-        "--subresource=status",
-        "--type=merge",
-        "--patch",
-        &status,
-    ]);
+    cluster.patch_status(&["node", "n1"], &status);
     // A configuration that names no target fits what was installed.
     let second = nacre(&environment, &cluster, &doctor);
     assert_eq!(second.code, Some(0), "{}", second.shown());

@@ -177,6 +177,11 @@ impl Cluster {
         self.folder.path().join("certificates/apiserver.crt")
     }
 
+    /// What the programs say.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
     /// A kubeconfig with every right.
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
@@ -296,7 +301,7 @@ impl Drop for Cluster {
 }
 
 /// A program whose variable `cargo xtask` sets.
-fn tool(variable: &str) -> PathBuf {
+pub(crate) fn tool(variable: &str) -> PathBuf {
     let value = std::env::var_os(variable).filter(|value| !value.is_empty());
     let value =
         value.unwrap_or_else(|| panic!("{variable} is not set: run `cargo xtask test --cluster`"));
@@ -304,7 +309,7 @@ fn tool(variable: &str) -> PathBuf {
 }
 
 /// Ports that nothing listens on, all different.
-fn free_ports<const N: usize>() -> [u16; N] {
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     let listeners: [TcpListener; N] =
         std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
@@ -314,7 +319,7 @@ fn free_ports<const N: usize>() -> [u16; N] {
 ///
 /// The kernel ties the child to the thread that started it. Threads of tests end before the process, so
 /// one thread that never ends starts all of them.
-fn spawn(command: Command, log: &Path) -> Child {
+pub(crate) fn spawn(command: Command, log: &Path) -> Child {
     type Request = (Command, mpsc::Sender<Child>);
     static KEEPER: Mutex<Option<mpsc::Sender<Request>>> = Mutex::new(None);
     let mut tied = Command::new("setpriv");

@@ -6,8 +6,9 @@
 //! assert!(cluster.kubectl(&["get", "namespaces"]).contains("shop"));
 //! ```
 //!
-//! It is a dev-dependency only: everything here fails by panicking. There is no kubelet and no controller:
-//! objects are validated, stored and watched for real, but no pod runs.
+//! It is a dev-dependency only: everything here fails by panicking. There is no controller:
+//! objects are validated, stored and watched for real, but no pod runs, unless a test says which process it is
+//! and lets a kubelet forward to it.
 
 #![allow(
     clippy::panic,
@@ -18,6 +19,8 @@
 
 mod cluster;
 mod deployed;
+mod kubelet;
 
 pub use cluster::{Attempt, Cluster};
 pub use deployed::coordinator_rights;
+pub use kubelet::Kubelet;

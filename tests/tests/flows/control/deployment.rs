@@ -16,7 +16,7 @@ use super::processes::{Running, free_ports, openssl};
 use super::service::{Backend, Service, is_ready};
 use crate::harness::{Ended, KUSTOMIZE, Place, given, object};
 
-const NAMESPACE: &str = "shop";
+pub(super) const NAMESPACE: &str = "shop";
 pub(crate) const COORDINATOR: &str = "StatefulSet/coordinator";
 
 /// How the shop is deployed.
@@ -37,11 +37,11 @@ impl Default for Options {
 
 /// The workspace, and what runs.
 pub(crate) struct Deployment {
-    place: Place,
+    pub(super) place: Place,
     ports: Vec<[u16; 4]>,
     service: Service,
     pods: usize,
-    cluster: Option<Arc<Cluster>>,
+    pub(super) cluster: Option<Arc<Cluster>>,
 }
 
 /// A Coordinator process.
@@ -69,7 +69,7 @@ pub(crate) struct Pod {
 }
 
 /// A program of the simulation.
-fn simulation(name: &str) -> PathBuf {
+pub(super) fn simulation(name: &str) -> PathBuf {
     given("NACRE_TEST_SIMULATION").join(name)
 }
 
@@ -149,10 +149,10 @@ impl Deployment {
         }
         let status =
             json!({ "status": { "loadBalancer": { "ingress": [{ "ip": "127.0.0.1" }] } } });
-        let status = status.to_string();
-        let what = ["patch", "service", "coordinator", "--namespace", NAMESPACE];
-        let how = ["--subresource=status", "--type=merge", "--patch", &status];
-        cluster.kubectl(&[&what[..], &how].concat());
+        cluster.patch_status(
+            &["service", "coordinator", "--namespace", NAMESPACE],
+            &status,
+        );
     }
 
     /// A path in the workspace.

@@ -1,11 +1,14 @@
 //! The same with a real API server: what the commands print is applied, the history is in ConfigMaps that the
 //! Coordinator's account may write, and the Coordinator is found in the kube context.
 
+use std::path::Path;
+
 use nacre_test_support::Cluster;
 
 use super::deployment::{Deployment, Options};
 use super::processes::openssl;
 use super::title;
+use crate::harness::{KUBECTL, given};
 
 #[test]
 #[ignore = "needs a cluster: cargo xtask test --cluster"]
@@ -51,7 +54,7 @@ fn from_apply_to_recovery_with_config_maps() {
 
     title("the Coordinator is killed and recovers from the ConfigMaps");
     coordinator.kill();
-    let _coordinator = shop.start_coordinator(0);
+    let coordinator = shop.start_coordinator(0);
     let mut pods = shop.start_pods();
     shop.wait_until_refused(&mut pods);
     shop.nacre(&["recover", "--namespace", "shop"]).ok();
@@ -66,21 +69,43 @@ fn from_apply_to_recovery_with_config_maps() {
     shop.nacre(&["set", "--namespace", "shop", "resources/"])
         .ok();
     assert!(maps().len() > first.len(), "{:?}", maps());
-    cluster.kubectl(&[
-        "patch",
-        "service",
-        "coordinator",
-        "--namespace=shop",
-        "--type=merge",
-        "--subresource=status",
-        "--patch",
-        r#"{"status":{"loadBalancer":null}}"#,
-    ]);
-    let lost = shop.nacre(&["verify", "--namespace", "shop"]);
-    assert_eq!(lost.code, Some(2), "{}", lost.stderr);
+    shop.take_load_balancer();
+    let verify = ["verify", "--namespace", "shop"];
+    let not_found = |shop: &mut Deployment, code: &str, said: &str| {
+        let lost = shop.nacre(&verify);
+        assert_eq!(lost.code, Some(2), "{}", lost.stderr);
+        for words in [code, said] {
+            assert!(lost.stderr.contains(words), "{words}: {}", lost.stderr);
+        }
+    };
+    not_found(&mut shop, "NCR1503", "no load balancer address");
+
+    title("kubectl forwards through an ordinary pod");
+    let pod = shop.apply_forwarder();
+    not_found(&mut shop, "NCR1503", "does not run");
+    let mut forwarder = shop.run_forwarder(&pod, &coordinator);
+    shop.install_kubectl(Path::new("/bin/false"));
+    not_found(&mut shop, "NCR1504", "kubectl port-forward");
+    shop.install_kubectl(&given(KUBECTL));
+    let verified = shop.nacre(&verify);
     assert!(
-        lost.stderr.contains("NCR1503") && lost.stderr.contains("no load balancer address"),
+        verified.stderr.contains("using 127.0.0.1:")
+            && verified
+                .stderr
+                .contains("forwarded to pod shop/coordinator-port-forwarder"),
         "{}",
-        lost.stderr
+        verified.stderr
     );
+    verified.ok();
+    shop.change_title("The shell shop, by another way");
+    shop.render();
+    shop.take_load_balancer();
+    shop.nacre(&["set", "--namespace", "shop", "resources/"])
+        .ok();
+
+    title("the pod's program is gone");
+    forwarder.kill();
+    let dead = shop.nacre(&verify);
+    assert_ne!(dead.code, Some(0), "{}", dead.stderr);
+    assert!(dead.stderr.contains("NCR"), "{}", dead.stderr);
 }

@@ -10,6 +10,7 @@
 
 mod containers;
 mod deployment;
+mod forwarder;
 mod in_cluster;
 mod processes;
 mod service;

@@ -3,7 +3,8 @@
 //!
 //! `cargo xtask bench mesh` runs it; it needs root. Everything is counted per second that the proxy
 //! itself was on a processor, so a machine that does other things at the same time changes little. Runs
-//! of the two alternate, and the median counts.
+//! of the two alternate, and the median counts: of the figures of each, and of the quotients of runs that
+//! follow one another. TCP is as pods have it: Cubic, whatever the machine's default is.
 
 #![allow(
     clippy::unwrap_used,
@@ -32,7 +33,7 @@ use std::time::Duration;
 
 use load::{Load, Work};
 use proxy::{Kind, Proxy};
-use support::{Authority, Net};
+use support::{Authority, Net, inside};
 
 /// A row of the table: both figures, and what the quotient has to be.
 pub struct Row {
@@ -40,6 +41,8 @@ pub struct Row {
     pub unit: &'static str,
     pub nacre: f64,
     pub envoy: f64,
+    /// Ours in times of Envoy's.
+    pub ratio: f64,
     pub bar: Bar,
 }
 
@@ -55,14 +58,26 @@ pub enum Bar {
 }
 
 impl Row {
-    pub fn ratio(&self) -> f64 {
-        self.nacre / self.envoy
+    fn new(what: &'static str, unit: &'static str, found: Found, bar: Bar) -> Self {
+        let Found {
+            nacre,
+            envoy,
+            ratio,
+        } = found;
+        Self {
+            what,
+            unit,
+            nacre,
+            envoy,
+            ratio,
+            bar,
+        }
     }
 
     fn met(&self) -> bool {
         match self.bar {
-            Bar::AtLeast(bar) => self.ratio() >= bar,
-            Bar::AtMost(bar) => self.ratio() <= bar,
+            Bar::AtLeast(bar) => self.ratio >= bar,
+            Bar::AtMost(bar) => self.ratio <= bar,
             Bar::Absolute(bar) => self.nacre <= bar,
         }
     }
@@ -79,7 +94,7 @@ impl Row {
             self.nacre,
             self.envoy,
             self.unit,
-            self.ratio(),
+            self.ratio,
             if self.met() { "met" } else { "NOT MET" }
         );
     }
@@ -151,17 +166,11 @@ fn main() {
         if !what.contains(&wanted) {
             continue;
         }
-        let [nacre, envoy] = alternate(runs, authority, |proxy, load| {
+        let found = alternate(runs, authority, |proxy, load| {
             let (done, cpu) = load.until(proxy, work, seconds);
             done / cpu
         });
-        rows.push(Row {
-            what,
-            unit,
-            nacre,
-            envoy,
-            bar: Bar::AtLeast(bar),
-        });
+        rows.push(Row::new(what, unit, found, Bar::AtLeast(bar)));
         rows.last().unwrap().print();
     }
     let is_wanted = |part: &str| part.contains(&wanted);
@@ -186,22 +195,56 @@ fn main() {
     }
 }
 
+/// Medians.
+#[derive(Clone, Copy)]
+struct Found {
+    nacre: f64,
+    envoy: f64,
+    ratio: f64,
+}
+
+impl Found {
+    fn of([nacre, envoy]: [f64; 2]) -> Self {
+        Self {
+            nacre,
+            envoy,
+            ratio: nacre / envoy,
+        }
+    }
+}
+
 /// The medians of both, each run in a pod of its own with a process of its own.
 fn alternate(
     runs: usize,
     authority: &Authority,
     measure: impl Fn(&Proxy, &Load<'_>) -> f64,
-) -> [f64; 2] {
-    let mut found = [Vec::new(), Vec::new()];
-    for _ in 0..runs {
-        for (kind, found) in [Kind::Nacre, Kind::Envoy].into_iter().zip(&mut found) {
-            let net = Net::new();
-            let load = Load::start(&net, authority);
-            let proxy = Proxy::start(kind, &net, authority);
-            found.push(measure(&proxy, &load));
-        }
+) -> Found {
+    let once = |kind| {
+        let net = net();
+        let load = Load::start(&net, authority);
+        let proxy = Proxy::start(kind, &net, authority);
+        measure(&proxy, &load)
+    };
+    let pairs: Vec<[f64; 2]> = (0..runs)
+        .map(|_| [Kind::Nacre, Kind::Envoy].map(once))
+        .collect();
+    let of = |what: fn(&[f64; 2]) -> f64| median(pairs.iter().map(what).collect());
+    Found {
+        nacre: of(|[nacre, _]| *nacre),
+        envoy: of(|[_, envoy]| *envoy),
+        ratio: of(|[nacre, envoy]| nacre / envoy),
     }
-    found.map(median)
+}
+
+/// A pod and a peer with the congestion control that Linux has by default: another one may pace what is sent,
+/// and then its clock is measured rather than the proxies.
+fn net() -> Net {
+    let net = Net::new();
+    for namespace in [net.pod(), net.peer()] {
+        let set = || std::fs::write("/proc/sys/net/ipv4/tcp_congestion_control", "cubic");
+        inside(&namespace, set).join().unwrap().unwrap();
+    }
+    net
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -211,14 +254,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn memory(runs: usize, authority: &Authority, rows: &mut Vec<Row>) {
     let mut row = |what, bar, measure: fn(&Proxy, &Load<'_>) -> f64| {
-        let [nacre, envoy] = alternate(runs, authority, measure);
-        rows.push(Row {
-            what,
-            unit: "MB",
-            nacre,
-            envoy,
-            bar,
-        });
+        let found = alternate(runs, authority, measure);
+        rows.push(Row::new(what, "MB", found, bar));
         rows.last().unwrap().print();
     };
     row("resident memory, idle", Bar::AtMost(0.1), |proxy, load| {
@@ -235,7 +272,7 @@ fn memory(runs: usize, authority: &Authority, rows: &mut Vec<Row>) {
             resident
         },
     );
-    let [nacre, envoy] = alternate(runs, authority, |proxy, load| {
+    let found = alternate(runs, authority, |proxy, load| {
         load.requests(proxy, 1);
         let idle = proxy.resident_mb();
         let open = load.open(proxy, 1000);
@@ -244,26 +281,14 @@ fn memory(runs: usize, authority: &Authority, rows: &mut Vec<Row>) {
         proxy.resident_mb() / idle
     });
     let what = "memory after they close, in times of idle";
-    rows.push(Row {
-        what,
-        unit: "x",
-        nacre,
-        envoy,
-        bar: Bar::Absolute(2.0),
-    });
+    rows.push(Row::new(what, "x", found, Bar::Absolute(2.0)));
     rows.last().unwrap().print();
 }
 
 fn latency(runs: usize, authority: &Authority, rows: &mut Vec<Row>) {
-    let [nacre, envoy] = alternate(runs, authority, |proxy, load| load.p99(proxy) * 1e6);
+    let found = alternate(runs, authority, |proxy, load| load.p99(proxy) * 1e6);
     let what = "99th percentile at 2 000 requests/s";
-    rows.push(Row {
-        what,
-        unit: "us",
-        nacre,
-        envoy,
-        bar: Bar::AtMost(1.0),
-    });
+    rows.push(Row::new(what, "us", found, Bar::AtMost(1.0)));
     rows.last().unwrap().print();
 }
 
@@ -271,33 +296,20 @@ fn start(authority: &Authority, rows: &mut Vec<Row>) {
     let mut best = [f64::MAX; 2];
     for _ in 0..10 {
         for (kind, best) in [Kind::Nacre, Kind::Envoy].into_iter().zip(&mut best) {
-            let net = Net::new();
+            let net = net();
             *best = best.min(Proxy::start(kind, &net, authority).took.as_secs_f64() * 1e3);
         }
     }
-    let [nacre, envoy] = best;
     let what = "from start to ready, rules included, best of 10";
-    rows.push(Row {
-        what,
-        unit: "ms",
-        nacre,
-        envoy,
-        bar: Bar::Absolute(50.0),
-    });
+    rows.push(Row::new(what, "ms", Found::of(best), Bar::Absolute(50.0)));
     rows.last().unwrap().print();
 }
 
 fn size(rows: &mut Vec<Row>) {
-    let [nacre, envoy] = [Kind::Nacre, Kind::Envoy]
+    let sizes = [Kind::Nacre, Kind::Envoy]
         .map(|kind| std::fs::metadata(kind.program()).unwrap().len() as f64 / 1e6);
     let what = "size of the program";
-    rows.push(Row {
-        what,
-        unit: "MB",
-        nacre,
-        envoy,
-        bar: Bar::Absolute(8.0),
-    });
+    rows.push(Row::new(what, "MB", Found::of(sizes), Bar::Absolute(8.0)));
     rows.last().unwrap().print();
 }
 
@@ -308,7 +320,7 @@ fn crowd(authority: &Authority) {
     // Both ends of each are in this process, as they are in the proxy: as many as this user may have.
     let config = nacre_mesh::config::Config::read(&|_| None).unwrap();
     let count = nacre_mesh::limits::Room::of(&config).mutual.established - SPARE;
-    let net = Net::new();
+    let net = net();
     let load = Load::start(&net, authority);
     let proxy = Proxy::start(Kind::Nacre, &net, authority);
     load.requests(&proxy, 1);

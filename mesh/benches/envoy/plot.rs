@@ -36,9 +36,9 @@ pub fn svg(rows: &[Row]) -> String {
     for (number, row) in rows.iter().enumerate() {
         let y = TOP + LINE * number as f64 + 6.0;
         let (better, wanted) = match row.bar {
-            Bar::AtLeast(bar) => (row.ratio(), bar),
-            Bar::AtMost(bar) => (1.0 / row.ratio(), 1.0 / bar),
-            Bar::Absolute(bar) => (1.0 / row.ratio(), row.envoy / bar),
+            Bar::AtLeast(bar) => (row.ratio, bar),
+            Bar::AtMost(bar) => (1.0 / row.ratio, 1.0 / bar),
+            Bar::Absolute(bar) => (1.0 / row.ratio, row.envoy / bar),
         };
         let (from, to) = (place(1.0).min(place(better)), place(1.0).max(place(better)));
         let (label, base, mark, colour) = (

@@ -86,7 +86,11 @@ impl Directory {
         };
         let mut begun = Vec::new();
         for object in objects {
-            begun.push(self.begin(object)?);
+            let one = self.begin(object)?;
+            if let (Begun::Written(file), None) = (&one, &whole) {
+                file.start();
+            }
+            begun.push(one);
         }
         let written = begun.iter().filter_map(|begun| match begun {
             Begun::Written(file) => Some(file),
@@ -288,7 +292,7 @@ struct Unfinished {
 }
 
 impl Unfinished {
-    /// Writes the file and sends it on its way to the disk, without waiting.
+    /// Writes the file, to the system's memory.
     fn write(path: PathBuf, bytes: &[u8]) -> Result<Self, StoreError> {
         if bytes.len() > MAX_OBJECT {
             return Err(StoreError::TooLarge {
@@ -305,9 +309,13 @@ impl Unfinished {
             placed: false,
         };
         written.map_err(StoreError::io(&this.beside))?;
-        // On Linux this starts the writing. What is lost when it does not is time: the sync is still to come.
-        let _ = fadvise(&this.file, 0, None, Advice::DontNeed);
         Ok(this)
+    }
+
+    /// Sends it on its way to the disk, without waiting.
+    fn start(&self) {
+        // On Linux this starts the writing. What is lost when it does not is time: the sync is still to come.
+        let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
     }
 
     /// Waits until it is on the disk.

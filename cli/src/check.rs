@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use nacre_findings::{Location, has_errors};
+use nacre_findings::{Finding, Location, Severity, codes, has_errors};
 use nacre_framing::arguments::Flags;
 use nacre_framing::settings::Settings;
 use nacre_framing::transform;
@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// The manifest they belong to [default: one among them, else manifest.json in the workspace]
     #[arg(short, long, value_name = "FILE")]
     manifest: Option<PathBuf>,
+    /// Do without a manifest where there is none: whether the policies are those in force is not checked
+    #[arg(long, conflicts_with = "manifest")]
+    without_manifest: bool,
     /// Compare with the pods that run now as well: whose policy the manifest does not list, and what was
     /// changed after rendering
     #[arg(long)]
@@ -49,6 +52,12 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
     let manifest = manifest(args.manifest.as_deref(), &sources, context)?;
     let mut report = nacre_review::check::check(&sources, &options, manifest.as_ref());
     transform::name_files(&sources, &mut report.findings);
+    if args.without_manifest {
+        let is_absence = |finding: &&mut Finding| finding.code == codes::check::MANIFEST_NOT_FOUND;
+        for finding in report.findings.iter_mut().filter(is_absence) {
+            finding.severity = Severity::Warning;
+        }
+    }
     let mut pods = None;
     if args.live {
         let drift = drift(args, &sources, &settings, manifest.as_ref())?;

@@ -138,7 +138,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
             configuration.display()
         ));
     } else {
-        out.push_str("next: `nacre lock` your resources, then `nacre generate` them\n");
+        out.push_str("next: `nacre coordinator-resources -o coordinator.yml`, `nacre lock` it with your resources, then `nacre generate` all\n");
     }
     context.print(&out)
 }

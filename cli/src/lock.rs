@@ -262,9 +262,9 @@ fn check(
                 None => finding.at(Location::file(name.clone())),
             };
             Some(match state {
-                State::Changed { .. } => {
-                    finding.help(format!("run `nacre lock --update {reference}`"))
-                }
+                State::Changed { .. } => finding.help(format!(
+                    "run `nacre lock --update {reference} PATH…` with the files that name it"
+                )),
                 _ => finding.help("run `nacre lock` on the same input and commit the result"),
             })
         })

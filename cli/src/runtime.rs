@@ -1,5 +1,6 @@
 //! `nacre runtime`: what a cluster needs before a confidential pod can start.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use nacre_findings::{Finding, codes};
@@ -16,7 +17,10 @@ use crate::resources;
 /// a RuntimeClass, a handler and an installation of its own, so that several can be in one cluster. For
 /// platforms whose node pool brings the runtime nothing is installed.
 ///
-/// `nacre runtime --platform metal-qemu-snp | kubectl apply -f -`
+/// Kata's released guest does not compare policies with HOST_DATA. Platforms whose manifests say that the
+/// guest does need an installer that brings such a guest: --installer-image.
+///
+/// `nacre runtime --platform kata-qemu-snp | kubectl apply -f -`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Platform; may be repeated
@@ -33,6 +37,9 @@ pub(crate) struct Args {
     /// Only RuntimeClass objects, for nodes on which Kata is installed already
     #[arg(long, conflicts_with = "installer_image")]
     no_installer: bool,
+    /// Label that nodes must have as well, as KEY=VALUE; may be repeated
+    #[arg(long = "node-selector", value_name = "KEY=VALUE", value_parser = label)]
+    node_selector: Vec<(String, String)>,
     /// Namespace of the installer; it is created
     #[arg(short, long, value_name = "NAME", default_value = "nacre-runtime")]
     namespace: String,
@@ -65,16 +72,62 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
             text.push_str(&namespace(&args.namespace));
             namespace_made = true;
         }
-        text.push_str(&runtime_class(platform, installer.is_some()));
+        text.push_str(&runtime_class(platform, installer.is_some(), args));
         if let Some(installer) = installer {
-            let image = args.installer_image.as_deref().unwrap_or(&installer.image);
-            text.push_str(&daemon_set(platform, installer, image, &args.namespace));
+            let image = match &args.installer_image {
+                Some(image) => image,
+                None => released(platform, installer)?,
+            };
+            text.push_str(&daemon_set(platform, installer, image, args));
         }
     }
     if context.output == Output::Json {
         return Err(CommandError::usage("--output json: the result is YAML"));
     }
     write_result(args.out.as_deref(), &text, context)
+}
+
+/// The pinned image, where its guest does what manifests of the platform say (SECURITY-DESIGN 1).
+fn released<'i>(platform: &Platform, installer: &'i Installer) -> Result<&'i str, CommandError> {
+    let wanted = platform.data.host_data_binding;
+    if wanted == installer.host_data_binding {
+        return Ok(&installer.image);
+    }
+    let message = format!(
+        "manifests of {} say that the guest refuses a policy other than the one in HOST_DATA; the guest that \
+         {} brings does not",
+        platform.name, installer.image
+    );
+    Err(Finding::error(codes::cluster::GUEST_UNSUITED, message)
+        .help(
+            "name an installer whose guest does: --installer-image NAME@sha256:…; or use the platform \
+             kata-qemu-snp, whose manifests say what Kata's guest does; or, where the runtime is installed, \
+             --no-installer",
+        )
+        .into())
+}
+
+/// Key and value of a node's label.
+fn label(text: &str) -> Result<(String, String), String> {
+    let is_name = |name: &str| {
+        let is_end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+        name.len() <= 63
+            && is_end(name.chars().next())
+            && is_end(name.chars().last())
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
+    let (prefix, name) = match key.rsplit_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    let is_key = prefix.is_none_or(|prefix| prefix.split('.').all(is_name)) && is_name(name);
+    match is_key && (value.is_empty() || is_name(value)) {
+        true => Ok((key.to_owned(), value.to_owned())),
+        false => Err("this is no label of Kubernetes".to_owned()),
+    }
 }
 
 /// Whether an image is named by a digest.
@@ -102,8 +155,13 @@ fn namespace(name: &str) -> String {
     )
 }
 
-fn runtime_class(platform: &Platform, installed: bool) -> String {
-    let map = |entries: &std::collections::BTreeMap<String, String>| -> String {
+/// What all objects of one version have: they can be found, and removed, by it.
+fn version(platform: &Platform) -> String {
+    format!("{}-{}", platform.name, platform.data_hash())
+}
+
+fn runtime_class(platform: &Platform, installed: bool, args: &Args) -> String {
+    let map = |entries: &BTreeMap<String, String>| -> String {
         entries
             .iter()
             .map(|(key, value)| format!("    {key}: \"{value}\"\n"))
@@ -114,6 +172,8 @@ fn runtime_class(platform: &Platform, installed: bool) -> String {
     } else {
         platform.data.runtime_handler.clone()
     };
+    let mut selector = platform.runtime.node_selector.clone();
+    selector.extend(args.node_selector.iter().cloned());
     format!(
         "---\n\
          # {title}\n\
@@ -122,7 +182,8 @@ fn runtime_class(platform: &Platform, installed: bool) -> String {
          metadata:\n  \
            name: {name}\n  \
            labels:\n    \
-             app.kubernetes.io/part-of: nacre\n\
+             app.kubernetes.io/part-of: nacre\n    \
+             nacre.dev/runtime: {version}\n\
          handler: {handler}\n\
          overhead:\n  \
            podFixed:\n{overhead}\
@@ -131,14 +192,26 @@ fn runtime_class(platform: &Platform, installed: bool) -> String {
         title = platform.title,
         name = platform.runtime_class_name(),
         overhead = map(&platform.runtime.overhead),
-        selector = map(&platform.runtime.node_selector),
+        version = version(platform),
+        selector = map(&selector),
     )
 }
 
 /// The installer with its account. Kata's installer reads its settings from the environment.
-fn daemon_set(platform: &Platform, installer: &Installer, image: &str, namespace: &str) -> String {
+///
+/// Rights, probes and times are those of Kata's chart `kata-deploy` 4.0.0, but for `nodes/proxy`, by which the
+/// installer would only warn of a kubelet's setting.
+fn daemon_set(platform: &Platform, installer: &Installer, image: &str, args: &Args) -> String {
+    let namespace = &args.namespace;
     let suffix = platform.data_hash();
-    let name = format!("runtime-{}-{suffix}", platform.name);
+    let version = version(platform);
+    // Where installers go by this part of the name, none takes away what the others need.
+    let name = format!("kata-deploy-{version}");
+    let selector: String = args
+        .node_selector
+        .iter()
+        .map(|(key, value)| format!("        {key}: \"{value}\"\n"))
+        .collect();
     let shim = &installer.shim;
     let containerd = &installer.containerd_configuration;
     format!(
@@ -151,6 +224,7 @@ metadata:
   namespace: {namespace}
   labels:
     app.kubernetes.io/part-of: nacre
+    nacre.dev/runtime: {version}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -158,16 +232,24 @@ metadata:
   name: nacre-{name}
   labels:
     app.kubernetes.io/part-of: nacre
+    nacre.dev/runtime: {version}
 rules:
   - apiGroups: [""]
     resources: [nodes]
     verbs: [get, patch]
   - apiGroups: [node.k8s.io]
     resources: [runtimeclasses]
+    verbs: [get, list, patch]
+  # Node Feature Discovery, where the cluster has it.
+  - apiGroups: [apiextensions.k8s.io]
+    resources: [customresourcedefinitions]
     verbs: [get, list]
+  - apiGroups: [nfd.k8s-sigs.io]
+    resources: [nodefeaturerules]
+    verbs: [create, delete, get, list, patch, update, watch]
   - apiGroups: [apps]
     resources: [daemonsets]
-    verbs: [get, list]
+    verbs: [get, list, watch]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -175,6 +257,7 @@ metadata:
   name: nacre-{name}
   labels:
     app.kubernetes.io/part-of: nacre
+    nacre.dev/runtime: {version}
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: ClusterRole
@@ -192,6 +275,7 @@ metadata:
   labels:
     app.kubernetes.io/name: {name}
     app.kubernetes.io/part-of: nacre
+    nacre.dev/runtime: {version}
 spec:
   selector:
     matchLabels:
@@ -211,16 +295,13 @@ spec:
       nodeSelector:
         kubernetes.io/arch: amd64
         kubernetes.io/os: linux
-      # Time to take the runtime off the node again when the DaemonSet is deleted.
-      terminationGracePeriodSeconds: 300
+{selector}      # The installer takes the runtime off the node again when it ends and the DaemonSet is gone. Its account
+      # has to be there until then.
+      terminationGracePeriodSeconds: 600
       containers:
         - name: kata-deploy
           image: {image}
           command: [/usr/bin/kata-deploy, install]
-          lifecycle:
-            preStop:
-              exec:
-                command: [/usr/bin/kata-deploy, cleanup]
           env:
             - name: NODE_NAME
               valueFrom:
@@ -249,6 +330,25 @@ spec:
               value: ""
             - name: MULTI_INSTALL_SUFFIX
               value: "{suffix}"
+            - name: HEALTH_PORT
+              value: "8090"
+          # Ready when everything is on the node.
+          startupProbe:
+            httpGet: {{path: /readyz, port: 8090}}
+            initialDelaySeconds: 1
+            periodSeconds: 10
+            failureThreshold: 60
+            timeoutSeconds: 3
+          livenessProbe:
+            httpGet: {{path: /healthz, port: 8090}}
+            periodSeconds: 30
+            failureThreshold: 3
+            timeoutSeconds: 3
+          readinessProbe:
+            httpGet: {{path: /readyz, port: 8090}}
+            periodSeconds: 10
+            failureThreshold: 3
+            timeoutSeconds: 3
           securityContext:
             privileged: true
           volumeMounts:
@@ -289,6 +389,19 @@ mod tests {
             format!("kata@sha256:{}", "A".repeat(64)),
         ] {
             assert!(!is_pinned(&image), "{image}");
+        }
+    }
+
+    #[test]
+    fn labels_are_told_from_others() {
+        let pair = |key: &str, value: &str| Ok((key.to_owned(), value.to_owned()));
+        assert_eq!(
+            label("amd.feature.node.kubernetes.io/snp=true"),
+            pair("amd.feature.node.kubernetes.io/snp", "true")
+        );
+        assert_eq!(label("pool="), pair("pool", ""));
+        for wrong in ["pool", "=x", "a b=c", "a=\"", "a/b/c=d", "a=b\nc", "-a=b"] {
+            assert!(label(wrong).is_err(), "{wrong}");
         }
     }
 

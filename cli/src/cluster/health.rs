@@ -1,6 +1,7 @@
 //! What a cluster is made of, and what of it gets in the way of confidential pods.
 
 use nacre_findings::{Finding, ResourceRef, codes};
+use nacre_platform::{Installer, Platform};
 use nacre_policy::Target;
 use nacre_workload::select::is_confidential_class;
 use serde::Serialize;
@@ -75,7 +76,8 @@ pub(crate) fn examine(objects: &Objects, expected: &Expected<'_>) -> (Facts, Vec
     let mut findings = Vec::new();
     let nodes: Vec<Node> = objects.nodes.iter().map(node).collect();
     let runtime_classes = runtime_classes(objects, expected, &mut findings);
-    let kata = kata_version(objects);
+    let kata = kata_version(objects, expected);
+    installers(objects, &mut findings);
     let proposed_target = kata.as_deref().and_then(Target::of_kata);
     let proposed_target = proposed_target.map(|target| target.name);
     if let (Some(version), None) = (&kata, proposed_target)
@@ -201,26 +203,104 @@ fn runtime_class(class: &Value, nodes: &[Value]) -> RuntimeClass {
     }
 }
 
-/// The version in the tag of Kata's installer, or in the annotation it puts on runtime classes.
-fn kata_version(objects: &Objects) -> Option<String> {
-    let annotated = objects.runtime_classes.iter().find_map(|class| {
-        let annotations = class.pointer("/metadata/annotations")?;
-        annotations.get("katacontainers.io/kata-version")?.as_str()
-    });
-    let images = objects.daemon_sets.iter().flat_map(|set| {
-        let containers = set.pointer("/spec/template/spec/containers");
-        containers.and_then(Value::as_array).into_iter().flatten()
-    });
-    let tagged = images
-        .map(|container| text(container, "/image"))
-        .filter(|image| image.contains(INSTALLER))
-        .find_map(|image| {
-            let name = image.split('@').next()?;
-            let (_, tag) = name.rsplit_once(':')?;
-            tag.starts_with(|first: char| first.is_ascii_digit())
-                .then_some(tag)
+/// The installer of a platform that this version knows, and its platform.
+fn installed(set: &Value) -> Option<(&'static Platform, &Value)> {
+    let container = set.pointer("/spec/template/spec/containers/0")?;
+    let env = container.get("env")?.as_array()?;
+    let suffix = env
+        .iter()
+        .find(|entry| text(entry, "/name") == "MULTI_INSTALL_SUFFIX")?;
+    let platform = nacre_platform::platforms()
+        .iter()
+        .find(|platform| platform.data_hash() == text(suffix, "/value"))?;
+    Some((platform, container))
+}
+
+/// Installers that have not done their work, or bring another guest than manifests say.
+fn installers(objects: &Objects, findings: &mut Vec<Finding>) {
+    for set in &objects.daemon_sets {
+        let Some((platform, container)) = installed(set) else {
+            continue;
+        };
+        let (namespace, name) = (
+            text(set, "/metadata/namespace"),
+            text(set, "/metadata/name"),
+        );
+        let about = |finding: Finding| {
+            let mut resource = resource("apps/v1", "DaemonSet", name);
+            resource.namespace = Some(namespace.to_owned());
+            finding.resource(resource)
+        };
+        let count = |field: &str| {
+            set.pointer(&format!("/status/{field}"))
+                .and_then(Value::as_u64)
+        };
+        let (wanted, ready) = (count("desiredNumberScheduled"), count("numberReady"));
+        if wanted.is_some() && wanted != ready {
+            let message = format!(
+                "the runtime of {} is ready on {} of {} nodes",
+                platform.name,
+                ready.unwrap_or_default(),
+                wanted.unwrap_or_default()
+            );
+            let finding = Finding::warning(codes::cluster::NO_NODE, message);
+            findings.push(about(finding.help(format!(
+                "kubectl --namespace {namespace} rollout status daemonset {name}"
+            ))));
+        }
+        let pinned = platform.runtime.installer.as_ref();
+        let digest = |image: &str| image.rsplit_once('@').map(|(_, digest)| digest.to_owned());
+        let is_pinned = |installer: &&Installer| {
+            digest(&installer.image).is_some_and(|d| digest(text(container, "/image")) == Some(d))
+        };
+        if let Some(installer) = pinned.filter(is_pinned)
+            && installer.host_data_binding != platform.data.host_data_binding
+        {
+            let message = format!(
+                "manifests of {} say that the guest refuses a policy other than the one in HOST_DATA; the guest \
+                 of this installer does not",
+                platform.name
+            );
+            findings.push(about(
+                Finding::error(codes::cluster::GUEST_UNSUITED, message).help(
+                    "nacre runtime --installer-image NAME@sha256:…, or the platform kata-qemu-snp",
+                ),
+            ));
+        }
+    }
+}
+
+/// The version in the tag of Kata's installer: of the one for the platform, else of any; or in the annotation it
+/// puts on runtime classes.
+fn kata_version(objects: &Objects, expected: &Expected<'_>) -> Option<String> {
+    let tag = |container: &Value| {
+        let image = text(container, "/image");
+        let (_, tag) = image.split('@').next()?.rsplit_once(':')?;
+        let is_version = tag.starts_with(|first: char| first.is_ascii_digit());
+        (image.contains(INSTALLER) && is_version).then(|| tag.to_owned())
+    };
+    let sets = || objects.daemon_sets.iter();
+    let own = sets()
+        .filter_map(installed)
+        .find_map(|(platform, container)| {
+            let wanted = expected.platform.is_none_or(|name| name == platform.name);
+            wanted.then(|| tag(container)).flatten()
         });
-    annotated.or(tagged).map(str::to_owned)
+    let annotated = || {
+        objects.runtime_classes.iter().find_map(|class| {
+            let annotations = class.pointer("/metadata/annotations")?;
+            let version = annotations.get("katacontainers.io/kata-version")?;
+            version.as_str().map(str::to_owned)
+        })
+    };
+    let tagged = || {
+        let containers = sets().flat_map(|set| {
+            let containers = set.pointer("/spec/template/spec/containers");
+            containers.and_then(Value::as_array).into_iter().flatten()
+        });
+        containers.into_iter().find_map(tag)
+    };
+    own.or_else(annotated).or_else(tagged)
 }
 
 fn versions(

@@ -79,6 +79,65 @@ fn the_default_target_is_that_of_every_installer_of_ours() {
     }
 }
 
+/// The DaemonSet of an installer, with the mark of a platform.
+fn installer(platform: &str, image: &str) -> Value {
+    let platform = nacre_platform::find(platform).unwrap();
+    json!({
+        "metadata": { "name": "i", "namespace": "nacre-runtime" },
+        "spec": { "template": { "spec": { "containers": [{
+            "image": image,
+            "env": [{ "name": "MULTI_INSTALL_SUFFIX", "value": platform.data_hash() }],
+        }] } } },
+        "status": { "desiredNumberScheduled": 2, "numberReady": 2 },
+    })
+}
+
+#[test]
+fn an_installer_brings_the_guest_that_manifests_speak_of() {
+    let kata = nacre_platform::find("kata-qemu-snp").unwrap();
+    let released = &kata.runtime.installer.as_ref().unwrap().image;
+    let own = format!(
+        "registry.example/kata-deploy:4.0.1@sha256:{}",
+        "b".repeat(64)
+    );
+    for (platform, image, expected) in [
+        ("kata-qemu-snp", released, vec![]),
+        ("metal-qemu-snp", &own, vec![]),
+        (
+            "metal-qemu-snp",
+            released,
+            vec![codes::cluster::GUEST_UNSUITED],
+        ),
+    ] {
+        let mut objects = good();
+        objects.daemon_sets = vec![installer(platform, image)];
+        assert_eq!(codes_of(&objects), expected, "{platform} {image}");
+        objects.daemon_sets[0]["status"]["numberReady"] = json!(1);
+        assert!(codes_of(&objects).contains(&codes::cluster::NO_NODE));
+    }
+}
+
+#[test]
+fn the_version_of_kata_is_that_of_the_platform() {
+    let mut objects = good();
+    let own = format!(
+        "registry.example/kata-deploy:4.0.1@sha256:{}",
+        "b".repeat(64)
+    );
+    objects.daemon_sets.push(installer("metal-qemu-snp", &own));
+    // Somebody else's Kata beside it.
+    objects.runtime_classes.push(json!({ "metadata": {
+        "name": "kata", "annotations": { "katacontainers.io/kata-version": "3.20.0" },
+    } }));
+    let (facts, findings) = examine(&objects, &expected());
+    assert_eq!((facts.kata.as_deref(), findings.len()), (Some("4.0.1"), 0));
+    objects.daemon_sets.clear();
+    assert_eq!(
+        examine(&objects, &expected()).0.kata.as_deref(),
+        Some("3.20.0")
+    );
+}
+
 #[test]
 fn a_missing_class_and_a_missing_node_are_two_things() {
     let mut objects = good();

@@ -185,7 +185,7 @@ fn owner(pod: &Value) -> Identity {
 /// does not fill in.
 fn differences(rendered: &Value, live: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    for list in ["initContainers", "containers"] {
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
         let (expected, present) = (by_name(rendered, list), by_name(live, list));
         for name in expected.keys().filter(|name| !present.contains_key(*name)) {
             found.push(format!("container {name} is gone"));
@@ -202,7 +202,7 @@ fn differences(rendered: &Value, live: &Value) -> Vec<String> {
 
 fn container_differences(name: &str, expected: &Value, live: &Value, found: &mut Vec<String>) {
     for field in ["image", "command", "args", "workingDir"] {
-        if expected.get(field) != live.get(field) {
+        if said(expected, field) != said(live, field) {
             found.push(format!(
                 "container {name}: {field} is not what was rendered"
             ));
@@ -212,8 +212,10 @@ fn container_differences(name: &str, expected: &Value, live: &Value, found: &mut
     for (variable, value) in &present {
         match wanted.get(variable) {
             None => found.push(format!("container {name}: variable {variable} was added")),
-            // The API server names the version of a field reference.
-            Some(other) if other.get("value") != value.get("value") => {
+            Some(other)
+                if said(other, "value") != said(value, "value")
+                    || origin(other) != origin(value) =>
+            {
                 found.push(format!(
                     "container {name}: variable {variable} has another value"
                 ));
@@ -224,6 +226,11 @@ fn container_differences(name: &str, expected: &Value, live: &Value, found: &mut
     for variable in wanted.keys().filter(|name| !present.contains_key(*name)) {
         found.push(format!("container {name}: variable {variable} is gone"));
     }
+    if said(expected, "envFrom") != said(live, "envFrom") {
+        found.push(format!(
+            "container {name}: envFrom is not what was rendered"
+        ));
+    }
     let paths = |container: &Value| -> BTreeSet<String> {
         let mounts = container.get("volumeMounts").and_then(Value::as_array);
         mounts
@@ -233,9 +240,39 @@ fn container_differences(name: &str, expected: &Value, live: &Value, found: &mut
             .filter(|path| path != TOKEN_PATH)
             .collect()
     };
-    for path in paths(live).difference(&paths(expected)) {
+    let (wanted, present) = (paths(expected), paths(live));
+    for path in present.difference(&wanted) {
         found.push(format!("container {name}: a mount at {path} was added"));
     }
+    for path in wanted.difference(&present) {
+        found.push(format!("container {name}: the mount at {path} is gone"));
+    }
+}
+
+/// A member that says something: the API server leaves empty ones out.
+fn said<'v>(value: &'v Value, member: &str) -> Option<&'v Value> {
+    value.get(member).filter(|value| match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        Value::Bool(_) | Value::Number(_) => true,
+    })
+}
+
+/// Where a variable comes from, without what the API server fills in: the version of a field reference and
+/// the divisor of a resource.
+fn origin(variable: &Value) -> Option<Value> {
+    let mut origin = said(variable, "valueFrom")?.clone();
+    if let Some(Value::Object(field)) = origin.get_mut("fieldRef") {
+        field.remove("apiVersion");
+    }
+    if let Some(Value::Object(resource)) = origin.get_mut("resourceFieldRef")
+        && resource.get("divisor").and_then(Value::as_str) == Some("0")
+    {
+        resource.remove("divisor");
+    }
+    Some(origin)
 }
 
 fn by_name<'v>(value: &'v Value, list: &str) -> BTreeMap<&'v str, &'v Value> {

@@ -170,3 +170,68 @@ fn pods_of_a_cron_job_belong_to_it() {
     let drift = compare(&[job], &manifest(cron), &BTreeMap::new());
     assert!(drift.findings.is_empty(), "{:?}", drift.findings);
 }
+
+#[test]
+fn what_the_api_server_leaves_out_or_fills_in_is_no_drift() {
+    let field = |version: Value| json!({ "fieldRef": { "fieldPath": "metadata.name" , "apiVersion": version } });
+    let mut rendered = template();
+    rendered.get_mut(&web()).unwrap()["containers"][0] = json!({
+        "name": "app", "image": "web@sha256:1", "command": [], "args": [], "workingDir": "",
+        "env": [
+            { "name": "A", "value": "1" },
+            { "name": "EMPTY", "value": "" },
+            { "name": "NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } },
+        ],
+    });
+    let mut live = pod();
+    live["spec"]["containers"][0]["env"] = json!([
+        { "name": "A", "value": "1" },
+        { "name": "EMPTY" },
+        { "name": "NAME", "valueFrom": field(json!("v1")) },
+    ]);
+    let drift =
+        |live: &Value| compare(std::slice::from_ref(live), &manifest(web()), &rendered).findings;
+    assert_eq!(drift(&live), []);
+
+    live["spec"]["containers"][0]["env"][2]["valueFrom"]["fieldRef"]["fieldPath"] =
+        json!("spec.nodeName");
+    assert!(
+        drift(&live)[0]
+            .message
+            .contains("variable NAME has another value")
+    );
+}
+
+#[test]
+fn more_that_a_guest_denies_is_named() {
+    for (member, value, expected) in [
+        (
+            "envFrom",
+            json!([{ "secretRef": { "name": "s" } }]),
+            "envFrom is not",
+        ),
+        (
+            "volumeMounts",
+            json!([{ "name": "v", "mountPath": "/x" }]),
+            "a mount at /x was added",
+        ),
+    ] {
+        let mut live = pod();
+        live["spec"]["containers"][0][member] = value;
+        let said = messages(live);
+        assert!(said[0].contains(expected), "{said:?}");
+    }
+    let mut debugged = pod();
+    debugged["spec"]["ephemeralContainers"] = json!([{ "name": "debugger", "image": "busybox" }]);
+    assert!(messages(debugged)[0].contains("container debugger was added"));
+
+    let mut rendered = template();
+    rendered.get_mut(&web()).unwrap()["containers"][0]["volumeMounts"] =
+        json!([{ "name": "v", "mountPath": "/data" }]);
+    let drift = compare(&[pod()], &manifest(web()), &rendered);
+    assert!(
+        drift.findings[0]
+            .message
+            .contains("the mount at /data is gone")
+    );
+}

@@ -50,13 +50,20 @@ fn doctor_tells_what_is_missing_until_nothing_is() {
         assert!(first.stdout.contains(code), "{code}: {}", first.stdout);
     }
 
-    // The runtime of deploy/, and a node as its installer leaves it.
-    let runtime = nacre(
-        &environment,
-        &cluster,
-        &["runtime", "--platform=metal-qemu-snp"],
+    // The runtime, and a node as its installer leaves it.
+    let image = format!(
+        "registry.example/kata-deploy:4.0.0@sha256:{}",
+        "a".repeat(64)
     );
-    cluster.kubectl_with(&["apply", "--filename=-"], &runtime.success().stdout);
+    let runtime = [
+        "runtime",
+        "--platform=metal-qemu-snp",
+        "--installer-image",
+        &image,
+    ];
+    let runtime = nacre(&environment, &cluster, &runtime).success().stdout;
+    cluster.kubectl_with(&["apply", "--filename=-"], &runtime);
+    installer_may(&cluster);
     let node = json!({
         "apiVersion": "v1", "kind": "Node",
         "metadata": { "name": "n1", "labels": { "katacontainers.io/kata-runtime": "true" } },
@@ -112,6 +119,39 @@ fn doctor_tells_what_is_missing_until_nothing_is() {
     assert_eq!(fourth.code, Some(1), "{}", fourth.shown());
     for code in ["NCR1513", "NCR1514", "NCR1516"] {
         assert!(fourth.stdout.contains(code), "{code}: {}", fourth.stdout);
+    }
+}
+
+/// What Kata's installer 4.0.0 asks of the API server, its account may.
+fn installer_may(cluster: &Cluster) {
+    let platform = nacre_platform::find("metal-qemu-snp").unwrap();
+    let account = format!(
+        "--as=system:serviceaccount:nacre-runtime:kata-deploy-metal-qemu-snp-{}",
+        platform.data_hash()
+    );
+    for (verb, what) in [
+        ("get", "nodes"),
+        ("patch", "nodes"),
+        ("list", "runtimeclasses.node.k8s.io"),
+        ("patch", "runtimeclasses.node.k8s.io"),
+        ("list", "customresourcedefinitions.apiextensions.k8s.io"),
+        ("get", "daemonsets.apps"),
+        ("list", "daemonsets.apps"),
+    ] {
+        let words = ["auth", "can-i", verb, what, &account, "--all-namespaces"];
+        assert_eq!(cluster.kubectl(&words).trim(), "yes", "{verb} {what}");
+    }
+    for (verb, what) in [
+        ("get", "secrets"),
+        ("delete", "nodes"),
+        ("get", "nodes/proxy"),
+    ] {
+        let words = ["auth", "can-i", verb, what, &account, "--all-namespaces"];
+        assert_eq!(
+            cluster.try_kubectl(&words, "").stdout.trim(),
+            "no",
+            "{verb} {what}"
+        );
     }
 }
 

@@ -72,9 +72,16 @@ fn object<'o>(objects: &'o [(String, Value)], name: &str) -> &'o Value {
 #[test]
 fn the_runtimes_in_deploy_are_what_the_command_prints() {
     for platform in nacre_platform::platforms() {
-        let done = TestEnvironment::empty()
-            .run(&["runtime", "--platform", &platform.name])
-            .success();
+        let environment = TestEnvironment::empty();
+        let mut words = vec!["runtime", "--platform", &platform.name];
+        let installer = platform.runtime.installer.as_ref();
+        let binding = platform.data.host_data_binding;
+        if installer.is_some_and(|installer| installer.host_data_binding != binding) {
+            // The pinned guest is not what manifests of the platform say.
+            environment.run(&words).refused(1, "NCR1517");
+            words.push("--no-installer");
+        }
+        let done = environment.run(&words).success();
         assert_printed(
             &format!("deploy/runtime-{}.yml", platform.name),
             &done.stdout,
@@ -138,10 +145,13 @@ const RELEASED: &str = "namespace-of-the-release";
 #[test]
 fn versions_of_a_runtime_do_not_collide_and_aks_installs_nothing() {
     let environment = TestEnvironment::empty();
+    let image = format!("registry.example/kata-deploy@sha256:{}", "a".repeat(64));
     let all = [
         "runtime",
         "--platform=metal-qemu-snp",
         "--platform=kata-qemu-snp",
+        "--installer-image",
+        &image,
     ];
     let text = environment.run(&all).success().stdout;
     let objects = self::objects(&text);
@@ -170,7 +180,20 @@ fn versions_of_a_runtime_do_not_collide_and_aks_installs_nothing() {
         let suffix = suffix["value"].as_str().unwrap();
         let made = Value::from(format!("kata-qemu-snp-{suffix}"));
         assert!(handlers.contains(&&made), "{made}");
-        assert!(container["image"].as_str().unwrap().contains("@sha256:"));
+        assert_eq!(container["image"], image.as_str());
+        // By the name installers know of one another, and leave alone what others need.
+        let name = set["metadata"]["name"].as_str().unwrap();
+        assert!(
+            name.starts_with("kata-deploy-") && name.ends_with(suffix),
+            "{name}"
+        );
+        let own = env.iter().find(|e| e["name"] == "DAEMONSET_NAME").unwrap();
+        assert_eq!(own["value"], name);
+    }
+    // What is of one version has its label; the namespace is of all.
+    for (name, object) in &objects {
+        let version = object["metadata"]["labels"]["nacre.dev/runtime"].as_str();
+        assert_eq!(version.is_none(), name.starts_with("Namespace "), "{name}");
     }
 
     let aks = environment
@@ -186,6 +209,29 @@ fn versions_of_a_runtime_do_not_collide_and_aks_installs_nothing() {
         kinds[0].starts_with("RuntimeClass contrast-cc-aks-clh-snp-"),
         "{kinds:?}"
     );
+}
+
+#[test]
+fn nodes_can_be_chosen() {
+    let environment = TestEnvironment::empty();
+    let words = ["runtime", "--platform=kata-qemu-snp", "--node-selector"];
+    let label = "amd.feature.node.kubernetes.io/snp=true";
+    let text = environment
+        .run(&[&words[..], &[label]].concat())
+        .success()
+        .stdout;
+    let objects = self::objects(&text);
+    let of = |kind: &str, pointer: &str| {
+        let (_, object) = objects
+            .iter()
+            .find(|(name, _)| name.starts_with(kind))
+            .unwrap();
+        object.pointer(pointer).unwrap()["amd.feature.node.kubernetes.io/snp"].clone()
+    };
+    assert_eq!(of("RuntimeClass ", "/scheduling/nodeSelector"), "true");
+    assert_eq!(of("DaemonSet ", "/spec/template/spec/nodeSelector"), "true");
+    let wrong = environment.run(&[&words[..], &["a=\"b"]].concat());
+    assert_eq!(wrong.code, Some(2), "{}", wrong.shown());
 }
 
 #[test]

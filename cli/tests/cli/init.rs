@@ -17,7 +17,7 @@ fn init_makes_a_workspace_that_generate_takes() {
     wrote workload-owner.pem
     wrote seedshare-owner.pem
     wrote nacre.yaml
-    next: `nacre lock` your resources, then `nacre generate` them
+    next: `nacre coordinator-resources -o coordinator.yml`, `nacre lock` it with your resources, then `nacre generate` all
     ");
     for name in ["workload-owner.pem", "seedshare-owner.pem"] {
         let mode = fs::metadata(environment.path(name))

@@ -24,6 +24,7 @@
 mod budget;
 mod catalogue;
 mod coordinator;
+mod forgotten;
 mod images;
 mod manifest;
 mod options;

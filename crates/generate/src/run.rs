@@ -13,7 +13,7 @@ use crate::options::{GeneratedPolicy, Mode, Options, Outcome, Source};
 use crate::place::Text;
 use crate::stage::{Context, Finished};
 use crate::workload::{Workload, duplicates};
-use crate::{coordinator, manifest, parallel};
+use crate::{coordinator, forgotten, manifest, parallel};
 
 /// What the Coordinator of the workspace is called in findings.
 const WORKSPACE_COORDINATOR: &str = "coordinator.yml";
@@ -31,7 +31,7 @@ pub fn generate(sources: &[Source], options: &Options<'_>) -> Outcome {
         .collect();
     let mut catalogue = Catalogue::new(&texts, &kinds, options.config);
     findings.append(&mut catalogue.findings);
-    let mut workloads = select(&catalogue.candidates, options);
+    let mut workloads = select(&catalogue.candidates, options, Some(&mut findings));
     if workloads.is_empty() {
         findings.push(nothing_selected(options.config));
         return Outcome {
@@ -56,7 +56,7 @@ pub fn generate(sources: &[Source], options: &Options<'_>) -> Outcome {
         for candidate in &mut catalogue.candidates {
             candidate.place.source = sources.len();
         }
-        coordinators = select(&catalogue.candidates, options);
+        coordinators = select(&catalogue.candidates, options, None);
         coordinators.retain(|workload| workload.annotations.coordinator);
         apart = Some(catalogue);
     }
@@ -153,12 +153,27 @@ fn collect(
     outcome
 }
 
-fn select<'a>(candidates: &[Candidate<'a>], options: &Options<'a>) -> Vec<Workload<'a>> {
+/// The candidates in scope; what was forgotten of the others goes to `findings`.
+fn select<'a>(
+    candidates: &[Candidate<'a>],
+    options: &Options<'a>,
+    findings: Option<&mut Vec<Finding>>,
+) -> Vec<Workload<'a>> {
+    let wants_others = findings.is_some();
     let candidates: Vec<_> = candidates.iter().collect();
-    let selected = parallel::map(candidates, options.threads, |candidate| {
-        Workload::select(candidate, options.config)
+    let looked_at = parallel::map(candidates, options.threads, |candidate| {
+        let workload = Workload::select(candidate, options.config);
+        let others = match &workload {
+            None if wants_others => forgotten::find(candidate, options.config),
+            _ => Vec::new(),
+        };
+        (workload, others)
     });
-    selected.into_iter().flatten().collect()
+    let (workloads, others): (Vec<_>, Vec<_>) = looked_at.into_iter().unzip();
+    if let Some(findings) = findings {
+        findings.extend(others.into_iter().flatten());
+    }
+    workloads.into_iter().flatten().collect()
 }
 
 /// What a context borrows.

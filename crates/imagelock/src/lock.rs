@@ -263,15 +263,15 @@ impl LookupError {
     pub fn help(&self) -> String {
         match self {
             Self::Reference(error) => error.reason.to_string(),
-            Self::Missing { image } => {
-                format!("run `nacre lock` on the deployment, or `nacre lock --update {image}`")
-            }
-            Self::DigestMismatch { image, .. } | Self::User { image } => {
-                format!("run `nacre lock --update {image}`, or correct the reference")
-            }
-            Self::Platform { image, wanted, .. } => {
-                format!("run `nacre lock --platform {wanted} --update {image}`")
-            }
+            Self::Missing { .. } => "run `nacre lock PATH…` with the files or folders that name it; an image that \
+                                     you built yourself is locked from where it is, with `--layout FOLDER`"
+                .to_owned(),
+            Self::DigestMismatch { image, .. } | Self::User { image } => format!(
+                "run `nacre lock --update {image} PATH…` with the files that name it, or correct the reference"
+            ),
+            Self::Platform { image, wanted, .. } => format!(
+                "run `nacre lock --platform {wanted} --update {image} PATH…` with the files that name it"
+            ),
             Self::TestRoot { .. } => {
                 "use a release image: one with test roots accepts simulated evidence".to_owned()
             }

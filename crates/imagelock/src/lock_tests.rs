@@ -39,11 +39,7 @@ fn what_is_not_locked_is_missing_and_the_help_names_the_command() {
     for text in ["nginx", "nginx:latest", "nginx:1.28", "quay.io/nginx:1.27"] {
         let error = lock.lookup(text).unwrap_err();
         assert_eq!(error, LookupError::Missing { image: text.into() });
-        assert!(
-            error
-                .help()
-                .contains(&format!("nacre lock --update {text}"))
-        );
+        assert!(error.help().contains("nacre lock PATH…"));
     }
     assert_eq!(lock.lookup("Not An Image").unwrap_err().code(), 302);
 }

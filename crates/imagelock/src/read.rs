@@ -181,7 +181,7 @@ fn entry(value: &Value, path: &str, problems: &mut Problems) -> Option<Entry> {
             path,
             format!(
                 "the entry was changed after `nacre lock` wrote it (its checksum would be {}); \
-                 run `nacre lock --update {}`",
+                 run `nacre lock --update {} PATH…`",
                 entry.checksum(),
                 entry.reference
             ),

@@ -76,6 +76,8 @@ pub struct Runtime {
 pub struct Installer {
     /// Image with tag and digest.
     pub image: String,
+    /// What the guest that the image brings does about a policy other than the one in `HOST_DATA`.
+    pub host_data_binding: HostDataBinding,
     /// The installer's name for the configuration, for example `qemu-snp`.
     pub shim: String,
     /// Folder of containerd's configuration on a node.

@@ -87,7 +87,8 @@ pub fn check(sources: &[Source], options: &Options<'_>, manifest: Option<&Manife
     // What generating says as a warning it said when it rendered, but a forgotten pod is what checking
     // is for. Errors keep us from comparing.
     let errors = outcome.findings.iter().filter(|finding| {
-        finding.severity == Severity::Error || finding.code == generate_codes::UNCLAIMED_POD
+        let is_omission = [generate_codes::UNCLAIMED_POD, generate_codes::FORGOTTEN];
+        finding.severity == Severity::Error || is_omission.contains(&finding.code)
     });
     findings.extend(errors.cloned().map(|mut finding| {
         finding.severity = Severity::Error;
@@ -102,11 +103,11 @@ pub fn check(sources: &[Source], options: &Options<'_>, manifest: Option<&Manife
     match &manifest {
         Some(manifest) => findings.extend(stale(manifest, &workloads, &outcome, options.config)),
         None => findings.push(
-            Finding::warning(
+            Finding::error(
                 codes::MANIFEST_NOT_FOUND,
                 "there is no manifest to compare with",
             )
-            .help("give it with --manifest"),
+            .help("give it with --manifest, or say --without-manifest"),
         ),
     }
     Report {

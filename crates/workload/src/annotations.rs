@@ -12,7 +12,7 @@ use crate::names::{
     NACRE_PREFIX, OWN_ANNOTATIONS, POD_ROLE, RENEW_SECONDS, ROLE_COORDINATOR, SANS,
     SHARED_ANNOTATIONS, SKIP_INITIALIZER, START_GATE, STRICT_EGRESS, WORKLOAD_SECRET_ID,
 };
-use crate::object;
+use crate::object::{self, distance};
 
 /// Seconds that may lie between two renewals: an attested connection each, and a leaf lives for a year.
 pub const RENEWALS: RangeInclusive<u32> = 10..=30 * 86_400;
@@ -160,7 +160,10 @@ impl Reader {
             ) {
                 (Some(short), _) => (short, false),
                 (_, Some(short)) => (short, true),
-                _ => continue,
+                _ => {
+                    self.other_domain(key, metadata);
+                    continue;
+                }
             };
             let field = format!("{metadata}.annotations[{key:?}]");
             let known = SHARED_ANNOTATIONS
@@ -202,6 +205,18 @@ impl Reader {
                 .field(field),
             );
         }
+    }
+
+    fn other_domain(&mut self, key: &str, metadata: &str) {
+        let Some(meant) = meant(key) else { return };
+        self.findings.push(
+            Finding::warning(
+                codes::ANNOTATION_UNKNOWN,
+                format!("annotation {key} is not known"),
+            )
+            .help(format!("did you mean {meant}?"))
+            .field(format!("{metadata}.annotations[{key:?}]")),
+        );
     }
 
     fn unknown(&mut self, key: &str, short: &str, field: String) {
@@ -362,6 +377,28 @@ impl Reader {
 }
 
 /// The known name that a misspelt one most likely stands for: at most a third of it differs.
+/// Whether a key is one of the annotations that ask for something.
+pub fn asks_for_something(key: &str) -> bool {
+    let below = |prefix: &str| key.strip_prefix(prefix);
+    below(CONTRAST_PREFIX).is_some_and(|short| SHARED_ANNOTATIONS.contains(&short))
+        || below(NACRE_PREFIX).is_some_and(|short| {
+            SHARED_ANNOTATIONS.contains(&short) || OWN_ANNOTATIONS.contains(&short)
+        })
+}
+
+/// The annotation that was meant by one of a domain that is near ours.
+pub fn meant(key: &str) -> Option<String> {
+    let (domain, short) = key.split_once('/')?;
+    [CONTRAST_PREFIX, NACRE_PREFIX]
+        .into_iter()
+        .find_map(|prefix| {
+            let ours = prefix.trim_end_matches('/');
+            let is_near = domain != ours && distance(domain, ours) <= ours.len() / 8;
+            let meant = format!("{prefix}{short}");
+            (is_near && asks_for_something(&meant)).then_some(meant)
+        })
+}
+
 fn closest(short: &str) -> Option<&'static str> {
     SHARED_ANNOTATIONS
         .into_iter()
@@ -372,196 +409,6 @@ fn closest(short: &str) -> Option<&'static str> {
         .map(|(_, name)| name)
 }
 
-/// Levenshtein distance in bytes.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        if let Some(first) = row.first_mut() {
-            *first = left;
-        }
-        for (y, cell) in b.bytes().zip(row.iter_mut().skip(1)) {
-            let best = (diagonal + usize::from(x != y))
-                .min(*cell + 1)
-                .min(left + 1);
-            diagonal = *cell;
-            *cell = best;
-            left = best;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn read(object: Value, template: Value) -> (Annotations, Vec<Finding>) {
-        let object = json!({
-            "metadata": {"annotations": object},
-            "spec": {"template": {"metadata": {"annotations": template}}}
-        });
-        Annotations::read(&object, &TemplatePath::new(["spec", "template"]))
-    }
-
-    #[test]
-    fn both_places_and_both_prefixes_are_read() {
-        let (annotations, findings) = read(
-            json!({"contrast.edgeless.systems/skip-initializer": "true", "nacre.dev/sans": "a.example, 192.0.2.1,"}),
-            json!({"nacre.dev/servicemesh-strict-egress": "true", "contrast.edgeless.systems/servicemesh-admin-interface-port": "9901"}),
-        );
-        assert_eq!(findings, []);
-        assert!(annotations.skip_initializer && annotations.strict_egress);
-        assert_eq!(annotations.sans.unwrap().value, ["a.example", "192.0.2.1"]);
-        let port = annotations.admin_port.unwrap();
-        assert_eq!(port.value, 9901);
-        assert_eq!(
-            port.field,
-            "spec.template.metadata.annotations[\"contrast.edgeless.systems/servicemesh-admin-interface-port\"]"
-        );
-    }
-
-    #[test]
-    fn the_same_value_twice_is_no_conflict_and_the_template_wins() {
-        let (annotations, findings) = read(
-            json!({"nacre.dev/servicemesh-ingress": "a#1#true"}),
-            json!({"contrast.edgeless.systems/servicemesh-ingress": "a#1#true"}),
-        );
-        assert_eq!(findings, []);
-        assert!(
-            annotations
-                .ingress
-                .unwrap()
-                .field
-                .starts_with("spec.template")
-        );
-    }
-
-    #[test]
-    fn contradictions_are_errors() {
-        for (object, template) in [
-            (
-                json!({"nacre.dev/pod-role": "coordinator", "contrast.edgeless.systems/pod-role": "x"}),
-                json!({}),
-            ),
-            (
-                json!({"nacre.dev/servicemesh-egress": "a"}),
-                json!({"nacre.dev/servicemesh-egress": "b"}),
-            ),
-        ] {
-            let (_, findings) = read(object, template);
-            assert_eq!(findings[0].code, codes::ANNOTATION_CONFLICT);
-        }
-    }
-
-    #[test]
-    fn values_are_checked() {
-        for annotations in [
-            json!({"nacre.dev/skip-initializer": "yes"}),
-            json!({"nacre.dev/pod-role": "worker"}),
-            json!({"nacre.dev/servicemesh-admin-interface-port": "65536"}),
-            json!({"nacre.dev/servicemesh-admin-interface-port": "+80"}),
-            json!({"nacre.dev/start-gate": "on"}),
-            json!({"nacre.dev/renew-seconds": "9"}),
-            json!({"nacre.dev/renew-seconds": "2592001"}),
-            json!({"nacre.dev/renew-seconds": "+60"}),
-            json!({"nacre.dev/renew-seconds": "1h"}),
-            json!({"nacre.dev/workload-secret-id": ""}),
-            json!({"nacre.dev/skip-initializer": true}),
-        ] {
-            let (_, findings) = read(annotations.clone(), json!({}));
-            assert_eq!(findings.len(), 1, "{annotations}");
-            assert_eq!(findings[0].code, codes::ANNOTATION_VALUE, "{annotations}");
-        }
-    }
-
-    #[test]
-    fn a_misspelt_name_is_not_silently_ignored() {
-        let (annotations, findings) = read(
-            json!({"contrast.edgeless.systems/service-mesh-ingress": "a#1#true"}),
-            json!({}),
-        );
-        assert!(!annotations.wants_mesh());
-        assert_eq!(findings[0].code, codes::ANNOTATION_UNKNOWN);
-        assert_eq!(
-            findings[0].help.as_deref(),
-            Some("did you mean contrast.edgeless.systems/servicemesh-ingress?")
-        );
-        let (_, findings) = read(json!({"contrast.edgeless.systems/sans": "x"}), json!({}));
-        assert_eq!(
-            findings[0].help.as_deref(),
-            Some("did you mean nacre.dev/sans?")
-        );
-        let (_, findings) = read(
-            json!({"contrast.edgeless.systems/secure-pv": "a:b"}),
-            json!({}),
-        );
-        assert_eq!(findings[0].code, codes::ANNOTATION_UNSUPPORTED);
-    }
-
-    #[test]
-    fn a_setting_of_the_mesh_needs_the_mesh() {
-        let field = |name: &str| format!("metadata.annotations[\"nacre.dev/{name}\"]");
-        for (name, value) in [
-            ("servicemesh-ingress-allow", "*=a/B/c"),
-            ("servicemesh-egress-peer", "backend=a/B/c"),
-            ("servicemesh-inbound-udp", "drop"),
-            ("servicemesh-strict-egress", "true"),
-        ] {
-            let annotations = json!({format!("nacre.dev/{name}"): value});
-            let (_, findings) = read(annotations.clone(), json!({}));
-            assert_eq!(findings.len(), 1, "{annotations}");
-            assert_eq!(findings[0].code, codes::MESH_NOT_ASKED_FOR);
-            assert_eq!(findings[0].field, Some(field(name)));
-            for mesh in ["ingress", "egress", "admin-interface-port"] {
-                let mesh = json!({format!("nacre.dev/servicemesh-{mesh}"): "9901"});
-                let (_, findings) = read(annotations.clone(), mesh);
-                assert_eq!(findings, [], "{annotations}");
-            }
-        }
-        // What holds without the mesh too.
-        for annotations in [
-            json!({"nacre.dev/servicemesh-inbound-udp": "allow"}),
-            json!({"nacre.dev/servicemesh-strict-egress": "false"}),
-        ] {
-            assert_eq!(read(annotations, json!({})).1, []);
-        }
-    }
-
-    #[test]
-    fn the_coordinator_is_not_in_the_mesh() {
-        let role = json!({"nacre.dev/pod-role": "coordinator"});
-        for (name, value) in [
-            ("servicemesh-ingress", ""),
-            ("servicemesh-egress", "backend#127.0.0.2:4001#backend:3000"),
-            ("servicemesh-admin-interface-port", "9901"),
-            ("servicemesh-strict-egress", "true"),
-        ] {
-            let annotations = json!({format!("contrast.edgeless.systems/{name}"): value});
-            let own = json!({format!("nacre.dev/{name}"): value});
-            for annotations in [annotations, own] {
-                let (read, findings) = read(annotations.clone(), role.clone());
-                if !read.wants_mesh() && !read.strict_egress {
-                    // The prefix of Contrast has no such annotation.
-                    assert_eq!(findings[0].code, codes::ANNOTATION_UNKNOWN);
-                    continue;
-                }
-                assert_eq!(findings.len(), 1, "{annotations}");
-                assert_eq!(findings[0].code, codes::MESH_NOT_ASKED_FOR);
-                assert!(findings[0].message.contains("Coordinator"));
-            }
-        }
-    }
-
-    #[test]
-    fn a_pod_is_read_once() {
-        let object = json!({"metadata": {"annotations": {"nacre.dev/pod-role": "coordinator"}}});
-        let root = TemplatePath::new([]);
-        let (annotations, findings) = Annotations::read(&object, &root);
-        assert!(annotations.coordinator && findings.is_empty());
-        assert!(is_coordinator(&object, &root));
-    }
-}
+#[path = "annotations_tests.rs"]
+mod tests;

@@ -38,6 +38,9 @@ codes! {
     POD_SECURITY = 1516, "Pod Security refuses pods",
         "The namespace enforces a level of Pod Security that pods of confidential workloads do not meet: the mesh sidecar needs NET_ADMIN, the initializer and the Coordinator run as root without capabilities.",
         "Label the namespace `pod-security.kubernetes.io/enforce: privileged` (with a mesh) or `baseline` (without).";
+    GUEST_UNSUITED = 1517, "Guest is not what manifests say",
+        "Manifests of the platform say that the measured guest refuses a policy other than the one in HOST_DATA. The guest that the installer brings does not: a host could give it a policy of its own beside the right HOST_DATA, and the guest would get a certificate.",
+        "Name an installer whose guest compares them with `--installer-image NAME@sha256:…`, or use the platform `kata-qemu-snp` everywhere: its manifests say that nothing compares them.";
     DRIFT = 1520, "Running pod is not in the manifest",
         "A pod runs with a policy that the manifest does not list, without a policy, or without the confidential runtime.",
         "Apply the rendered resources again, or restart the workload so that its pods are made anew. If nobody of yours changed it, somebody else did.";

@@ -65,4 +65,7 @@ codes! {
     UNCLAIMED_POD = 721, "Confidential pod in a kind that is not known",
         "An object holds a pod specification that names a confidential runtime class, but its kind is none of Kubernetes and stands not in the configuration, or the pod is not where the kind's pod template is. It was left as it is: it gets no policy. An error under `--strict` and in `nacre check`.",
         "Name the kind in `customResources` of the configuration, with the path to its pod template.";
+    FORGOTTEN = 722, "Workload that looks confidential and is not",
+        "An ordinary workload has an annotation of ours, or a runtime class or a field of a name near the one that selects. It was left as it is: it gets no policy, no initializer and no mesh. An error under `--strict` and in `nacre check`.",
+        "Write `runtimeClassName: contrast-cc` in the pod, select the workload in the configuration, or remove what the message names.";
 }

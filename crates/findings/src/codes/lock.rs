@@ -4,19 +4,19 @@ codes! {
     300;
     IMAGE_NOT_LOCKED = 301, "Image not in the lock",
         "An image of a selected workload has no entry in the image lock, so its content cannot be pinned.",
-        "Run `nacre lock` on the same input and commit the lock.";
+        "Run `nacre lock` on the same input and commit the lock. Images that you built yourself are locked from where they are, with `--layout FOLDER`.";
     IMAGE_REFERENCE = 302, "Not an image reference",
         "A text that should name an image does not follow the grammar `[registry/]repository[:tag][@sha256:digest]`.",
         "Correct the reference.";
     IMAGE_DIGEST_DISAGREES = 303, "Image digest and lock disagree",
         "The reference carries a digest that is neither the manifest digest nor the index digest in the lock.",
-        "Run `nacre lock --update IMAGE` if the digest is right, or correct the reference.";
+        "Run `nacre lock --update IMAGE PATH…` if the digest is right, or correct the reference.";
     LOCK_PLATFORM = 304, "Image locked for another platform",
         "SEV-SNP guests run linux/amd64; the entry was resolved for something else, and its digest is another image.",
         "Run `nacre lock --platform linux/amd64 --update IMAGE`.";
     LOCK_USER = 305, "Recorded user contradicts the image facts",
         "The uid, gid and groups recorded in a lock entry do not follow from its user, passwd and group facts.",
-        "Do not edit the lock by hand; run `nacre lock --update IMAGE`.";
+        "Do not edit the lock by hand; run `nacre lock --update IMAGE PATH…`.";
     IMAGE_TEST_ROOT = 306, "Image built with test roots",
         "The image carries the label `nacre.dev/test-root`: it accepts simulated evidence and protects nothing.",
         "Use a release image.";
@@ -25,10 +25,10 @@ codes! {
         "Correct the named places, or run `nacre lock` anew.";
     LOCK_CONFLICT = 308, "Image locks contradict each other",
         "Two locks have different entries for one reference.",
-        "Decide for one: run `nacre lock --update IMAGE` and remove the other entry.";
+        "Decide for one: run `nacre lock --update IMAGE PATH…` and remove the other entry.";
     LOCK_DRIFT = 309, "Image lock out of date",
         "`nacre lock --check` found that the lock is not what `nacre lock` would write: an image is missing, no longer used, or its tag has moved.",
-        "Run `nacre lock` (for a moved tag `nacre lock --update IMAGE`) and commit the result.";
+        "Run `nacre lock` (for a moved tag `nacre lock --update IMAGE PATH…`) and commit the result.";
     REGISTRY_UNAUTHORISED = 310, "Registry refuses access",
         "The registry wants credentials, or the ones found do not allow pulling this image.",
         "Log in with `docker login` or `podman login`, or name a file with `--auth-file`.";

@@ -92,7 +92,7 @@ impl Directory {
             }
             begun.push(one);
         }
-        let written = begun.iter().filter_map(|begun| match begun {
+        let mut written = begun.iter().filter_map(|begun| match begun {
             Begun::Written(file) => Some(file),
             Begun::There(_) => None,
         });
@@ -100,7 +100,7 @@ impl Directory {
             Some(whole) if written.clone().count() >= MANY => {
                 whole.sync().map_err(StoreError::io(&self.root))?;
             }
-            _ => written.map(Unfinished::sync).collect::<Result<_, _>>()?,
+            _ => written.try_for_each(Unfinished::sync)?,
         }
         let mut ends = Vec::new();
         let mut folders = BTreeSet::new();

@@ -251,11 +251,14 @@ fn outbound(ruleset: &Ruleset) -> String {
         rules.push(format!("-m mark --mark {PLAIN:#x} -j DROP"));
         for port in &inbound.plain {
             rules.push(format!(
-                "-p tcp --sport {port} -m conntrack --ctdir REPLY -j ACCEPT"
+                "-p tcp --sport {port} ! --tcp-flags FIN,SYN,RST,ACK SYN -j ACCEPT"
             ));
         }
         rules.push(format!(
             "-p tcp -m conntrack --ctdir REPLY -m mark ! --mark {MARK:#x} -j DROP"
+        ));
+        rules.push(format!(
+            "-p tcp -m conntrack --ctstate INVALID,UNTRACKED -m mark ! --mark {MARK:#x} -j DROP"
         ));
         rules.push(
             "-p tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW -j DROP"

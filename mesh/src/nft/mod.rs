@@ -160,18 +160,28 @@ fn outbound(ruleset: &Ruleset) -> Vec<Rule> {
     if let Some(inbound) = &ruleset.inbound {
         rules.push(Rule::new().out_via_loopback().accept());
         rules.push(Rule::new().marked(PLAIN).counter().drop());
-        // What the application itself sends on a connection that a stranger opened would be
-        // plaintext on a protected port: only the mesh's own sockets, which carry the mark, answer.
+        // A plain port answers, also on connections from before the rules.
         rules.extend(inbound.plain.iter().map(|port| {
             Rule::new()
                 .source_port(rule::TCP, *port)
-                .reply_direction()
+                .does_not_open()
                 .accept()
         }));
+        // What the application itself sends on a connection that a stranger opened would be
+        // plaintext on a protected port: only the mesh's own sockets, which carry the mark, answer.
         rules.push(
             Rule::new()
                 .protocol(rule::TCP)
                 .reply_direction()
+                .not_marked(MARK)
+                .counter()
+                .drop(),
+        );
+        // A packet that belongs to nothing known, as the last one of an old connection, has no direction.
+        rules.push(
+            Rule::new()
+                .protocol(rule::TCP)
+                .unknown_connection()
                 .not_marked(MARK)
                 .counter()
                 .drop(),

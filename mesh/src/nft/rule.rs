@@ -125,10 +125,16 @@ impl Rule {
         self.state(8)
     }
 
-    fn state(self, bit: u32) -> Self {
+    /// `ct state invalid,untracked`.
+    pub(super) fn unknown_connection(self) -> Self {
+        // NF_CT_STATE_INVALID_BIT, NF_CT_STATE_UNTRACKED_BIT
+        self.state(1 | 64)
+    }
+
+    fn state(self, bits: u32) -> Self {
         const CT_STATE: u32 = 0;
         self.conntrack(CT_STATE)
-            .masked(&bit.to_ne_bytes())
+            .masked(&bits.to_ne_bytes())
             .compare(CMP_NEQ, &[0; 4])
     }
 

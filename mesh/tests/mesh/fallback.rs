@@ -27,7 +27,8 @@ if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program, 0, 0):
 os.execv(sys.argv[1], sys.argv[1:])
 "#;
 
-fn behind_the_filter(namespace: &str, certs: &Path, env: &[(&str, &str)]) -> Mesh {
+/// A mesh that has no nf_tables.
+pub fn behind_the_filter(namespace: &str, certs: &Path, env: &[(&str, &str)]) -> Mesh {
     let program = env!("CARGO_BIN_EXE_nacre-mesh");
     Mesh::spawn_by(
         &["/usr/bin/python3", "-c", WITHOUT_NF_TABLES, program],

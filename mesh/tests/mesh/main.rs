@@ -14,6 +14,7 @@
 )]
 
 mod authorisation;
+mod before;
 mod corpus;
 mod crowd;
 mod dns;

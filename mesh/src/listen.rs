@@ -18,6 +18,10 @@ const INTERVAL: Duration = Duration::from_secs(15);
 /// Questions before the connection counts as dead.
 const QUESTIONS: u32 = 4;
 
+/// Bytes that the kernel takes of a connection beyond what is on its way: enough for the next turn, and a reader
+/// that does not read costs no more, where the kernel's own limit is 4 MiB. What is on its way stays as it is.
+const NOT_SENT: u32 = 512 << 10;
+
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 
@@ -38,6 +42,7 @@ impl Bound {
         // Accepted connections inherit it; the rules let no other reply out.
         socket.set_mark(MARK)?;
         socket.set_tcp_keepalive(&keepalive())?;
+        keep_little(&socket);
         Self::bind(socket, address)
     }
 
@@ -136,9 +141,15 @@ pub async fn connect_marked(address: SocketAddr) -> io::Result<TcpStream> {
     // Without the right to it there are no rules either that would ask for it.
     let _ = SockRef::from(&socket).set_mark(MARK);
     SockRef::from(&socket).set_tcp_keepalive(&keepalive())?;
+    keep_little(&SockRef::from(&socket));
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// [`NOT_SENT`], where the kernel can; accepted connections inherit it.
+fn keep_little(socket: &Socket) {
+    let _ = socket.set_tcp_notsent_lowat(NOT_SENT);
 }
 
 fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
@@ -152,6 +163,7 @@ fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
 fn plain_socket(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = socket_for(address)?;
     SockRef::from(&socket).set_mark(PLAIN)?;
+    keep_little(&SockRef::from(&socket));
     Ok(socket)
 }
 

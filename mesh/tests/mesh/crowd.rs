@@ -198,3 +198,62 @@ fn strangers_that_say_nothing_keep_only_strangers_out() {
     drop(strangers);
     assert!(tls(&net.peer(), POD[0], 9090, &certs, true).answered("app"));
 }
+
+#[test]
+fn what_a_reader_does_not_read_does_not_pile_up_in_the_kernel() {
+    const READERS: usize = 30;
+    let net = Net::new();
+    let authority = Authority::with(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let certs = authority.issue("web");
+    let (ready, listens) = std::sync::mpsc::channel();
+    inside(&net.pod(), move || {
+        let listener = TcpListener::bind("[::]:9090").unwrap();
+        ready.send(()).unwrap();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || while stream.write_all(&[7; 64 * 1024]).is_ok() {});
+        }
+    });
+    listens.recv().unwrap();
+    let _mesh = Mesh::start(&net.pod(), &certs, &[]);
+    let config = client(&certs, true);
+    let readers = inside(&net.peer(), move || {
+        let open = |_| {
+            let mut stream = session(
+                dial("192.0.2.1:9090".parse().unwrap()).unwrap(),
+                config.clone(),
+            );
+            // Enough for the kernel to give it the largest buffers.
+            stream.read_exact(&mut vec![0; 3 << 20]).unwrap();
+            stream
+        };
+        (0..READERS).map(open).collect::<Vec<_>>()
+    })
+    .join()
+    .unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    // Sockets of connections from outside, which are the mesh's.
+    let sockets = run(&[
+        "ip",
+        "netns",
+        "exec",
+        &net.pod(),
+        "ss",
+        "-tmnHO",
+        "state",
+        "established",
+    ]);
+    let queued: Vec<u64> = sockets
+        .lines()
+        .filter(|line| line.contains("192.0.2.2"))
+        .map(|line| {
+            let (_, rest) = line.split_once(",w").unwrap();
+            rest.split(',').next().unwrap().parse().unwrap()
+        })
+        .collect();
+    assert_eq!(queued.len(), READERS, "{sockets}");
+    let most = *queued.iter().max().unwrap();
+    assert!(most < 3 << 19, "{most} bytes wait in a socket");
+    assert!(most > 64 << 10, "{most} bytes: nothing waits");
+    drop(readers);
+}

@@ -20,16 +20,19 @@ pub enum Refusal {
     Expired,
     /// There was no place for one more that has shown who it is.
     Full,
+    /// The other side of an egress entry does not want us.
+    Denied,
 }
 
 impl Refusal {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Direct,
         Self::Handshake,
         Self::Unwanted,
         Self::Unreachable,
         Self::Expired,
         Self::Full,
+        Self::Denied,
     ];
 
     /// The value of the label `reason`.
@@ -42,6 +45,63 @@ impl Refusal {
             Self::Unreachable => "unreachable",
             Self::Expired => "expired",
             Self::Full => "full",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+/// Why a connection on which data flowed did not come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Break {
+    /// One side has reset it.
+    Reset,
+    /// The TLS side ended without close_notify.
+    Truncated,
+    /// What came is not TLS, or an alert.
+    Tls,
+    /// One side has gone without a word.
+    Dead,
+    /// One side had ended, and nothing more came of the other.
+    HalfClosed,
+}
+
+impl Break {
+    const ALL: [Self; 5] = [
+        Self::Reset,
+        Self::Truncated,
+        Self::Tls,
+        Self::Dead,
+        Self::HalfClosed,
+    ];
+
+    /// The value of the label `reason`.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::Truncated => "truncated",
+            Self::Tls => "tls",
+            Self::Dead => "dead",
+            Self::HalfClosed => "half_closed",
+        }
+    }
+}
+
+/// Application bytes of one direction.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Traffic {
+    /// So many more were decrypted and encrypted.
+    pub fn add(&self, received: u64, sent: u64) {
+        if received > 0 {
+            self.received.fetch_add(received, Relaxed);
+        }
+        if sent > 0 {
+            self.sent.fetch_add(sent, Relaxed);
         }
     }
 }
@@ -72,9 +132,9 @@ struct Side {
     opened: AtomicU64,
     active: AtomicI64,
     handshakes: AtomicU64,
-    received: AtomicU64,
-    sent: AtomicU64,
+    traffic: Traffic,
     refused: [AtomicU64; Refusal::ALL.len()],
+    broken: [AtomicU64; Break::ALL.len()],
     room: AtomicU64,
 }
 
@@ -129,11 +189,17 @@ impl Metrics {
         self.side(direction).handshakes.fetch_add(1, Relaxed);
     }
 
-    /// Application bytes, decrypted and encrypted.
-    pub fn carried(&self, direction: Direction, received: u64, sent: u64) {
-        let side = self.side(direction);
-        side.received.fetch_add(received, Relaxed);
-        side.sent.fetch_add(sent, Relaxed);
+    /// Where application bytes are counted.
+    #[must_use]
+    pub fn traffic(&self, direction: Direction) -> &Traffic {
+        &self.side(direction).traffic
+    }
+
+    /// A connection on which data flowed did not come to its end.
+    pub fn broken(&self, direction: Direction, reason: Break) {
+        if let Some(counter) = self.side(direction).broken.get(reason as usize) {
+            counter.fetch_add(1, Relaxed);
+        }
     }
 
     /// A connection was refused.
@@ -210,35 +276,50 @@ impl Metrics {
             "nacre_mesh_received_bytes_total",
             "counter",
             "Application bytes decrypted.",
-            &both(&|side| count(&side.received)),
+            &both(&|side| count(&side.traffic.received)),
         );
         family(
             "nacre_mesh_sent_bytes_total",
             "counter",
             "Application bytes encrypted.",
-            &both(&|side| count(&side.sent)),
+            &both(&|side| count(&side.traffic.sent)),
         );
-        let refusals = [Direction::Ingress, Direction::Egress]
-            .into_iter()
-            .flat_map(|direction| {
-                Refusal::ALL
-                    .into_iter()
-                    .zip(&self.side(direction).refused)
-                    .map(move |(reason, value)| {
-                        let labels = format!(
-                            "{{direction=\"{}\",reason=\"{}\"}}",
-                            direction.label(),
-                            reason.label()
-                        );
-                        (labels, i128::from(value.load(Relaxed)))
-                    })
-            })
-            .collect::<Vec<_>>();
+        let by_reason = |read: &dyn Fn(&Side) -> Vec<(&'static str, i128)>| {
+            let of = |direction: Direction| {
+                let rows = read(self.side(direction)).into_iter();
+                rows.map(move |(reason, value)| {
+                    let direction = direction.label();
+                    (
+                        format!("{{direction=\"{direction}\",reason=\"{reason}\"}}"),
+                        value,
+                    )
+                })
+            };
+            of(Direction::Ingress)
+                .chain(of(Direction::Egress))
+                .collect::<Vec<_>>()
+        };
+        let refusals = by_reason(&|side| {
+            let all = Refusal::ALL.iter().zip(&side.refused);
+            all.map(|(reason, value)| (reason.label(), count(value)))
+                .collect()
+        });
+        let breaks = by_reason(&|side| {
+            let all = Break::ALL.iter().zip(&side.broken);
+            all.map(|(reason, value)| (reason.label(), count(value)))
+                .collect()
+        });
         family(
             "nacre_mesh_refused_total",
             "counter",
             "Connections refused, by reason.",
             &refusals,
+        );
+        family(
+            "nacre_mesh_broken_total",
+            "counter",
+            "Connections that did not come to their end after the handshake, by reason.",
+            &breaks,
         );
         let single = |value: &AtomicU64| [(String::new(), count(value))];
         family(

@@ -21,9 +21,9 @@ use crate::dial::Dialer;
 use crate::limits::{self, Pool, Room};
 use crate::listen;
 use crate::material::Material;
-use crate::metrics::{Direction, Metrics, Refusal};
+use crate::metrics::{Break, Direction, Metrics, Refusal};
 use crate::peer::Who;
-use crate::relay::{Carried, Tls};
+use crate::relay::{Broken, Patience, Terms, Tls};
 
 /// Time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -31,6 +31,10 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const PLACE: Duration = Duration::from_secs(10);
 /// Time to find somebody who is wanted among all addresses of an egress entry.
 const REACH: Duration = Duration::from_secs(30);
+/// Time without progress for who was answered to the end: as long as the kernel waits after a close().
+const ANSWERED: Duration = Duration::from_secs(60);
+/// Time without progress for who has asked to the end and waits for the answer.
+const ASKED: Duration = Duration::from_secs(3600);
 /// Time to reach the other side.
 pub const CONNECT: Duration = Duration::from_secs(10);
 
@@ -92,6 +96,24 @@ impl Shared {
         match kind {
             Ingress::Mutual => &self.mutual,
             Ingress::ServerOnly => &self.server_only,
+        }
+    }
+
+    fn terms(&self, direction: Direction) -> Terms<'_> {
+        let patience = match direction {
+            Direction::Ingress => Patience {
+                plain_ended: ANSWERED,
+                tls_ended: ASKED,
+            },
+            Direction::Egress => Patience {
+                plain_ended: ASKED,
+                tls_ended: ANSWERED,
+            },
+        };
+        Terms {
+            pool: &self.pool,
+            traffic: self.metrics.traffic(direction),
+            patience,
         }
     }
 
@@ -294,9 +316,8 @@ async fn carry_in(
     if shared.config.access_log {
         tracing::info!(connection = number, %target, peer = who(&tls), "ingress");
     }
-    let (carried, result) = tls.relay_with(&mut plain, &shared.pool).await;
-    account(shared, Direction::Ingress, carried, result);
-    Ok(())
+    let result = tls.relay_with(&mut plain, shared.terms(Direction::Ingress));
+    account(shared, Direction::Ingress, result.await)
 }
 
 async fn egress(shared: &Shared, mut plain: TcpStream, route: &Route, number: u64) {
@@ -326,9 +347,8 @@ async fn egress(shared: &Shared, mut plain: TcpStream, route: &Route, number: u6
                 "egress"
             );
         }
-        let (carried, result) = tls.relay_with(&mut plain, &shared.pool).await;
-        account(shared, Direction::Egress, carried, result);
-        Ok(())
+        let result = tls.relay_with(&mut plain, shared.terms(Direction::Egress));
+        account(shared, Direction::Egress, result.await)
     }
     .await;
     if let Err(Refused { reason, cause }) = result {
@@ -428,13 +448,24 @@ async fn within(
     }
 }
 
-fn account(shared: &Shared, direction: Direction, carried: Carried, result: io::Result<()>) {
+/// Counts how a connection ended. Only a client is told after its handshake that it is not wanted.
+fn account(
+    shared: &Shared,
+    direction: Direction,
+    result: Result<(), Broken>,
+) -> Result<(), Refused> {
+    let Err(error) = result else { return Ok(()) };
+    if let (Direction::Egress, Broken::Denied(_)) = (direction, &error) {
+        return Err(Refused {
+            reason: Refusal::Denied,
+            cause: error.to_string(),
+        });
+    }
     shared
         .metrics
-        .carried(direction, carried.received, carried.sent);
-    if let Err(error) = result {
-        tracing::debug!(direction = direction.label(), %error, "connection broke");
-    }
+        .broken(direction, error.reason().unwrap_or(Break::Tls));
+    tracing::debug!(direction = direction.label(), %error, "connection broke");
+    Ok(())
 }
 
 /// The name in the ClientHello. It is not what the certificate is checked against.

@@ -6,19 +6,22 @@
 //!
 //! Half-close is kept both ways: a close_notify becomes a FIN and a FIN a close_notify. A TLS side
 //! that ends without close_notify is a truncation and resets the plain side, and so does whatever else
-//! keeps the two streams from their end.
+//! keeps the two streams from their end. Where one side has ended and nothing more comes from the other,
+//! the connection ends as that of two programs would.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::time::Duration;
 
 use rustix::io::readv;
 use rustix::net::{RecvFlags, recv};
-use rustls::CommonState;
+use rustls::{AlertDescription, CommonState};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::limits::{Part, Pool};
 use crate::listen::reset_on_close;
+use crate::metrics::{Break, Traffic};
 use crate::records::{self, HEADER, LONGEST, PLAIN, Records, SLOT};
 use crate::session::Session;
 
@@ -41,13 +44,73 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
 }
 
-/// Bytes of application data that went through.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Carried {
+/// How long a connection may stay without any progress after one side has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// After the plain side has.
+    pub plain_ended: Duration,
+    /// After the TLS side has.
+    pub tls_ended: Duration,
+}
+
+/// What a connection shares with others on which data flows.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// What all connections keep.
+    pub pool: &'a Pool,
+    /// Where its bytes are counted.
+    pub traffic: &'a Traffic,
+    /// How long it may be half-closed.
+    pub patience: Patience,
+}
+
+/// Why a connection did not come to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Broken {
+    /// A client learns only after its handshake that the server does not want it.
+    #[error("the other side refuses: alert {0:?}")]
+    Denied(AlertDescription),
+    /// One side had ended and nothing more came of the other.
+    #[error("half-closed for too long")]
+    HalfClosed,
+    /// A socket failed, or what came is not TLS.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Broken {
+    /// The reason that is counted; None for a refusal.
+    #[must_use]
+    pub fn reason(&self) -> Option<Break> {
+        match self {
+            Self::Denied(_) => None,
+            Self::HalfClosed => Some(Break::HalfClosed),
+            Self::Io(error) => Some(match error.kind() {
+                ErrorKind::UnexpectedEof => Break::Truncated,
+                ErrorKind::InvalidData => Break::Tls,
+                ErrorKind::TimedOut => Break::Dead,
+                _ => Break::Reset,
+            }),
+        }
+    }
+}
+
+/// The alert that an error is about, if the peer has sent one.
+fn alert(error: &io::Error) -> Option<AlertDescription> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::AlertReceived(alert) => Some(*alert),
+        _ => None,
+    }
+}
+
+/// Bytes of application data that are not counted yet.
+#[derive(Debug, Default, Clone, Copy)]
+struct Carried {
     /// Decrypted: from the TLS side to the plain side.
-    pub received: u64,
+    received: u64,
     /// Encrypted: from the plain side to the TLS side.
-    pub sent: u64,
+    sent: u64,
 }
 
 /// A TLS connection over a socket, of either side, until data flows.
@@ -119,7 +182,7 @@ impl Tls {
         })
     }
 
-    /// Carries bytes both ways until both sides are done, and says how many.
+    /// Carries bytes both ways until both sides are done.
     ///
     /// Where one side fails, the other is reset rather than closed, so that nobody takes a cut
     /// stream for a whole one. The plain side is also reset when this does not come to its end: when the
@@ -127,12 +190,14 @@ impl Tls {
     ///
     /// Where the pool is used up, only so much is read at once that a record is kept in one direction and
     /// [`LITTLE`] in the other.
+    ///
+    /// # Errors
+    /// [`Broken`].
     pub async fn relay_with(
         mut self,
         plain: &mut TcpStream,
-        pool: &Pool,
-    ) -> (Carried, io::Result<()>) {
-        let mut carried = Carried::default();
+        terms: Terms<'_>,
+    ) -> Result<(), Broken> {
         reset_on_close(plain, true);
         // Application data may have come with the end of the handshake.
         self.inbound.unread = !self.inbound.partial.is_empty();
@@ -140,7 +205,7 @@ impl Tls {
             Ok(records) => Box::new(records),
             Err(error) => {
                 reset_on_close(&self.socket, true);
-                return (carried, Err(error));
+                return Err(error.into());
             }
         };
         let mut relay = Relay {
@@ -148,17 +213,36 @@ impl Tls {
             records,
             inbound: self.inbound,
             unsent: self.unsent,
-            part: pool.part(),
+            outbound_ended: false,
+            heard: false,
+            part: terms.pool.part(),
+            carried: Carried::default(),
         };
-        let result = relay.run(plain, &mut carried).await;
-        if result.is_ok() {
+        let mut result = relay.run(plain, &terms).await;
+        if let Err(Broken::Io(error)) = &result
+            && !relay.heard
+        {
+            // The last that came says more than that the socket has failed.
+            let denied = match alert(error) {
+                None => relay.receive(plain).err().and_then(|last| alert(&last)),
+                denied => denied,
+            };
+            if let Some(denied) = denied {
+                result = Err(Broken::Denied(denied));
+            }
+        }
+        relay.count(terms.traffic);
+        // Who was told the end of a whole stream keeps it, also where the other direction is cut.
+        let late = matches!(result, Err(Broken::HalfClosed));
+        if result.is_ok() || late && relay.inbound.closed {
             reset_on_close(plain, false);
-        } else {
+        }
+        if !(result.is_ok() || late && relay.outbound_ended && relay.unsent.is_empty()) {
             // An alert, perhaps.
             let _ = push(&mut relay.unsent, &relay.socket);
             reset_on_close(&relay.socket, true);
         }
-        (carried, result)
+        result
     }
 }
 
@@ -170,52 +254,72 @@ struct Relay<'a> {
     inbound: Inbound,
     /// Ciphertext that the socket has not taken.
     unsent: Vec<u8>,
+    /// The plain side has ended.
+    outbound_ended: bool,
+    /// The TLS side has said something.
+    heard: bool,
     /// What is kept of both directions.
     part: Part<'a>,
+    carried: Carried,
 }
 
 impl Relay<'_> {
-    async fn run(&mut self, plain: &mut TcpStream, carried: &mut Carried) -> io::Result<()> {
-        let mut outbound_ended = false;
+    async fn run(&mut self, plain: &mut TcpStream, terms: &Terms<'_>) -> Result<(), Broken> {
+        let mut failed = false;
         loop {
             // Do what can be done without waiting.
-            let mut more = self.receive(plain, carried)?;
-            self.count();
-            more |= self.send(plain, &mut outbound_ended, carried)?;
-            self.count();
+            let mut more = self.receive(plain)?;
+            self.count(terms.traffic);
+            more |= self.send(plain)?;
+            self.count(terms.traffic);
 
             let inbound = &self.inbound;
-            if inbound.closed && outbound_ended && self.unsent.is_empty() {
+            if inbound.closed && self.outbound_ended && self.unsent.is_empty() {
                 return Ok(());
             }
             if more {
                 tokio::task::yield_now().await;
                 continue;
             }
+            if failed {
+                // A reset counts also where nobody reads or writes now.
+                let error = self.socket.take_error()?.or(plain.take_error()?);
+                return Err(error.unwrap_or(ErrorKind::ConnectionReset.into()).into());
+            }
+            let limit = match (self.outbound_ended, inbound.finished) {
+                (true, _) => Some(terms.patience.plain_ended),
+                (_, true) => Some(terms.patience.tls_ended),
+                _ => None,
+            };
             let tls_interest = interest(
                 !inbound.closed && inbound.stuck.is_empty(),
                 !self.unsent.is_empty(),
             );
             let plain_interest = interest(
-                !outbound_ended && self.unsent.is_empty(),
+                !self.outbound_ended && self.unsent.is_empty(),
                 !inbound.stuck.is_empty(),
             );
-            tokio::select! {
-                ready = ready(&self.socket, tls_interest) => { ready?; }
-                ready = ready(plain, plain_interest) => { ready?; }
-            }
+            let readiness = tokio::select! {
+                ready = self.socket.ready(tls_interest) => ready,
+                ready = plain.ready(plain_interest) => ready,
+                () = late(limit) => return Err(Broken::HalfClosed),
+            };
+            failed = readiness?.is_error();
         }
     }
 
-    /// Counts what is kept now.
-    fn count(&mut self) {
+    /// Counts what is kept now, and what went through.
+    fn count(&mut self, traffic: &Traffic) {
         let inbound = &self.inbound;
         self.part
             .set(inbound.partial.capacity() + inbound.stuck.capacity() + self.unsent.capacity());
+        let Carried { received, sent } = std::mem::take(&mut self.carried);
+        self.heard |= received > 0;
+        traffic.add(received, sent);
     }
 
     /// TLS to plain, until one side would block; true when the turn was over before.
-    fn receive(&mut self, plain: &TcpStream, carried: &mut Carried) -> io::Result<bool> {
+    fn receive(&mut self, plain: &TcpStream) -> io::Result<bool> {
         for _ in 0..TURN {
             if self.inbound.closed || !push(&mut self.inbound.stuck, plain)? {
                 return Ok(false);
@@ -228,7 +332,7 @@ impl Relay<'_> {
             if self.inbound.ended {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
-            match self.pass(plain, carried) {
+            match self.pass(plain) {
                 Ok(()) => {}
                 Err(error) if is_block(&error) => return Ok(false),
                 Err(error) => return Err(error),
@@ -238,7 +342,7 @@ impl Relay<'_> {
     }
 
     /// Reads once, decrypts in place, and writes on what has come.
-    fn pass(&mut self, plain: &TcpStream, carried: &mut Carried) -> io::Result<()> {
+    fn pass(&mut self, plain: &TcpStream) -> io::Result<()> {
         let most = match self.part.is_scarce() {
             true => self.inbound.one_record(),
             false => SCRATCH,
@@ -251,31 +355,28 @@ impl Relay<'_> {
             let opened = self
                 .records
                 .open(incoming, &mut self.unsent, |piece| pieces.add(piece))?;
-            carried.received += pieces.finish()?;
+            self.carried.received += pieces.finish()?;
             self.inbound.finished |= opened.finished;
-            self.inbound.keep(incoming.get(opened.used..));
+            // What stands behind the end is nothing.
+            let rest = incoming.get(opened.used..);
+            self.inbound.keep(rest.filter(|_| !opened.finished));
             Ok(())
         })
     }
 
     /// Plain to TLS, until one side would block; true when the turn was over before.
-    fn send(
-        &mut self,
-        plain: &TcpStream,
-        ended: &mut bool,
-        carried: &mut Carried,
-    ) -> io::Result<bool> {
+    fn send(&mut self, plain: &TcpStream) -> io::Result<bool> {
         for _ in 0..TURN {
-            if !push(&mut self.unsent, &self.socket)? || *ended {
+            if !push(&mut self.unsent, &self.socket)? || self.outbound_ended {
                 return Ok(false);
             }
             self.records.renew(&mut self.unsent)?;
             match self.pass_out(plain) {
                 Ok(0) => {
-                    *ended = true;
+                    self.outbound_ended = true;
                     self.records.close(&mut self.unsent)?;
                 }
-                Ok(read) => carried.sent += read as u64,
+                Ok(read) => self.carried.sent += read as u64,
                 Err(error) if is_block(&error) => return Ok(false),
                 Err(error) => return Err(error),
             }
@@ -485,18 +586,21 @@ fn write_some(socket: &TcpStream, rest: &mut &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn interest(read: bool, write: bool) -> Option<Interest> {
+/// That a socket has failed is always of interest.
+fn interest(read: bool, write: bool) -> Interest {
     match (read, write) {
-        (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
-        (true, false) => Some(Interest::READABLE),
-        (false, true) => Some(Interest::WRITABLE),
-        (false, false) => None,
+        (true, true) => Interest::READABLE | Interest::WRITABLE | Interest::ERROR,
+        (true, false) => Interest::READABLE | Interest::ERROR,
+        (false, true) => Interest::WRITABLE | Interest::ERROR,
+        (false, false) => Interest::ERROR,
     }
 }
 
-async fn ready(socket: &TcpStream, interest: Option<Interest>) -> io::Result<()> {
-    match interest {
-        Some(interest) => socket.ready(interest).await.map(|_| ()),
+/// After so long, or never.
+async fn late(limit: Option<Duration>) {
+    match limit {
+        // Few connections need it, so it takes no room in the others.
+        Some(limit) => Box::pin(tokio::time::sleep(limit)).await,
         None => std::future::pending().await,
     }
 }

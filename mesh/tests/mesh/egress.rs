@@ -203,3 +203,57 @@ fn strict_egress_lets_out_only_what_is_listed() {
         assert_eq!(hushed(&net.pod(), PEER[0], 4001), Outcome::Silence);
     }
 }
+
+#[test]
+fn one_whom_the_other_side_does_not_want_hears_why() {
+    let net = Net::new();
+    let authority = Authority::new();
+    app(&net.peer(), "[::]:7000", "far");
+    let allow = format!("*={}", id("somebody-else"));
+    let allow = [("NACRE_MESH_INGRESS_ALLOW", allow.as_str())];
+    let _far = Mesh::start(&net.peer(), &authority.issue("far"), &allow);
+    let egress = "far#127.0.0.9:7000#192.0.2.2:7000";
+    let env = [("CONTRAST_EGRESS_PROXY_CONFIG", egress)];
+    let near = Mesh::start(&net.pod(), &authority.issue("near"), &env);
+    for _ in 0..5 {
+        assert_eq!(plain(&net.pod(), "127.0.0.9", 7000), Outcome::Closed);
+    }
+    let denied = "nacre_mesh_refused_total{direction=\"egress\",reason=\"denied\"}";
+    assert_eq!(near.metric(denied), 5, "{}", near.log());
+    assert!(near.log().contains("AccessDenied"), "{}", near.log());
+}
+
+#[test]
+fn bytes_are_counted_while_the_connection_is_open() {
+    let net = Net::new();
+    let authority = Authority::new();
+    app(&net.peer(), "[::]:7000", "far");
+    let far = Mesh::start(&net.peer(), &authority.issue("far"), &[]);
+    let egress = "far#127.0.0.9:7000#192.0.2.2:7000";
+    let env = [("CONTRAST_EGRESS_PROXY_CONFIG", egress)];
+    let near = Mesh::start(&net.pod(), &authority.issue("near"), &env);
+    let stream = inside(&net.pod(), || {
+        let mut stream = dial("127.0.0.9:7000".parse().unwrap()).unwrap();
+        stream.write_all(b"hello\n").unwrap();
+        stream.read_exact(&mut [0; 14]).unwrap();
+        stream
+    })
+    .join()
+    .unwrap();
+    for (mesh, direction, received, sent) in [(&near, "egress", 14, 6), (&far, "ingress", 6, 14)] {
+        for (name, bytes) in [("received", received), ("sent", sent)] {
+            let name = format!("nacre_mesh_{name}_bytes_total{{direction=\"{direction}\"}}");
+            assert_eq!(mesh.metric(&name), bytes, "{name}");
+        }
+    }
+    // One that is reset is counted as broken on both sides.
+    rustix::net::sockopt::set_socket_linger(&stream, Some(std::time::Duration::ZERO)).unwrap();
+    drop(stream);
+    for (mesh, direction) in [(&near, "egress"), (&far, "ingress")] {
+        let name = format!("nacre_mesh_broken_total{{direction=\"{direction}\",reason=\"reset\"}}");
+        let begin = std::time::Instant::now();
+        while mesh.metric(&name) == 0 {
+            assert!(begin.elapsed() < PATIENCE, "{}", mesh.http("/metrics"));
+        }
+    }
+}

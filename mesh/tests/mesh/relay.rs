@@ -1,9 +1,11 @@
 //! The copy loop by itself, over loopback.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nacre_mesh::limits::Pool;
-use nacre_mesh::relay::Tls;
+use nacre_mesh::metrics::Traffic;
+use nacre_mesh::relay::{Broken, Patience, Terms, Tls};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
@@ -11,6 +13,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::{Authority, client, server};
+
+/// For connections that keep so many bytes before memory is scarce.
+fn terms(most: usize) -> Terms<'static> {
+    Terms {
+        pool: Box::leak(Box::new(Pool::new(most))),
+        traffic: Box::leak(Box::new(Traffic::default())),
+        patience: Patience {
+            plain_ended: Duration::from_secs(60),
+            tls_ended: Duration::from_secs(60),
+        },
+    }
+}
 
 async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -41,8 +55,8 @@ async fn through_with(most: usize) -> (TcpStream, TcpStream) {
     let (left, right) = tokio::join!(client.handshake(), server.handshake());
     left.unwrap();
     right.unwrap();
-    tokio::spawn(async move { client.relay_with(&mut near_plain, &Pool::new(most)).await });
-    tokio::spawn(async move { server.relay_with(&mut far_plain, &Pool::new(most)).await });
+    tokio::spawn(async move { client.relay_with(&mut near_plain, terms(most)).await });
+    tokio::spawn(async move { server.relay_with(&mut far_plain, terms(most)).await });
     (near, far)
 }
 
@@ -125,12 +139,7 @@ async fn a_cut_tls_stream_is_not_a_clean_end() {
     let (left, right) = tokio::join!(client.handshake(), server.handshake());
     left.unwrap();
     right.unwrap();
-    let relay = tokio::spawn(async move {
-        server
-            .relay_with(&mut inner, &Pool::new(usize::MAX))
-            .await
-            .1
-    });
+    let relay = tokio::spawn(async move { server.relay_with(&mut inner, terms(usize::MAX)).await });
     // The socket ends without close_notify.
     drop(client);
     assert!(relay.await.unwrap().is_err());
@@ -149,7 +158,7 @@ async fn new_keys_are_taken_and_given() {
     tokio::spawn(async move {
         let mut server = Tls::new(b, session);
         server.handshake().await.unwrap();
-        server.relay_with(&mut inner, &Pool::new(usize::MAX)).await
+        server.relay_with(&mut inner, terms(usize::MAX)).await
     });
     let name = ServerName::try_from("web").unwrap();
     let connector = tokio_rustls::TlsConnector::from(client(&certs, true));
@@ -201,8 +210,7 @@ async fn messages_of_tls_in_pieces_between_data() {
     let session = UnbufferedClientConnection::new(client(&certs, true), name).unwrap();
     let mut tls = Tls::new(ours, session);
     tls.handshake().await.unwrap();
-    let relay =
-        tokio::spawn(async move { tls.relay_with(&mut inner, &Pool::new(usize::MAX)).await });
+    let relay = tokio::spawn(async move { tls.relay_with(&mut inner, terms(usize::MAX)).await });
     let (mut reading, mut writing) = near.split();
     let write = async {
         for number in 0..500u32 {
@@ -219,4 +227,94 @@ async fn messages_of_tls_in_pieces_between_data() {
     };
     tokio::join!(write, read);
     relay.abort();
+}
+
+/// The two plain ends of a relay and of its peer, and how the relay ends.
+async fn half_closed(
+    patience: Patience,
+) -> (
+    TcpStream,
+    tokio_rustls::client::TlsStream<TcpStream>,
+    tokio::task::JoinHandle<Result<(), Broken>>,
+) {
+    let authority = Authority::new();
+    let certs = authority.issue("web");
+    let (plain, mut inner) = pair().await;
+    let (a, b) = pair().await;
+    let session = UnbufferedServerConnection::new(server(&certs)).unwrap();
+    let relay = tokio::spawn(async move {
+        let mut server = Tls::new(b, session);
+        server.handshake().await.unwrap();
+        let terms = Terms {
+            patience,
+            ..terms(usize::MAX)
+        };
+        server.relay_with(&mut inner, terms).await
+    });
+    let name = ServerName::try_from("web").unwrap();
+    let connector = tokio_rustls::TlsConnector::from(client(&certs, true));
+    (plain, connector.connect(name, a).await.unwrap(), relay)
+}
+
+const SHORT: Duration = Duration::from_millis(300);
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_peer_that_does_not_close_is_let_go_when_the_application_has() {
+    let patience = Patience {
+        plain_ended: SHORT,
+        tls_ended: LONG,
+    };
+    let (mut plain, mut peer, relay) = half_closed(patience).await;
+    plain.write_all(b"all of it").await.unwrap();
+    plain.shutdown().await.unwrap();
+    // What still goes on goes on.
+    for _ in 0..5 {
+        tokio::time::sleep(SHORT * 2 / 3).await;
+        peer.write_all(b"more").await.unwrap();
+        plain.read_exact(&mut [0; 4]).await.unwrap();
+    }
+    let end = relay.await.unwrap();
+    assert!(matches!(end, Err(Broken::HalfClosed)), "{end:?}");
+    // The peer has a whole stream, the application a cut one.
+    let mut got = Vec::new();
+    peer.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got, b"all of it");
+    assert!(plain.read(&mut [0]).await.is_err());
+}
+
+#[tokio::test]
+async fn an_application_that_does_not_close_is_let_go_when_the_peer_has() {
+    let patience = Patience {
+        plain_ended: LONG,
+        tls_ended: SHORT,
+    };
+    let (mut plain, mut peer, relay) = half_closed(patience).await;
+    peer.write_all(b"all of it").await.unwrap();
+    peer.shutdown().await.unwrap();
+    let end = relay.await.unwrap();
+    assert!(matches!(end, Err(Broken::HalfClosed)), "{end:?}");
+    let mut got = Vec::new();
+    plain.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got, b"all of it");
+    assert!(peer.read(&mut [0]).await.is_err());
+}
+
+#[tokio::test]
+async fn the_applications_reset_is_seen_while_the_peer_does_not_read() {
+    let patience = Patience {
+        plain_ended: LONG,
+        tls_ended: LONG,
+    };
+    let (mut plain, mut peer, relay) = half_closed(patience).await;
+    let chunk = vec![7; 64 * 1024];
+    while let Ok(written) = tokio::time::timeout(SHORT, plain.write(&chunk)).await {
+        written.unwrap();
+    }
+    plain.set_zero_linger().unwrap();
+    drop(plain);
+    let end = tokio::time::timeout(10 * SHORT, relay).await.unwrap();
+    assert!(matches!(end.unwrap(), Err(Broken::Io(_))));
+    let mut got = Vec::new();
+    assert!(peer.read_to_end(&mut got).await.is_err());
 }

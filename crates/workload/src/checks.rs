@@ -1,6 +1,7 @@
 //! What a pod spec should not have beside what we inject.
 
 use nacre_findings::{Finding, codes::workload as codes};
+use nacre_meshconfig::ADMIN_PORT_DEFAULT;
 use serde_json::Value;
 
 pub use escapes::{WAYS_OUT, powers};
@@ -173,23 +174,26 @@ fn ports(
     }
 }
 
-/// Ports that the mesh itself takes on all addresses.
+/// Ports that the mesh itself takes, with ingress or without: on all addresses, but the one for health and
+/// metrics, unless it is asked for, on loopback, where an app on all addresses wants it as well.
 fn mesh_ports(
     container: &Container<'_>,
     spec_field: &str,
     settings: &MeshSettings,
     findings: &mut Vec<Finding>,
 ) {
-    let intercepts = settings.ingress() != Ingress::Disabled;
+    let own = [
+        MESH_PORT_MUTUAL,
+        MESH_PORT_SERVER,
+        settings.admin_port.unwrap_or(ADMIN_PORT_DEFAULT),
+    ];
     for (index, port) in list(container.value, "ports").iter().enumerate() {
         let number = port.get("containerPort").and_then(Value::as_u64);
         let Some(number) = number.and_then(|n| u16::try_from(n).ok()) else {
             continue;
         };
         let tcp = text(port, "protocol").unwrap_or("TCP") == "TCP";
-        let taken = settings.admin_port == Some(number)
-            || intercepts && [MESH_PORT_MUTUAL, MESH_PORT_SERVER].contains(&number);
-        if tcp && taken {
+        if tcp && own.contains(&number) {
             findings.push(
                 Finding::warning(
                     codes::MESH_PORT_TAKEN,
@@ -332,7 +336,8 @@ mod tests {
     #[test]
     fn ports_that_the_mesh_takes_itself() {
         let spec = json!({"containers": [{"name": "a", "ports": [
-            {"containerPort": 15006}, {"containerPort": 9901}, {"containerPort": 9901, "protocol": "UDP"}
+            {"containerPort": 15006}, {"containerPort": 9901}, {"containerPort": 9901, "protocol": "UDP"},
+            {"containerPort": 15090}
         ]}]});
         let mut settings = settings("", None);
         settings.admin_port = Some(9901);
@@ -347,7 +352,10 @@ mod tests {
         let port = |index| format!("spec.containers[0].ports[{index}].containerPort");
         assert_eq!(taken(&settings), [port(0), port(1)]);
         settings.ingress = Some(("DISABLED".to_owned(), Ingress::Disabled));
-        assert_eq!(taken(&settings), [port(1)]);
+        assert_eq!(taken(&settings), [port(0), port(1)]);
+        // Without a port of its own the mesh has the one on loopback.
+        settings.admin_port = None;
+        assert_eq!(taken(&settings), [port(0), port(3)]);
     }
 
     #[test]

@@ -109,6 +109,7 @@ mod tests {
             namespace: "shop".to_owned(),
             name: "front".to_owned(),
             selector: [].into(),
+            headless: false,
         };
         Names {
             workload: "web",

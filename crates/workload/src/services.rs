@@ -16,6 +16,8 @@ pub struct Service {
     pub name: String,
     /// `spec.selector`; one that is empty selects nothing.
     pub selector: BTreeMap<String, String>,
+    /// Whether each pod behind it has a name of its own, as those of a StatefulSet.
+    pub headless: bool,
 }
 
 impl Service {
@@ -26,6 +28,8 @@ impl Service {
             .get("spec")
             .and_then(|spec| spec.get("selector"))
             .and_then(Value::as_object);
+        let address = object.get("spec").and_then(|spec| spec.get("clusterIP"));
+        let headless = address.and_then(Value::as_str) == Some("None");
         let pairs = selector.into_iter().flatten();
         let selector = pairs
             .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
@@ -34,6 +38,7 @@ impl Service {
             namespace: namespace.to_owned(),
             name,
             selector,
+            headless,
         })
     }
 
@@ -101,9 +106,19 @@ impl ServiceIndex {
             .collect()
     }
 
-    /// The service that a pod of a namespace reaches under a host name.
+    /// The service that a pod of a namespace reaches under a host name, be it under the name of one of
+    /// its pods.
     pub fn by_host(&self, host: &str, namespace: &str) -> Option<&Service> {
-        let host = host.strip_suffix('.').unwrap_or(host);
+        // DNS knows no case.
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        let pods = || {
+            let (_, service) = host.split_once('.')?;
+            self.by_name(service, namespace).filter(|s| s.headless)
+        };
+        self.by_name(&host, namespace).or_else(pods)
+    }
+
+    fn by_name(&self, host: &str, namespace: &str) -> Option<&Service> {
         let mut labels = host.splitn(3, '.');
         let name = labels.next()?;
         let in_namespace = labels.next().unwrap_or(namespace);
@@ -126,7 +141,11 @@ mod tests {
 
     fn index() -> ServiceIndex {
         let service = |name: &str, selector: Value| {
-            let object = json!({"metadata": {"name": name}, "spec": {"selector": selector}});
+            let address = if name == "api" { "None" } else { "192.0.2.1" };
+            let object = json!({
+                "metadata": {"name": name},
+                "spec": {"selector": selector, "clusterIP": address},
+            });
             Service::read(&object, "shop").unwrap()
         };
         ServiceIndex::new([
@@ -162,5 +181,16 @@ mod tests {
         assert_eq!(name("web.shop.svc", "other"), Some("web"));
         assert_eq!(name("web.shop.svc.cluster.local.", "other"), Some("web"));
         assert_eq!(name("web.shop.example.org", "shop"), None);
+        assert_eq!(name("Web.SHOP", "other"), Some("web"));
+        for host in [
+            "api-0.api",
+            "api-0.api.shop",
+            "api-0.api.shop.svc.cluster.local",
+        ] {
+            assert_eq!(name(host, "shop"), Some("api"), "{host}");
+        }
+        assert_eq!(name("api-0.api", "other"), None);
+        assert_eq!(name("web-0.web", "shop"), None, "its pods have no names");
+        assert_eq!(name("a.api-0.api", "shop"), None);
     }
 }

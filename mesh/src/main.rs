@@ -1,6 +1,6 @@
 //! The mesh sidecar.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use nacre_mesh::config::Config;
@@ -12,7 +12,28 @@ use nacre_meshconfig::ADMIN_PORT_DEFAULT;
 /// of them, and the C library gives back only what is at the end.
 const EVENTS: usize = 32;
 
+/// What the program may be asked for besides being the mesh.
+const USAGE: &str =
+    "usage: nacre-mesh [probe | --version]\nSettings are variables: see docs/mesh.md";
+
 fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let is_probe = match arguments.as_slice() {
+        [] => false,
+        [one] if one == "probe" => true,
+        [one] if one == "--version" => {
+            let written = writeln!(
+                std::io::stdout(),
+                "nacre-mesh {}",
+                env!("CARGO_PKG_VERSION")
+            );
+            return written.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        }
+        _ => {
+            let _ = writeln!(std::io::stderr(), "{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
     let filter = std::env::var("NACRE_MESH_LOG").unwrap_or_else(|_| "info".to_owned());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -29,7 +50,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if std::env::args().nth(1).as_deref() == Some("probe") {
+    if is_probe {
         return match admin::probe(config.admin.unwrap_or(ADMIN_PORT_DEFAULT)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(reason) => {

@@ -34,8 +34,11 @@ const LARGEST: u64 = 1 << 20;
 #[non_exhaustive]
 pub enum Error {
     /// None of the directories holds a chain.
-    #[error("no certificates in {}", DIRECTORIES.join(" or "))]
-    Absent,
+    #[error("no certificates in {}", list(directories))]
+    Absent {
+        /// Where they were looked for.
+        directories: Vec<PathBuf>,
+    },
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -94,7 +97,10 @@ impl Files {
     /// [`Error::Absent`], [`Error::Read`].
     pub fn read(directories: &[PathBuf]) -> Result<Self, Error> {
         let holds = |dir: &&PathBuf| dir.join(CHAIN).exists();
-        let directory = directories.iter().find(holds).ok_or(Error::Absent)?;
+        let absent = || Error::Absent {
+            directories: directories.to_vec(),
+        };
+        let directory = directories.iter().find(holds).ok_or_else(absent)?;
         Ok(Self {
             directory: directory.clone(),
             chain: read(&directory.join(CHAIN))?,
@@ -122,6 +128,12 @@ impl Material {
         if files.is_none_or(|files| files.overlap != self.files.overlap) {
             self.verifier.close_overlap();
         }
+    }
+
+    /// Whether somebody of the generation before would get in, had the files always been there.
+    #[must_use]
+    pub fn has_closed_overlap(&self) -> bool {
+        self.verifier.has_closed_overlap()
     }
 
     /// How to serve a port that demands a client certificate.
@@ -299,6 +311,14 @@ fn provider() -> CryptoProvider {
         ],
         ..lc::default_provider()
     }
+}
+
+fn list(directories: &[PathBuf]) -> String {
+    let names: Vec<_> = directories
+        .iter()
+        .map(|dir| dir.display().to_string())
+        .collect();
+    names.join(" or ")
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {

@@ -191,19 +191,27 @@ fn listen(bound: Bound) -> Result<tokio::net::TcpListener, Error> {
 
 /// Takes new certificates when the files change; open connections go on with theirs.
 async fn reload(shared: Arc<Shared>) {
+    let mut said = None;
     loop {
         tokio::time::sleep(RELOAD).await;
         let again = Arc::clone(&shared);
         match tokio::task::spawn_blocking(move || look(&again)).await {
-            Ok(Ok(None)) | Err(_) => {}
+            Ok(Ok(None)) => said = None,
+            Err(_) => {}
             Ok(Ok(Some(material))) => {
                 shared.replace(material);
                 shared.metrics.reloaded(true);
                 tracing::info!("new certificates");
+                said = None;
             }
             Ok(Err(error)) => {
                 shared.metrics.reloaded(false);
-                tracing::warn!(%error, "certificates not read again");
+                let cause = error.to_string();
+                // Once for each cause, not with each look.
+                if said.as_ref() != Some(&cause) {
+                    tracing::warn!(%error, "certificates not read again");
+                    said = Some(cause);
+                }
             }
         }
     }
@@ -216,7 +224,8 @@ fn look(shared: &Shared) -> Result<Option<Material>, material::Error> {
     // Whatever else is wrong, an overlap that is gone is over.
     current.close_overlap_unless(files.as_ref().ok());
     let files = files?;
-    if files.are_those_of(&current) {
+    // After a look that failed the same files are something new.
+    if files.are_those_of(&current) && !current.has_closed_overlap() {
         return Ok(None);
     }
     Material::new(files, &shared.config, unix_now()).map(Some)

@@ -105,9 +105,15 @@ impl MeshVerifier {
     /// From now on nobody of the generation before is let in, here and in what was made from this by
     /// [`Self::only`].
     pub(crate) fn close_overlap(&self) {
-        self.authority
-            .previous_closed
-            .store(true, Ordering::Release);
+        let before = self.authority.previous_closed.swap(true, Ordering::AcqRel);
+        if self.authority.previous.is_some() && !before {
+            tracing::info!("certificates of the generation before are refused from now on");
+        }
+    }
+
+    /// Whether [`Self::close_overlap`] has kept somebody out.
+    pub(crate) fn has_closed_overlap(&self) -> bool {
+        self.authority.previous.is_some() && self.authority.previous_closed.load(Ordering::Acquire)
     }
 
     /// Whether our own chain is of the CA of now. `now` is in Unix seconds.
@@ -220,24 +226,25 @@ impl Issuer {
         if self.known.holds(&chain.key, now.as_secs()) {
             return Ok(());
         }
-        webpki::EndEntityCert::try_from(chain.leaf)
-            .and_then(|leaf| {
-                leaf.verify_for_usage(
-                    algorithms.all,
-                    &self.anchors,
-                    chain.intermediates,
-                    now,
-                    chain.usage.required(),
-                    None,
-                    None,
-                )
-                .map(drop)
-            })
+        let leaf = webpki::EndEntityCert::try_from(chain.leaf).map_err(reason)?;
+        let path = leaf
+            .verify_for_usage(
+                algorithms.all,
+                &self.anchors,
+                chain.intermediates,
+                now,
+                chain.usage.required(),
+                None,
+                None,
+            )
             .map_err(reason)?;
-        // The chain may hold certificates that expire before the leaf does.
-        let until = std::iter::once(chain.leaf)
-            .chain(chain.intermediates)
-            .map(|certificate| validity(certificate).map(|(_, end)| end))
+        // The path may hold certificates that expire before the leaf does. Others the peer may send as it likes.
+        let until = std::iter::once(chain.leaf.clone())
+            .chain(
+                path.intermediate_certificates()
+                    .map(|between| between.der()),
+            )
+            .map(|certificate| validity(&certificate).map(|(_, end)| end))
             .min()
             .flatten()
             .unwrap_or_default();
@@ -423,5 +430,33 @@ mod tests {
         assert!(!known.holds(&key(1), 99));
         let halves = known.0.lock().unwrap();
         assert!(halves.iter().all(|half| half.len() <= REMEMBERED));
+    }
+
+    #[test]
+    fn a_superfluous_certificate_does_not_end_the_memory_of_a_leaf() {
+        use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa};
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = params.self_signed(&key).unwrap();
+        let issuer = rcgen::Issuer::new(params, &key);
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let leaf = rcgen::KeyPair::generate().unwrap();
+        let leaf = params.signed_by(&leaf, &issuer).unwrap();
+        let anchor = webpki::anchor_from_trusted_cert(authority.der()).unwrap();
+        let algorithms = rustls::crypto::aws_lc_rs::default_provider();
+        let algorithms = algorithms.signature_verification_algorithms;
+        let verifier = MeshVerifier::new(vec![anchor.to_owned()], None, algorithms, 0);
+        let junk = [CertificateDer::from(vec![0x30, 0])];
+        let now = UnixTime::now();
+        verifier
+            .check(leaf.der(), &junk, now, Usage::Client)
+            .unwrap();
+        let key = Usage::Client.key(leaf.der());
+        let known = &verifier.authority.current.known;
+        assert!(known.holds(&key, now.as_secs()), "forgotten");
+        let (_, end) = validity(leaf.der()).unwrap();
+        assert!(!known.holds(&key, end), "past its end");
     }
 }

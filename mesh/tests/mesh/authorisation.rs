@@ -133,3 +133,29 @@ fn the_predecessor_is_no_second_mesh_ca() {
     assert!(tls(&net.peer(), POD[0], 9090, &peer, true).answered("app"));
     assert!(tls(&net.peer(), POD[0], 8080, &peer, true).alert("AccessDenied"));
 }
+
+#[test]
+fn a_look_that_failed_does_not_close_the_overlap_for_good() {
+    let net = Net::new();
+    let (old, new) = (Authority::new(), Authority::new());
+    app(&net.pod(), "[::]:9090", "app");
+    let peer = old.issue_with_policy("peer", &hash(1));
+    fs::write(peer.join("mesh-ca.pem"), new.pem()).unwrap();
+    let certs = new.issue("web");
+    overlap(&certs, &old, &[hash(1)]);
+    let mesh = Mesh::start(&net.pod(), &certs, &[]);
+    let ask = || tls(&net.peer(), POD[0], 9090, &peer, true);
+    assert!(ask().answered("app"));
+    let (chain, aside) = (certs.join("certChain.pem"), certs.join("aside"));
+    fs::rename(&chain, &aside).unwrap();
+    let failures = "nacre_mesh_certificate_reload_failures_total";
+    eventually(|| mesh.metric(failures) > 1);
+    assert!(matches!(ask(), Outcome::Tls(_)));
+    fs::rename(&aside, &chain).unwrap();
+    eventually(|| ask().answered("app"));
+    // Said once, whatever the number of looks.
+    let log = mesh.log();
+    for line in ["not read again", "generation before are refused"] {
+        assert_eq!(log.matches(line).count(), 1, "{log}");
+    }
+}

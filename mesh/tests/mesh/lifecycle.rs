@@ -160,6 +160,33 @@ fn probes_that_say_nothing_keep_others_waiting_for_a_second() {
 }
 
 #[test]
+fn what_it_is_not_asked_for_starts_no_mesh() {
+    let run = |arguments: &[&str]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_nacre-mesh"))
+            .args(arguments)
+            .env("NACRE_MESH_TLS_DIR", "/nonexistent")
+            .output()
+            .unwrap()
+    };
+    for arguments in [&["prob"][..], &["--help"], &["probe", "more"]] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("usage: "));
+    }
+    let version = run(&["--version"]);
+    assert!(version.status.success());
+    let version = String::from_utf8_lossy(&version.stdout).into_owned();
+    assert_eq!(
+        version,
+        format!("nacre-mesh {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    // Where certificates were looked for is said as it was asked.
+    let output = run(&[]);
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(log.contains("no certificates in /nonexistent"), "{log}");
+}
+
+#[test]
 fn the_program_probes_itself() {
     let net = Net::new();
     let authority = Authority::new();

@@ -141,17 +141,23 @@ fn installer_may(cluster: &Cluster) {
         let words = ["auth", "can-i", verb, what, &account, "--all-namespaces"];
         assert_eq!(cluster.kubectl(&words).trim(), "yes", "{verb} {what}");
     }
-    for (verb, what) in [
-        ("get", "secrets"),
-        ("delete", "nodes"),
-        ("get", "nodes/proxy"),
+    for (verb, what, part) in [
+        ("get", "secrets", ""),
+        ("delete", "nodes", ""),
+        ("get", "nodes", "proxy"),
     ] {
-        let words = ["auth", "can-i", verb, what, &account, "--all-namespaces"];
-        assert_eq!(
-            cluster.try_kubectl(&words, "").stdout.trim(),
-            "no",
-            "{verb} {what}"
-        );
+        let part = format!("--subresource={part}");
+        let words = [
+            "auth",
+            "can-i",
+            verb,
+            what,
+            &part,
+            &account,
+            "--all-namespaces",
+        ];
+        let answer = cluster.try_kubectl(&words, "");
+        assert_eq!(answer.stdout.trim(), "no", "{verb} {what} {part}");
     }
 }
 

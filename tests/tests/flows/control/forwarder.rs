@@ -10,7 +10,7 @@ use nacre_test_support::Kubelet;
 use serde_json::{Value, json};
 
 use super::PATIENCE;
-use super::deployment::{Coordinator, Deployment, NAMESPACE, simulation};
+use super::deployment::{Coordinator, Deployment, NAMESPACE};
 use super::processes::{Running, free_ports};
 use crate::harness::object;
 
@@ -80,7 +80,7 @@ impl Deployment {
             })
             .collect();
         assert_eq!(arguments, ["relay", &address, &coordinator.user]);
-        let mut command = Command::new(simulation("nacre-sim"));
+        let mut command = Command::new(self.place.bin().join("nacre"));
         command.args(arguments).env_clear();
         let mut relay = Running::start(&mut command, "relay", &self.place.home("logs"));
         let start = Instant::now();

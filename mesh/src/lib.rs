@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod nft;
 mod overlap;
 pub mod peer;
+pub mod places;
 pub mod proxy;
 mod records;
 pub mod relay;

@@ -63,15 +63,18 @@ pub enum Break {
     Dead,
     /// One side had ended, and nothing more came of the other.
     HalfClosed,
+    /// Its place went to a newcomer, or the process is about to end.
+    GaveWay,
 }
 
 impl Break {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Reset,
         Self::Truncated,
         Self::Tls,
         Self::Dead,
         Self::HalfClosed,
+        Self::GaveWay,
     ];
 
     /// The value of the label `reason`.
@@ -83,6 +86,7 @@ impl Break {
             Self::Tls => "tls",
             Self::Dead => "dead",
             Self::HalfClosed => "half_closed",
+            Self::GaveWay => "gave_way",
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::listen;
 use crate::material::Material;
 use crate::metrics::{Break, Direction, Metrics, Refusal};
 use crate::peer::Who;
+use crate::places::{Places, Seat};
 use crate::relay::{Broken, Patience, Terms, Tls};
 
 /// Time for a TLS handshake.
@@ -40,17 +41,17 @@ pub const CONNECT: Duration = Duration::from_secs(10);
 
 /// Places for the connections of an intercepted listener.
 #[derive(Debug)]
-struct Places {
+struct Door {
     /// Who has not shown anything yet.
     handshakes: Arc<Semaphore>,
-    established: Arc<Semaphore>,
+    established: Places,
 }
 
-impl Places {
-    fn new(door: limits::Door) -> Self {
+impl Door {
+    fn new(door: limits::Door, kind: Ingress) -> Self {
         Self {
             handshakes: Arc::new(Semaphore::new(door.handshakes)),
-            established: Arc::new(Semaphore::new(door.established)),
+            established: Places::new(door.established, kind == Ingress::ServerOnly),
         }
     }
 }
@@ -64,8 +65,8 @@ pub struct Shared {
     pub metrics: Metrics,
     material: RwLock<Arc<Material>>,
     dialer: Dialer,
-    mutual: Places,
-    server_only: Places,
+    mutual: Door,
+    server_only: Door,
     egress: Arc<Semaphore>,
     pool: Pool,
     connections: AtomicU64,
@@ -84,22 +85,28 @@ impl Shared {
             metrics,
             material: RwLock::new(Arc::new(material)),
             dialer,
-            mutual: Places::new(room.mutual),
-            server_only: Places::new(room.server_only),
+            mutual: Door::new(room.mutual, Ingress::Mutual),
+            server_only: Door::new(room.server_only, Ingress::ServerOnly),
             egress: Arc::new(Semaphore::new(room.egress)),
             pool: Pool::new(room.kept),
             connections: AtomicU64::new(0),
         }
     }
 
-    fn places(&self, kind: Ingress) -> &Places {
+    /// Has connections end that only wait for a peer to close what the application has closed.
+    pub fn let_done_go(&self) {
+        self.mutual.established.let_done_go();
+        self.server_only.established.let_done_go();
+    }
+
+    fn door(&self, kind: Ingress) -> &Door {
         match kind {
             Ingress::Mutual => &self.mutual,
             Ingress::ServerOnly => &self.server_only,
         }
     }
 
-    fn terms(&self, direction: Direction) -> Terms<'_> {
+    fn terms<'a>(&'a self, direction: Direction, seat: Option<Seat<'a>>) -> Terms<'a> {
         let patience = match direction {
             Direction::Ingress => Patience {
                 plain_ended: ANSWERED,
@@ -114,6 +121,7 @@ impl Shared {
             pool: &self.pool,
             traffic: self.metrics.traffic(direction),
             patience,
+            seat,
         }
     }
 
@@ -185,7 +193,7 @@ pub enum Ingress {
 
 /// Serves an intercepted listener for as long as the runtime lives.
 pub async fn serve_ingress(shared: Arc<Shared>, listener: TcpListener, kind: Ingress) {
-    let room = Arc::clone(&shared.places(kind).handshakes);
+    let room = Arc::clone(&shared.door(kind).handshakes);
     accept(
         &shared,
         &listener,
@@ -302,8 +310,8 @@ async fn carry_in(
     let span = tracing::info_span!("ingress", connection = number, %target);
     handshake(tls.handshake().instrument(span)).await?;
     shared.metrics.handshake(Direction::Ingress);
-    let established = Arc::clone(&shared.places(kind).established).acquire_owned();
-    let Ok(Ok(_place)) = tokio::time::timeout(PLACE, established).await else {
+    let established = &shared.door(kind).established;
+    let Some(seat) = established.take(number, PLACE).await else {
         return Err(Refused {
             reason: Refusal::Full,
             cause: "too many connections are open".into(),
@@ -316,7 +324,7 @@ async fn carry_in(
     if shared.config.access_log {
         tracing::info!(connection = number, %target, peer = who(&tls), "ingress");
     }
-    let result = tls.relay_with(&mut plain, shared.terms(Direction::Ingress));
+    let result = tls.relay_with(&mut plain, shared.terms(Direction::Ingress, Some(seat)));
     account(shared, Direction::Ingress, result.await)
 }
 
@@ -347,7 +355,7 @@ async fn egress(shared: &Shared, mut plain: TcpStream, route: &Route, number: u6
                 "egress"
             );
         }
-        let result = tls.relay_with(&mut plain, shared.terms(Direction::Egress));
+        let result = tls.relay_with(&mut plain, shared.terms(Direction::Egress, None));
         account(shared, Direction::Egress, result.await)
     }
     .await;

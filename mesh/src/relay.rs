@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use crate::limits::{Part, Pool};
 use crate::listen::reset_on_close;
 use crate::metrics::{Break, Traffic};
+use crate::places::Seat;
 use crate::records::{self, HEADER, LONGEST, PLAIN, Records, SLOT};
 use crate::session::Session;
 
@@ -54,7 +55,7 @@ pub struct Patience {
 }
 
 /// What a connection shares with others on which data flows.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Terms<'a> {
     /// What all connections keep.
     pub pool: &'a Pool,
@@ -62,6 +63,8 @@ pub struct Terms<'a> {
     pub traffic: &'a Traffic,
     /// How long it may be half-closed.
     pub patience: Patience,
+    /// Its place, which it may have to give up.
+    pub seat: Option<Seat<'a>>,
 }
 
 /// Why a connection did not come to its end.
@@ -74,6 +77,9 @@ pub enum Broken {
     /// One side had ended and nothing more came of the other.
     #[error("half-closed for too long")]
     HalfClosed,
+    /// Another connection needs its place.
+    #[error("its place went to a newcomer")]
+    GaveWay,
     /// A socket failed, or what came is not TLS.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -86,6 +92,7 @@ impl Broken {
         match self {
             Self::Denied(_) => None,
             Self::HalfClosed => Some(Break::HalfClosed),
+            Self::GaveWay => Some(Break::GaveWay),
             Self::Io(error) => Some(match error.kind() {
                 ErrorKind::UnexpectedEof => Break::Truncated,
                 ErrorKind::InvalidData => Break::Tls,
@@ -196,7 +203,7 @@ impl Tls {
     pub async fn relay_with(
         mut self,
         plain: &mut TcpStream,
-        terms: Terms<'_>,
+        mut terms: Terms<'_>,
     ) -> Result<(), Broken> {
         reset_on_close(plain, true);
         // Application data may have come with the end of the handshake.
@@ -218,7 +225,7 @@ impl Tls {
             part: terms.pool.part(),
             carried: Carried::default(),
         };
-        let mut result = relay.run(plain, &terms).await;
+        let mut result = relay.run(plain, &mut terms).await;
         if let Err(Broken::Io(error)) = &result
             && !relay.heard
         {
@@ -233,7 +240,7 @@ impl Tls {
         }
         relay.count(terms.traffic);
         // Who was told the end of a whole stream keeps it, also where the other direction is cut.
-        let late = matches!(result, Err(Broken::HalfClosed));
+        let late = matches!(result, Err(Broken::HalfClosed | Broken::GaveWay));
         if result.is_ok() || late && relay.inbound.closed {
             reset_on_close(plain, false);
         }
@@ -264,7 +271,7 @@ struct Relay<'a> {
 }
 
 impl Relay<'_> {
-    async fn run(&mut self, plain: &mut TcpStream, terms: &Terms<'_>) -> Result<(), Broken> {
+    async fn run(&mut self, plain: &mut TcpStream, terms: &mut Terms<'_>) -> Result<(), Broken> {
         let mut failed = false;
         loop {
             // Do what can be done without waiting.
@@ -286,6 +293,9 @@ impl Relay<'_> {
                 let error = self.socket.take_error()?.or(plain.take_error()?);
                 return Err(error.unwrap_or(ErrorKind::ConnectionReset.into()).into());
             }
+            if let Some(seat) = &terms.seat {
+                seat.seen(self.outbound_ended);
+            }
             let limit = match (self.outbound_ended, inbound.finished) {
                 (true, _) => Some(terms.patience.plain_ended),
                 (_, true) => Some(terms.patience.tls_ended),
@@ -303,6 +313,7 @@ impl Relay<'_> {
                 ready = self.socket.ready(tls_interest) => ready,
                 ready = plain.ready(plain_interest) => ready,
                 () = late(limit) => return Err(Broken::HalfClosed),
+                () = asked(&mut terms.seat) => return Err(Broken::GaveWay),
             };
             failed = readiness?.is_error();
         }
@@ -593,6 +604,14 @@ fn interest(read: bool, write: bool) -> Interest {
         (true, false) => Interest::READABLE | Interest::ERROR,
         (false, true) => Interest::WRITABLE | Interest::ERROR,
         (false, false) => Interest::ERROR,
+    }
+}
+
+/// When the place is to be given up, or never.
+async fn asked(seat: &mut Option<Seat<'_>>) {
+    match seat {
+        Some(seat) => seat.asked().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -148,6 +148,7 @@ async fn end(shared: &Shared, rules: Option<&Keeper>, limit: Duration) {
         let mut begun = shared.metrics.begun();
         while idle_since.elapsed() < QUIET {
             tokio::time::sleep(Duration::from_millis(20)).await;
+            shared.let_done_go();
             let now = shared.metrics.begun();
             if shared.metrics.active() > 0 || now != begun {
                 begun = now;

@@ -257,3 +257,57 @@ fn what_a_reader_does_not_read_does_not_pile_up_in_the_kernel() {
     assert!(most > 64 << 10, "{most} bytes: nothing waits");
     drop(readers);
 }
+
+/// Strangers with a place each on a port without client authentication, whose application then does this.
+fn a_full_door(then: fn(TcpStream)) {
+    /// What there is of the memory beside the other port.
+    const PLACES: usize = 480;
+    let net = Net::new();
+    let authority = Authority::with(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let certs = authority.issue("web");
+    let (ready, listens) = std::sync::mpsc::channel();
+    inside(&net.pod(), move || {
+        let listener = TcpListener::bind("[::]:9090").unwrap();
+        ready.send(()).unwrap();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.write_all(b"whole\n").unwrap();
+            then(stream);
+        }
+    });
+    listens.recv().unwrap();
+    let env = [("CONTRAST_INGRESS_PROXY_CONFIG", "main#9090#false")];
+    let mesh = limited(&net, &certs, &env);
+    let config = client(&certs, false);
+    let open = move |count: usize| {
+        let config = config.clone();
+        let open = move |_| {
+            let stream = dial_within("192.0.2.1:9090".parse().unwrap(), 4 * PATIENCE).unwrap();
+            let mut stream = session(stream, config.clone());
+            stream.read_exact(&mut [0; 6]).unwrap();
+            stream
+        };
+        inside(&net.peer(), move || {
+            (0..count).map(open).collect::<Vec<_>>()
+        })
+        .join()
+        .unwrap()
+    };
+    let strangers = open(PLACES);
+    let newcomers = open(3);
+    let gave_way = "nacre_mesh_broken_total{direction=\"ingress\",reason=\"gave_way\"}";
+    assert_eq!(mesh.metric(gave_way), 3, "{}", mesh.log());
+    let full = "nacre_mesh_refused_total{direction=\"ingress\",reason=\"full\"}";
+    assert_eq!(mesh.metric(full), 0);
+    drop((strangers, newcomers));
+}
+
+#[test]
+fn who_waits_for_nothing_gives_its_place_to_a_newcomer() {
+    a_full_door(drop);
+}
+
+#[test]
+fn strangers_that_are_quiet_give_their_places_to_newcomers() {
+    a_full_door(std::mem::forget);
+}

@@ -23,6 +23,7 @@ fn terms(most: usize) -> Terms<'static> {
             plain_ended: Duration::from_secs(60),
             tls_ended: Duration::from_secs(60),
         },
+        seat: None,
     }
 }
 

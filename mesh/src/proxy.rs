@@ -67,7 +67,10 @@ pub struct Shared {
     dialer: Dialer,
     mutual: Door,
     server_only: Door,
-    egress: Arc<Semaphore>,
+    egress: Semaphore,
+    /// How many of these each egress entry may use to reach the other side: one that nobody answers leaves the
+    /// others theirs.
+    reaching: usize,
     pool: Pool,
     connections: AtomicU64,
 }
@@ -77,6 +80,7 @@ impl Shared {
     /// once. More wait in the listen queue.
     #[must_use]
     pub fn new(config: Config, material: Material, dialer: Dialer, room: &Room) -> Self {
+        let routes = config.egress.len().max(1);
         let metrics = Metrics::default();
         metrics.certificate(material.not_after);
         metrics.room(room);
@@ -87,7 +91,8 @@ impl Shared {
             dialer,
             mutual: Door::new(room.mutual, Ingress::Mutual),
             server_only: Door::new(room.server_only, Ingress::ServerOnly),
-            egress: Arc::new(Semaphore::new(room.egress)),
+            egress: Semaphore::new(room.egress),
+            reaching: (room.egress / 2 / routes).max(1),
             pool: Pool::new(room.kept),
             connections: AtomicU64::new(0),
         }
@@ -208,12 +213,13 @@ pub async fn serve_ingress(shared: Arc<Shared>, listener: TcpListener, kind: Ing
 /// Serves an egress listener for as long as the runtime lives.
 pub async fn serve_egress(shared: Arc<Shared>, listener: TcpListener, route: Route) {
     let route = Arc::new(route);
-    let room = Arc::clone(&shared.egress);
+    let room = Arc::new(Semaphore::new(shared.reaching));
     accept(&shared, &listener, &room, move |shared, accepted| {
         let route = Arc::clone(&route);
         async move {
-            egress(&shared, accepted.stream, &route, accepted.number).await;
-            drop(accepted.permit);
+            if let Ok(_place) = shared.egress.acquire().await {
+                egress(&shared, accepted, &route).await;
+            }
         }
     })
     .await;
@@ -328,7 +334,12 @@ async fn carry_in(
     account(shared, Direction::Ingress, result.await)
 }
 
-async fn egress(shared: &Shared, mut plain: TcpStream, route: &Route, number: u64) {
+async fn egress(shared: &Shared, accepted: Accepted, route: &Route) {
+    let Accepted {
+        stream: mut plain,
+        number,
+        permit,
+    } = accepted;
     let _active = shared.metrics.opened(Direction::Egress);
     // Who is not connected to anybody must not read an empty answer.
     listen::reset_on_close(&plain, true);
@@ -346,6 +357,7 @@ async fn egress(shared: &Shared, mut plain: TcpStream, route: &Route, number: u6
                 return Err(given_up("the application has hung up"));
             }
         };
+        drop(permit);
         shared.metrics.handshake(Direction::Egress);
         if shared.config.access_log {
             tracing::info!(

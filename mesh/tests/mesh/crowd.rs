@@ -311,3 +311,33 @@ fn who_waits_for_nothing_gives_its_place_to_a_newcomer() {
 fn strangers_that_are_quiet_give_their_places_to_newcomers() {
     a_full_door(std::mem::forget);
 }
+
+#[test]
+fn an_egress_entry_that_nobody_answers_leaves_the_others_their_places() {
+    let net = Net::new();
+    let authority = Authority::new();
+    let (certs, far) = (authority.issue("web"), authority.issue("far"));
+    app(&net.peer(), "192.0.2.2:7000", "far");
+    let _far = Mesh::start(&net.peer(), &far, &[]);
+    let rules = "add table ip dead; add chain ip dead in { type filter hook prerouting priority -300; }; \
+                 add rule ip dead in tcp dport 7001 drop";
+    run(&["ip", "netns", "exec", &net.peer(), "nft", rules]);
+    let egress = "far#127.0.0.9:7000#192.0.2.2:7000##dead#127.0.0.9:7001#192.0.2.2:7001";
+    let mesh = limited(&net, &certs, &[("CONTRAST_EGRESS_PROXY_CONFIG", egress)]);
+    // More than there are places for egress.
+    let waiting = inside(&net.pod(), || {
+        (0..700)
+            .map(|_| dial("127.0.0.9:7001".parse().unwrap()).unwrap())
+            .collect::<Vec<_>>()
+    })
+    .join()
+    .unwrap();
+    let begin = Instant::now();
+    for _ in 0..3 {
+        assert!(plain(&net.pod(), "127.0.0.9", 7000).answered("far"));
+    }
+    assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
+    // A quarter of the 640 is what one of two entries has to reach its other side.
+    assert!(mesh.metric("nacre_mesh_connections{direction=\"egress\"}") <= 161);
+    drop(waiting);
+}

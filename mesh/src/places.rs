@@ -76,11 +76,19 @@ impl Places {
     /// Has every connection end that the application has ended and on which nothing goes on.
     pub fn let_done_go(&self) {
         let now = now();
-        for (_, taken) in self.taken().extract_if(.., |_, taken| {
-            let State { done, seen } = State::of(&taken.state);
-            done && now.saturating_sub(seen) >= DONE
-        }) {
-            let _ = taken.end.send(());
+        let mut taken = self.taken();
+        let done: Vec<u64> = taken
+            .iter()
+            .filter(|(_, taken)| {
+                let State { done, seen } = State::of(&taken.state);
+                done && now.saturating_sub(seen) >= DONE
+            })
+            .map(|(number, _)| *number)
+            .collect();
+        for number in done {
+            if let Some(taken) = taken.remove(&number) {
+                let _ = taken.end.send(());
+            }
         }
     }
 

@@ -30,6 +30,7 @@ mod overlap;
 pub mod peer;
 pub mod places;
 pub mod proxy;
+mod ration;
 mod records;
 pub mod relay;
 pub mod rules;

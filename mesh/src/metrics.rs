@@ -25,7 +25,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Direct,
         Self::Handshake,
         Self::Unwanted,

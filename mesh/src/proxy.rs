@@ -24,6 +24,7 @@ use crate::material::Material;
 use crate::metrics::{Break, Direction, Metrics, Refusal};
 use crate::peer::Who;
 use crate::places::{Places, Seat};
+use crate::ration::Ration;
 use crate::relay::{Broken, Patience, Terms, Tls};
 
 /// Time for a TLS handshake.
@@ -73,6 +74,8 @@ pub struct Shared {
     reaching: usize,
     pool: Pool,
     connections: AtomicU64,
+    /// Lines about refusals, by reason.
+    rations: [Ration; Refusal::ALL.len()],
 }
 
 impl Shared {
@@ -95,6 +98,7 @@ impl Shared {
             reaching: (room.egress / 2 / routes).max(1),
             pool: Pool::new(room.kept),
             connections: AtomicU64::new(0),
+            rations: Default::default(),
         }
     }
 
@@ -102,6 +106,15 @@ impl Shared {
     pub fn let_done_go(&self) {
         self.mutual.established.let_done_go();
         self.server_only.established.let_done_go();
+    }
+
+    /// Whether one more refusal may be said, and how many were not.
+    fn may_say(&self, reason: Refusal) -> Option<u64> {
+        // A direct hit is what a tcpSocket probe does. The verifier has said whom it did not want.
+        if matches!(reason, Refusal::Direct | Refusal::Unwanted) {
+            return None;
+        }
+        self.rations.get(reason as usize)?.may()
     }
 
     fn door(&self, kind: Ingress) -> &Door {
@@ -286,9 +299,8 @@ async fn ingress(shared: &Shared, accepted: Accepted, kind: Ingress) {
     .await;
     if let Err(Refused { reason, cause }) = result {
         shared.metrics.refused(Direction::Ingress, reason);
-        // A direct hit is what a tcpSocket probe does.
-        if reason != Refusal::Direct {
-            tracing::info!(connection = number, from = ?from, reason = reason.label(), %cause, "refused");
+        if let Some(unsaid) = shared.may_say(reason) {
+            tracing::info!(connection = number, from = ?from, reason = reason.label(), %cause, unsaid, "refused");
         }
     }
 }
@@ -313,7 +325,8 @@ async fn carry_in(
         UnbufferedServerConnection::new(Arc::clone(configuration)).map_err(Refused::handshake)?;
     let mut tls = Tls::new(stream, tls);
     // The verifier's words in the log are about this connection.
-    let span = tracing::info_span!("ingress", connection = number, %target);
+    let from = tls.from();
+    let span = tracing::info_span!("ingress", connection = number, ?from, %target);
     handshake(tls.handshake().instrument(span)).await?;
     shared.metrics.handshake(Direction::Ingress);
     let established = &shared.door(kind).established;
@@ -373,7 +386,9 @@ async fn egress(shared: &Shared, accepted: Accepted, route: &Route) {
     .await;
     if let Err(Refused { reason, cause }) = result {
         shared.metrics.refused(Direction::Egress, reason);
-        tracing::info!(connection = number, route = route.name, reason = reason.label(), %cause, "refused");
+        if let Some(unsaid) = shared.may_say(reason) {
+            tracing::info!(connection = number, route = route.name, reason = reason.label(), %cause, unsaid, "refused");
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use webpki::KeyUsage;
 
 use crate::overlap::Predecessor;
 use crate::peer::{self, Peer, Who};
+use crate::ration::Ration;
 
 /// Verified leaves that are remembered in each of two halves: more than a mesh has members, less than
 /// would matter.
@@ -45,6 +46,8 @@ struct Authority {
     algorithms: WebPkiSupportedAlgorithms,
     /// No clock is believed that is behind this: the host sets the guest's.
     not_before: UnixTime,
+    /// Lines about members that are not wanted.
+    unwanted: Ration,
 }
 
 /// One CA and the leaves of it that have been verified.
@@ -88,6 +91,7 @@ impl MeshVerifier {
                 subjects,
                 algorithms,
                 not_before: UnixTime::since_unix_epoch(Duration::from_secs(not_before)),
+                unwanted: Ration::default(),
             }),
             allowed: None,
         }
@@ -150,17 +154,20 @@ impl MeshVerifier {
         if peer::admits(self.allowed.as_deref(), &who) {
             return Ok(());
         }
-        Err(unwanted(&who, "not on the list of this port or entry"))
+        let why = "not on the list of this port or entry";
+        Err(self.authority.unwanted(&who, why))
     }
 }
 
-/// A member that is not wanted: the log says who and why, the peer gets the alert access_denied.
-fn unwanted(who: &Who, why: &str) -> rustls::Error {
-    tracing::info!(peer = %who, why, "a member of the mesh is not wanted here");
-    CertificateError::ApplicationVerificationFailure.into()
-}
-
 impl Authority {
+    /// A member that is not wanted: the log says who and why, the peer gets the alert access_denied.
+    fn unwanted(&self, who: &Who, why: &str) -> rustls::Error {
+        if let Some(unsaid) = self.unwanted.may() {
+            tracing::info!(peer = %who, why, unsaid, "a member of the mesh is not wanted here");
+        }
+        CertificateError::ApplicationVerificationFailure.into()
+    }
+
     fn check(
         &self,
         leaf: &CertificateDer<'_>,
@@ -194,7 +201,7 @@ impl Authority {
         {
             return Ok(());
         }
-        Err(unwanted(
+        Err(self.unwanted(
             &who,
             "its certificate is of the generation before, and its policy is not in the manifest any more",
         ))

@@ -159,3 +159,25 @@ fn a_look_that_failed_does_not_close_the_overlap_for_good() {
         assert_eq!(log.matches(line).count(), 1, "{log}");
     }
 }
+
+#[test]
+fn many_who_are_not_wanted_do_not_fill_the_log() {
+    let net = Net::new();
+    let authority = Authority::new();
+    app(&net.pod(), "[::]:9090", "app");
+    let allow = format!("*={}", id("somebody-else"));
+    let allow = [("NACRE_MESH_INGRESS_ALLOW", allow.as_str())];
+    let mesh = Mesh::start(&net.pod(), &authority.issue("web"), &allow);
+    let elsewhere = Authority::new();
+    let (member, stranger) = (authority.issue("member"), elsewhere.issue("stranger"));
+    for _ in 0..60 {
+        for peer in [&member, &stranger] {
+            let _ = tls(&net.peer(), POD[0], 9090, peer, true);
+        }
+    }
+    let log = mesh.log();
+    assert!(log.contains(&id("member")), "{log}");
+    // One line for each, twenty of a kind in ten seconds.
+    let lines = log.lines().filter(|line| line.contains("unsaid")).count();
+    assert!((2..=80).contains(&lines), "{lines} lines: {log}");
+}

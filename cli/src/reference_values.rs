@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::context::{Context, Output};
 use crate::error::CommandError;
+use crate::files;
 
 /// Compute reference values for the manifest, or read them from a report
 #[derive(Debug, clap::Subcommand)]
@@ -164,16 +165,8 @@ fn from_report(args: &FromReportArgs, context: &Context) -> Result<(), CommandEr
 
 /// Firmware, kernels and initial file systems are at most a few hundred MiB.
 fn read(context: &Context, path: &Path) -> Result<Vec<u8>, CommandError> {
-    use std::io::Read as _;
-    const LIMIT: u64 = 1 << 30;
-    let mut bytes = Vec::new();
-    std::fs::File::open(context.environment.path(path))
-        .and_then(|file| file.take(LIMIT).read_to_end(&mut bytes))
-        .map_err(|error| {
-            let message = format!("{}: {error}", path.display());
-            CommandError::from(Finding::error(codes::cli::FILE_UNREADABLE, message))
-        })?;
-    Ok(bytes)
+    const LIMIT: usize = 1 << 30;
+    files::read(&context.environment.path(path), LIMIT)
 }
 
 fn cpu(text: &str) -> Result<CpuId, String> {

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::context::{Context, Output};
 use crate::error::{CommandError, Kind};
+use crate::files;
 
 /// Verify an SNP report against AMD's keys and, where given, reference values; print every check
 ///
@@ -232,16 +233,7 @@ fn crl_mode(args: &Args) -> CrlMode {
 
 /// No file of this command is longer than a manifest.
 pub(crate) fn read(context: &Context, path: &Path) -> Result<Vec<u8>, CommandError> {
-    use std::io::Read as _;
-    let limit = u64::try_from(nacre_manifest::MAX_BYTES).unwrap_or(u64::MAX);
-    let mut bytes = Vec::new();
-    std::fs::File::open(context.environment.path(path))
-        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-        .map_err(|error| {
-            let message = format!("{}: {error}", path.display());
-            CommandError::from(Finding::error(codes::cli::FILE_UNREADABLE, message))
-        })?;
-    Ok(bytes)
+    files::read(&context.environment.path(path), nacre_manifest::MAX_BYTES)
 }
 
 fn bytes<const N: usize>(text: &str) -> Result<[u8; N], String> {

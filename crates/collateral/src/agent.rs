@@ -22,8 +22,7 @@ impl HttpAgent {
     /// At this address, path included. It must be on loopback: whoever is asked learns what a report is bound to
     /// and could answer with the report of another guest, which only the verifier would see.
     pub fn at(url: &str, options: &Options) -> Result<Self, SourceError> {
-        let loopback = ["http://127.0.0.1:", "http://[::1]:"];
-        if !loopback.iter().any(|start| url.starts_with(start)) {
+        if !is_loopback(url) {
             return Err(SourceError::Absent {
                 path: format!("an attestation agent on loopback at {url}"),
             });
@@ -31,6 +30,15 @@ impl HttpAgent {
         let client = Client::new(url, options).map_err(unreachable)?;
         Ok(Self { client })
     }
+}
+
+/// Whether a URL names a port of loopback, and nothing that only looks like it.
+fn is_loopback(url: &str) -> bool {
+    ["http://127.0.0.1:", "http://[::1]:"].iter().any(|start| {
+        let rest = url.strip_prefix(start).unwrap_or_default();
+        let port = rest.split('/').next().unwrap_or_default();
+        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
+    })
 }
 
 impl AskAgent for HttpAgent {
@@ -62,5 +70,28 @@ fn unreachable(source: CollateralError) -> SourceError {
     SourceError::Collateral {
         what: "answer of the attestation agent",
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_told_from_what_looks_like_it() {
+        for url in ["http://127.0.0.1:8006/aa/evidence", "http://[::1]:8006"] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in [
+            "http://127.0.0.1:1@example.org/",
+            "http://127.0.0.1:8006@example.org/aa",
+            "http://127.0.0.1:/aa",
+            "http://127.0.0.1.example.org:8006/aa",
+            "http://127.0.0.1:99999/aa",
+            "https://127.0.0.1:8006/aa",
+            "http://127.0.0.1:8006?x=/",
+        ] {
+            assert!(!is_loopback(url), "{url}");
+        }
     }
 }

@@ -351,6 +351,13 @@ async fn a_sidecar_renews_without_changing_the_key() {
     );
     assert!(tokio::net::TcpStream::connect(probe).await.is_ok());
 
+    // A recovery by owners: the same manifest, another mesh CA.
+    *served.authority.lock().unwrap() = authority();
+    changed(volume.join("certChain.pem"), &chain).await;
+    assert_ne!(read("mesh-ca.pem"), mesh);
+    assert_eq!(read("key.pem"), key);
+
+    let (chain, mesh) = (read("certChain.pem"), read("mesh-ca.pem"));
     *served.authority.lock().unwrap() = authority();
     served.generation.store(2, Ordering::SeqCst);
     changed(volume.join("certChain.pem"), &chain).await;

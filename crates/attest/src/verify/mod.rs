@@ -386,8 +386,8 @@ impl Book {
             self.checks.push(Check {
                 id,
                 outcome,
-                expected: expected.to_string(),
-                actual: actual.to_string(),
+                expected: printable(expected.to_string()),
+                actual: printable(actual.to_string()),
                 advice: None,
             });
         }
@@ -406,7 +406,7 @@ impl Book {
 
     fn note(&mut self, note: impl FnOnce() -> String) {
         if self.detail == Detail::Everything {
-            self.notes.push(note());
+            self.notes.push(printable(note()));
         }
     }
 
@@ -452,6 +452,21 @@ fn lazily(text: impl Fn() -> String) -> impl Display {
 /// Bytes as hex, when somebody reads them.
 fn lazy_hex<const N: usize>(bytes: [u8; N]) -> impl Display {
     lazily(move || hex::encode(bytes))
+}
+
+/// Names in certificates are foreign: what steers a terminal is written as its code.
+fn printable(text: String) -> String {
+    if !text.chars().any(char::is_control) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    out
 }
 
 #[cfg(test)]

@@ -135,8 +135,18 @@ fn denials(environment: &TestEnvironment) {
     });
     let service = denial(&life, &policy, "server", |request| {
         let env = request["OCI"]["Process"]["Env"].as_array_mut().unwrap();
-        env.push("AUDIT_SERVICE_HOST=10.0.12.7".into());
-        env.push("AUDIT_SERVICE_PORT=443".into());
+        // All that the kubelet gives a Service with one port.
+        for variable in [
+            "SERVICE_HOST=10.0.12.7",
+            "SERVICE_PORT=443",
+            "PORT=tcp://10.0.12.7:443",
+            "PORT_443_TCP=tcp://10.0.12.7:443",
+            "PORT_443_TCP_PROTO=tcp",
+            "PORT_443_TCP_PORT=443",
+            "PORT_443_TCP_ADDR=10.0.12.7",
+        ] {
+            env.push(format!("AUDIT_{variable}").into());
+        }
     });
     let namespace = denial(&life, &policy, "pause", |request| {
         let text = request.to_string().replace(

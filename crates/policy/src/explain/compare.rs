@@ -163,33 +163,78 @@ fn variables(container: Container<'_>, request: &Value, sides: &mut Sides) {
         differences.insert("given twice".to_owned(), twice.into());
     }
     sides.actual = Some(Value::Object(differences));
-    let services: BTreeSet<&str> = added.iter().filter_map(|name| service(name)).collect();
-    if !services.is_empty() && services.len() * 7 >= added.len() {
+    // The kubelet gives each Service this one.
+    let services: BTreeSet<&str> = added
+        .iter()
+        .filter_map(|name| name.strip_suffix("_SERVICE_HOST"))
+        .filter(|name| !name.is_empty())
+        .collect();
+    let others: Vec<&str> = added
+        .iter()
+        .copied()
+        .filter(|name| !services.iter().any(|service| is_about(name, service)))
+        .collect();
+    let mut likely = Vec::new();
+    if !services.is_empty() {
         let names: Vec<_> = services.into_iter().map(str::to_lowercase).collect();
-        sides.likely = Some(format!(
+        likely.push(format!(
             "the namespace has Services that were not rendered along: {}",
             names.join(", ").replace('_', "-")
         ));
-    } else if !changed.is_empty() {
-        sides.likely = Some(format!(
+    }
+    if !changed.is_empty() {
+        likely.push(format!(
             "{} changed after rendering, or its ConfigMap did",
             changed.join(", ")
         ));
-    } else if !added.is_empty() {
-        sides.likely = Some(format!(
+    }
+    if !others.is_empty() {
+        likely.push(format!(
             "{} added by an admission webhook, or by an image that was rebuilt",
-            added.join(", ")
+            others.join(", ")
         ));
     }
+    sides.likely = (!likely.is_empty()).then(|| likely.join("; "));
 }
 
-/// The Service a variable of the kubelet is about.
-fn service(name: &str) -> Option<&str> {
-    let at = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"]
-        .iter()
-        .filter_map(|part| name.find(part))
-        .min()?;
-    name.get(..at).filter(|name| !name.is_empty())
+/// Whether a variable is one of those that the kubelet gives a Service
+/// (`k8s.io/kubernetes/pkg/kubelet/envvars`).
+fn is_about(name: &str, service: &str) -> bool {
+    let Some(rest) = name.strip_prefix(service) else {
+        return false;
+    };
+    let port = rest.strip_prefix("_PORT_");
+    matches!(rest, "_SERVICE_HOST" | "_SERVICE_PORT" | "_PORT")
+        || rest.starts_with("_SERVICE_PORT_")
+        || port.is_some_and(|port| port.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_of_a_service_are_told_from_others() {
+        for name in [
+            "A_B_SERVICE_HOST",
+            "A_B_SERVICE_PORT",
+            "A_B_SERVICE_PORT_HTTPS",
+            "A_B_PORT",
+            "A_B_PORT_80_TCP",
+            "A_B_PORT_80_TCP_ADDR",
+        ] {
+            assert!(is_about(name, "A_B"), "{name}");
+        }
+        for name in [
+            "A_B_PORTAL",
+            "A_B_PORT_NAME",
+            "A_B_SERVICE",
+            "A_PORT",
+            "X_A_B_PORT",
+        ] {
+            assert!(!is_about(name, "A_B"), "{name}");
+        }
+    }
 }
 
 fn mounts(container: Container<'_>, request: &Value, sides: &mut Sides) {

@@ -1,11 +1,13 @@
 //! What people paste: pod events, log lines, requests, escaped and cut in every way.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::checks::CHECKS;
 use crate::evaluate::Denial;
 use crate::pod;
-use crate::rules::{RULES, VERSION};
+use crate::rules::{self, RULES, VERSION};
 
 /// Longest input that is read, in bytes.
 pub const MAX_INPUT: usize = 4 * 1024 * 1024;
@@ -39,13 +41,13 @@ impl Denied {
             denied.message = Some(message);
             denied.request = Some(request);
         }
-        if let Some((line, cut)) = find_line(&plain) {
-            denied.line = Some(line);
-            denied.cut = cut;
-        }
         if denied.message.is_none() {
             let named = messages().filter(|name| plain.contains(*name));
             denied.message = named.max_by_key(|name| name.len()).map(str::to_owned);
+        }
+        if let Some((line, cut)) = find_line(&plain, denied.message.as_deref()) {
+            denied.line = Some(line);
+            denied.cut = cut;
         }
         denied.plain = plain;
         denied
@@ -89,8 +91,51 @@ pub(super) fn messages() -> impl Iterator<Item = &'static str> {
     })
 }
 
+/// The names of the checks of a message, read from the rules; none for one that prints no line.
+fn checks_of(message: &str) -> BTreeSet<&'static str> {
+    let part = |from: &str, to: &str| -> &'static str {
+        let (_, rest) = RULES.split_once(from).unwrap_or_default();
+        rest.split_once(to).map_or("", |(part, _)| part)
+    };
+    let rule = part(&format!("\n{message} "), "\nelse := false");
+    let asks = rule
+        .split_once("pass(")
+        .filter(|_| !rules::is_constant(message));
+    let (_, names) = asks.unwrap_or_default();
+    // What a container is asked is a list of its own, and a member of `want` is a check.
+    let (more, want) = match names.contains("needed") {
+        true => (part("\nneeded := ", "\n}\n"), part("\ngot := ", "\n}\n")),
+        false => ("", ""),
+    };
+    let keys = want
+        .lines()
+        .filter_map(|line| line.strip_prefix("\t\"")?.split('"').next());
+    let quoted = [names, more]
+        .into_iter()
+        .flat_map(|part| part.split('"').skip(1).step_by(2));
+    let known = |name: &&str| CHECKS.iter().any(|check| check.name == *name);
+    quoted.chain(keys).filter(known).collect()
+}
+
+/// The names of checks that a line about this container can hold.
+fn possible(message: Option<&str>, container: &str) -> BTreeSet<&'static str> {
+    let about_containers = |name: &&str| {
+        container == "."
+            || ["Container", "Process"]
+                .iter()
+                .any(|word| name.contains(word))
+    };
+    match message {
+        Some(message) => checks_of(message),
+        None => messages()
+            .filter(about_containers)
+            .flat_map(checks_of)
+            .collect(),
+    }
+}
+
 /// The line of the rules, wherever it stands, and whether the text ends inside it.
-fn find_line(text: &str) -> Option<(Denial, bool)> {
+fn find_line(text: &str, message: Option<&str>) -> Option<(Denial, bool)> {
     let head = format!("{VERSION} ");
     for (at, _) in text.match_indices(&head) {
         let rest = text.get(at + head.len()..)?;
@@ -110,16 +155,21 @@ fn find_line(text: &str) -> Option<(Denial, bool)> {
         let count = words.split(',').count();
         for (index, word) in words.split(',').enumerate() {
             let is_known = CHECKS.iter().any(|check| check.name == word);
-            if is_known || (index + 1 < count && !word.is_empty()) {
+            let last = index + 1 == count;
+            if word.is_empty() {
+                continue;
+            }
+            if last && cut {
+                // The last word may go on: whatever this message asks and begins so may have been meant.
+                let names = possible(message, container);
+                let is_whole = message.is_none() && names.contains(word);
+                let meant = |name: &&str| match is_whole {
+                    true => *name == word,
+                    false => name.starts_with(word),
+                };
+                checks.extend(names.into_iter().filter(meant).map(str::to_owned));
+            } else if is_known || !last {
                 checks.push(word.to_owned());
-            } else if cut && !word.is_empty() {
-                // The last word was cut: whatever begins so may have been meant.
-                let names = CHECKS.iter().map(|check| check.name);
-                checks.extend(
-                    names
-                        .filter(|name| name.starts_with(word))
-                        .map(str::to_owned),
-                );
             }
         }
         if !checks.is_empty() {
@@ -222,6 +272,24 @@ mod tests {
                 "policy: nacre1 . n",
                 &["name", "names", "namespaces", "neighbors", "nnp"],
             ),
+            // Only what this message asks.
+            (
+                "CreateSandboxRequest is blocked by policy: nacre1 . n…",
+                &["names"],
+            ),
+            (
+                "CreateContainerRequest is blocked by policy: nacre1 web mounts,name...",
+                &["mounts", "namespaces"],
+            ),
+            (
+                "CreateContainerRequest is blocked by policy: nacre1 web order,path",
+                &["order", "paths"],
+            ),
+            (
+                "CopyFileRequest is blocked by policy: nacre1 . path",
+                &["path"],
+            ),
+            ("policy: nacre1 web mounts,name", &["mounts", "namespaces"]),
         ] {
             let (_, found, cut) = line(text);
             assert_eq!(
@@ -231,6 +299,19 @@ mod tests {
         }
         assert_eq!(Denied::read("policy: nacre1 we").line, None);
         assert_eq!(Denied::read("policy: nacre1 web qq").line, None);
+    }
+
+    #[test]
+    fn every_check_belongs_to_a_message() {
+        let all: BTreeSet<_> = messages().flat_map(checks_of).collect();
+        let names: BTreeSet<_> = CHECKS.iter().map(|check| check.name).collect();
+        assert_eq!(all, names);
+        assert_eq!(
+            checks_of("StartContainerRequest"),
+            BTreeSet::from(["current"])
+        );
+        assert_eq!(checks_of("CreateContainerRequest").len(), 23);
+        assert!(checks_of("GetMetricsRequest").is_empty());
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Explanations, simulations, reports; hostile requests.
 
+use std::collections::BTreeSet;
+
 use nacre_policy::evaluate::{Denial, Session};
-use nacre_policy::explain::{Cause, ExplainError, Explanation, Pod, explain};
+use nacre_policy::explain::{CHECKS, Cause, ExplainError, Explanation, Pod, explain};
 use nacre_policy::report::{self, Risk};
 use nacre_policy::{Profile, request, simulate};
 use proptest::prelude::*;
@@ -152,6 +154,28 @@ fn likely_causes_are_told_from_the_request() {
     );
     assert!(!format!("{cause:?}").contains("s3cret"));
 
+    // A name like one that a Service gives, without the Service; then beside one.
+    let push = |r: &mut Value, variables: &[&str]| {
+        let env = r["OCI"]["Process"]["Env"].as_array_mut().unwrap();
+        env.extend(variables.iter().map(|variable| Value::from(*variable)));
+    };
+    let cause = cause_of(|r| push(r, &["DD_TRACE_AGENT_PORT=8126"]));
+    assert_eq!(
+        cause.likely,
+        "DD_TRACE_AGENT_PORT added by an admission webhook, or by an image that was rebuilt"
+    );
+    let cause = cause_of(|r| {
+        let service = ["DB_SERVICE_HOST=10.0.0.9", "DB_PORT_80_TCP_ADDR=10.0.0.9"];
+        push(r, &service);
+        push(r, &["DB_PORTAL=x"]);
+    });
+    assert!(
+        cause
+            .likely
+            .contains("not rendered along: db; DB_PORTAL added by"),
+        "{}",
+        cause.likely
+    );
     let cause = cause_of(|r| {
         r["OCI"]["Annotations"]["io.kubernetes.cri.sandbox-namespace"] = "prod".into();
         let option = r["storages"][0]["driver_options"][0]
@@ -470,4 +494,21 @@ fn self_check_and_generation_are_fast() {
         generation.as_millis() < 200 && check.as_millis() < 3_000,
         "{generation:?} {check:?}"
     );
+}
+
+#[test]
+fn every_check_has_a_row_in_the_documentation() {
+    let page = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/policies.md"
+    ));
+    let page = page.unwrap();
+    let (_, table) = page.split_once("| Check | Demands |\n").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    let cells = table.lines().filter_map(|row| row.split('|').nth(1));
+    let rows: BTreeSet<&str> = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    let checks: BTreeSet<&str> = CHECKS.iter().map(|check| check.name).collect();
+    assert_eq!(rows, checks);
 }

@@ -94,6 +94,14 @@ pub const BEYOND: &[(&str, &str)] = &[
          jobs safe to repeat",
     ),
     (
+        "Commands of probes and hooks, init containers, signals",
+        "when and how often is the host's to choose: make them safe to repeat",
+    ),
+    (
+        "No-new-privileges of probes and hooks",
+        "Kata does not set it for them: keep setuid programs out of the image",
+    ),
+    (
         "Liveness",
         "the host can refuse, stop, starve or delay anything, and controls the clock",
     ),

@@ -165,7 +165,11 @@ const RESOURCES: &[Field] = &[
     f("requests", I, "likewise"),
 ];
 const SECURITY: &[Field] = &[
-    f("allowPrivilegeEscalation", P, "no-new-privileges"),
+    f(
+        "allowPrivilegeEscalation",
+        P,
+        "no-new-privileges; not for probes and hooks, for which Kata does not send it",
+    ),
     f(
         "appArmorProfile",
         I,

@@ -2,7 +2,8 @@
 //!
 //! What two versions of containerd or Kata spell differently is listed here and nowhere else;
 //! the rules only look it up. Sources: containerd `pkg/oci/spec.go`, `pkg/cri` (1.7, 2.0 to
-//! 2.2), Kata Containers `src/runtime/virtcontainers` and `src/runtime-rs` (3.29 to 4.1), and
+//! 2.2), Kata Containers `src/runtime/virtcontainers` (3.29 to 4.1; the runtime in
+//! Go, not `src/runtime-rs`), and
 //! requests recorded in `microsoft/regorus` `tests/kata`.
 
 use std::collections::BTreeMap;

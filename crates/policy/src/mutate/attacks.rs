@@ -57,6 +57,33 @@ pub(super) fn attacks(message: &str, input: &Value, out: &mut Vec<Mutation>) {
                     }
                 }
             });
+            // What the data hold before it is filled in.
+            attack("placeholder in a source", "mounts", &|i| {
+                let sandbox = at(i, "/OCI/Annotations/io.kubernetes.cri.sandbox-id").clone();
+                let sandbox = sandbox.as_str().unwrap_or("-").to_owned();
+                for mount in at_mut(i, "/OCI/Mounts") {
+                    let source = at(mount, "/source").as_str().unwrap_or("").to_owned();
+                    set(mount, "/source", source.replace(&sandbox, "{sid}"));
+                }
+            });
+            attack("placeholder in a storage's place", "storages", &|i| {
+                let sandbox = at(i, "/OCI/Annotations/io.kubernetes.cri.sandbox-id").clone();
+                let sandbox = sandbox.as_str().unwrap_or("-").to_owned();
+                for storage in at_mut(i, "/storages").skip(1) {
+                    let place = at(storage, "/mount_point")
+                        .as_str()
+                        .unwrap_or("")
+                        .to_owned();
+                    set(storage, "/mount_point", place.replace(&sandbox, "{sid}"));
+                }
+            });
+            attack("placeholder in the root's path", "image", &|i| {
+                let own = at(i, "/container_id").as_str().unwrap_or("-").to_owned();
+                for path in ["/OCI/Root/Path", "/storages/0/mount_point"] {
+                    let place = at(i, path).as_str().unwrap_or("").replace(&own, "{cid}");
+                    set(i, path, place);
+                }
+            });
             attack("another container's file", "mounts", &|i| {
                 let own = at(i, "/container_id").as_str().unwrap_or("").to_owned();
                 for mount in at_mut(i, "/OCI/Mounts") {

@@ -1,7 +1,7 @@
 //! What the create request of one container says, before it has the agent's shape.
 
 use super::*;
-use crate::mounts::{Mount, Source};
+use crate::mounts::{Mount, Mounts, Source};
 
 /// Everything a create request says, before it has the agent's shape.
 pub(super) struct Plan {
@@ -77,6 +77,12 @@ impl Plan {
         let caps = capabilities(container, privileged, at, notes);
         let volumes = mounts::volumes(input, notes);
         let own = mounts::mounts(input, &volumes, container, at, entry, notes);
+        let disks: BTreeMap<String, usize> = volumes
+            .iter()
+            .filter(|(_, volume)| **volume == Volume::Directory)
+            .enumerate()
+            .map(|(index, (name, _))| (name.clone(), index))
+            .collect();
         let mut all = mounts::base(input.target, read_only, privileged);
         all.extend(own.mounts.clone());
         let mut plan = Self {
@@ -96,28 +102,14 @@ impl Plan {
             privileged,
             image: without_tag(&image),
             mounts: Vec::new(),
-            storages: own
-                .storages
-                .iter()
-                .map(|(at, known)| {
-                    let point = at.replace("{sid}", &cluster.sandbox);
-                    storage(known, json!({"mount_point": point}))
-                })
-                .collect(),
+            storages: storages(input, cluster, &own, &disks),
             devices: own.devices.iter().cloned().collect(),
             sysctls: Map::new(),
-            disks: BTreeMap::new(),
+            disks,
             copied: Vec::new(),
             name,
             cid,
         };
-        let disks = volumes.iter().filter(|(_, v)| **v == Volume::Directory);
-        for (index, (name, _)) in disks.enumerate() {
-            if own.blocks.contains(name) {
-                plan.storages.push(block(input, index));
-            }
-            plan.disks.insert(name.clone(), index);
-        }
         plan.place(&all, cluster);
         plan
     }
@@ -158,6 +150,32 @@ impl Plan {
             }));
         }
     }
+}
+
+/// A storage for each mount that calls for one, as the shim sends them: the guest counts its uses.
+fn storages(
+    input: &WorkloadInput<'_>,
+    cluster: &Cluster,
+    own: &Mounts,
+    disks: &BTreeMap<String, usize>,
+) -> Vec<Value> {
+    let (mut made, mut blocks) = (Vec::new(), Vec::new());
+    for mount in own.mounts.values() {
+        match &mount.source {
+            Source::Is(source) => {
+                if let Some(known) = own.storages.get(source) {
+                    let point = source.replace("{sid}", &cluster.sandbox);
+                    made.push(storage(known, json!({"mount_point": point})));
+                }
+            }
+            Source::Block(volume) => {
+                blocks.push(block(input, disks.get(volume).copied().unwrap_or_default()));
+            }
+            Source::File(_) => {}
+        }
+    }
+    made.append(&mut blocks);
+    made
 }
 
 fn variables(environment: &Env, fill: &dyn Fn(Free) -> String) -> Vec<String> {

@@ -82,6 +82,7 @@ fn only_built_ins_of_the_agent_are_used() {
         "concat",
         "count",
         "endswith",
+        "indexof",
         "is_object",
         "json.unmarshal",
         "lower",

@@ -103,6 +103,42 @@ fn resolver_of_the_pod() {
 }
 
 #[test]
+fn a_volume_at_two_paths_has_a_storage_for_each() {
+    for target in ["kata-3", "kata-4"] {
+        let mut case = rich(target);
+        let mounts = case.spec["containers"][0]["volumeMounts"]
+            .as_array_mut()
+            .unwrap();
+        mounts.push(json!({"name": "memory", "mountPath": "/more/memory"}));
+        mounts.push(json!({"name": "disk", "mountPath": "/more/disk"}));
+        let mut guest = before(&case, "CreateContainerRequest", Some("web"));
+        let mut storages = guest.next.input["storages"].as_array().unwrap().clone();
+        storages[1..].sort_by_key(|storage| storage["mount_point"].to_string());
+        // Of the image, then two of each volume.
+        assert_eq!(storages.len(), 5);
+        for of in [1, 3] {
+            assert_eq!(storages[of], storages[of + 1]);
+        }
+        for changed in [
+            vec![0, 1, 2, 3],
+            vec![0, 1, 3, 4],
+            vec![0, 1, 2, 3, 4, 4],
+            vec![0, 1, 1, 2, 3, 4],
+            vec![0, 1, 2, 2, 3],
+            vec![0, 1, 3, 4, 4],
+        ] {
+            let mut other = guest.next.input.clone();
+            other["storages"] = changed.iter().map(|at| storages[*at].clone()).collect();
+            guest.pair("storages", &other);
+        }
+        let mut other = guest.next.input.clone();
+        other["storages"][4]["shared"] = json!(target == "kata-3");
+        guest.pair("storages", &other);
+        guest.send();
+    }
+}
+
+#[test]
 fn order_of_containers() {
     // The pause container, then the initializer, then the mesh, then the app.
     let case = mesh();

@@ -209,34 +209,6 @@ fn is_about(name: &str, service: &str) -> bool {
         || port.is_some_and(|port| port.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn variables_of_a_service_are_told_from_others() {
-        for name in [
-            "A_B_SERVICE_HOST",
-            "A_B_SERVICE_PORT",
-            "A_B_SERVICE_PORT_HTTPS",
-            "A_B_PORT",
-            "A_B_PORT_80_TCP",
-            "A_B_PORT_80_TCP_ADDR",
-        ] {
-            assert!(is_about(name, "A_B"), "{name}");
-        }
-        for name in [
-            "A_B_PORTAL",
-            "A_B_PORT_NAME",
-            "A_B_SERVICE",
-            "A_PORT",
-            "X_A_B_PORT",
-        ] {
-            assert!(!is_about(name, "A_B"), "{name}");
-        }
-    }
-}
-
 fn mounts(container: Container<'_>, request: &Value, sides: &mut Sides) {
     let own = container.mounts();
     let list = request.pointer("/OCI/Mounts").and_then(Value::as_array);
@@ -365,5 +337,33 @@ fn labels(view: View<'_>, request: &Value, sides: &mut Sides) {
             "containerd writes OCI version {version}: another major than target {} lists",
             view.target()
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_of_a_service_are_told_from_others() {
+        for name in [
+            "A_B_SERVICE_HOST",
+            "A_B_SERVICE_PORT",
+            "A_B_SERVICE_PORT_HTTPS",
+            "A_B_PORT",
+            "A_B_PORT_80_TCP",
+            "A_B_PORT_80_TCP_ADDR",
+        ] {
+            assert!(is_about(name, "A_B"), "{name}");
+        }
+        for name in [
+            "A_B_PORTAL",
+            "A_B_PORT_NAME",
+            "A_B_SERVICE",
+            "A_PORT",
+            "X_A_B_PORT",
+        ] {
+            assert!(!is_about(name, "A_B"), "{name}");
+        }
     }
 }

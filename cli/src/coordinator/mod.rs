@@ -117,6 +117,20 @@ pub(crate) struct ManifestFile {
     pub(crate) manifest: Manifest,
 }
 
+/// What a Coordinator is attested with that is to get something: the newest manifest that was seen in force, not
+/// an older or newer file.
+pub(crate) fn seen_in_force(
+    pin: Option<&Pin>,
+    file: &ManifestFile,
+    context: &Context,
+) -> Result<Manifest, CommandError> {
+    match pin {
+        Some(pin) => (context.trust.reader)(pin.manifest.as_bytes())
+            .map_err(|error| nacre_review::manifest::unreadable(&error, None).into()),
+        None => Ok(file.manifest.clone()),
+    }
+}
+
 impl Target {
     /// The address that was given, with a port, else that of the Coordinator in the kube context.
     pub(crate) fn endpoint(&self, context: &Context) -> Result<Endpoint, CommandError> {

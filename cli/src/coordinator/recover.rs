@@ -10,14 +10,14 @@ use nacre_client::pin::Pin;
 use nacre_client::recover::{OpenedShare, RecoverOutcome};
 use nacre_client::snapshot::Snapshot;
 use nacre_findings::{Finding, Location, codes::client as codes};
-use nacre_manifest::TransitionHash;
+use nacre_manifest::{Manifest, TransitionHash};
 use serde_json::json;
 
 use super::owners::SeedshareOwners;
 use super::progress::Spinner;
 use super::set::{MESH_CA_FILE, ROOT_CA_FILE, SEED_SHARES_FILE};
 use super::verify::{empty, mesh_ca};
-use super::{ManifestFile, Target, causes, converse, open, seed_shares, show};
+use super::{ManifestFile, Target, causes, converse, open, seed_shares, seen_in_force, show};
 use crate::context::{Context, Output};
 use crate::error::{CommandError, Kind};
 use crate::files::Outputs;
@@ -35,8 +35,8 @@ pub(crate) struct Args {
     /// The encrypted shares [default: seed-shares.json in the workspace]
     #[arg(long, value_name = "FILE")]
     seed: Option<PathBuf>,
-    /// The newest transition that is known; the Coordinator's history has to contain it [default: that of the
-    /// pin]
+    /// The newest transition that is known; the Coordinator's history has to contain it, and the Coordinator is
+    /// attested with the manifest file instead of the manifest of the pin [default: that of the pin]
     #[arg(long, value_name = "HEX")]
     latest_transition: Option<TransitionHash>,
     /// Only let the Coordinator say whether the share fits; nothing changes
@@ -67,6 +67,11 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
         .help("run from the workspace that set or verified it, or name the newest transition you know: --latest-transition HEX");
         return Err(finding.into());
     };
+    // Whoever gets a share is attested before: by the newest manifest that was seen, not by an older file.
+    let reference = match args.latest_transition {
+        Some(_) => file.manifest.clone(),
+        None => seen_in_force(pin.as_ref(), &file, context)?,
+    };
     let document = seed_shares::read(args.seed.as_deref(), context)?;
     let keys = args.owners.keys(context)?;
     let shares = seed_shares::open_all(&document, &keys)?;
@@ -75,8 +80,8 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
     let done = converse(talk(
         args,
         &file,
-        pin.as_ref(),
-        expected,
+        &reference,
+        (pin.as_ref(), expected),
         &shares,
         &address,
         context,
@@ -89,15 +94,15 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
 async fn talk(
     args: &Args,
     file: &ManifestFile,
-    pin: Option<&Pin>,
-    expected: TransitionHash,
+    reference: &Manifest,
+    (pin, expected): (Option<&Pin>, TransitionHash),
     shares: &[(OpenedShare, &SeedshareKey)],
     address: &str,
     context: &Context,
 ) -> Result<Done, CommandError> {
     let spinner = Spinner::new(context);
     spinner.say(format!("attesting {address}"));
-    let mut session = open(address, &file.manifest, pin, context).await?;
+    let mut session = open(address, reference, pin, context).await?;
     let state = session.state().await?;
     match state.phase {
         Phase::Empty => return Err(empty(pin)),

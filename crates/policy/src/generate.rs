@@ -239,7 +239,11 @@ fn data(input: &WorkloadInput<'_>, notes: &mut Notes) -> Value {
         put("", "storages", json!(shared.storages));
     }
     if shared.blocks {
-        put("", "block", mounts::block_storage(input.pod_spec));
+        put(
+            "",
+            "block",
+            mounts::block_storage(mounts::fs_group(input.pod_spec)),
+        );
         put("/target", "blocks", crate::target::BLOCKS.into());
     }
     if shared.devices {

@@ -60,7 +60,11 @@ fn guest_memory(input: &WorkloadInput<'_>, name: &str, kind: &Volume, at: &str, 
 /// The path of a `hostPath` volume that is the guest's own instead of the node's, without empty and
 /// `.` parts.
 pub(crate) fn guest_path(volume: &Value) -> Option<String> {
-    let path = text(volume.get("hostPath")?, "path")?;
+    clean_guest_path(text(volume.get("hostPath")?, "path")?)
+}
+
+/// The same of a path.
+pub(crate) fn clean_guest_path(path: &str) -> Option<String> {
     let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
     let clean: String = parts.flat_map(|part| ["/", part]).collect();
     let own = ["/dev", "/sys", "/proc"];
@@ -397,17 +401,16 @@ fn volume_mount(
             return;
         }
         Volume::Memory => {
-            let source = format!("/run/kata-containers/sandbox/ephemeral/{name}");
-            let storage = guest_storage("ephemeral", "tmpfs", &[], input);
-            out.storages.insert(source.clone(), storage);
+            let source = format!("{MEMORY}{name}");
+            let storage = guest_storage(&source, fs_group(input.pod_spec));
+            out.storages.extend(storage.map(|s| (source.clone(), s)));
             bind(Source::Is(source))
         }
         Volume::Directory => match input.target.empty_dir {
             EmptyDir::GuestDirectory => {
-                let source =
-                    format!("/run/kata-containers/shared/containers/{{sid}}/rootfs/local/{name}");
-                let storage = guest_storage("local", "local", &["mode=0777"], input);
-                out.storages.insert(source.clone(), storage);
+                let source = format!("{LOCAL}{name}");
+                let storage = guest_storage(&source, fs_group(input.pod_spec));
+                out.storages.extend(storage.map(|s| (source.clone(), s)));
                 Mount::new("local", Source::Is(source), &options)
             }
             EmptyDir::EncryptedBlock => {
@@ -470,27 +473,41 @@ fn file(out: &mut Mounts, destination: &str, options: &[&'static str]) {
     out.mounts.insert(destination.to_owned(), mount);
 }
 
-/// A storage the guest makes: what it holds besides its mount point and empty members.
-fn guest_storage(driver: &str, source: &str, options: &[&str], input: &WorkloadInput<'_>) -> Value {
-    let mut options: Vec<_> = options.iter().map(|o| (*o).to_owned()).collect();
-    if let Some(group) = fs_group(input.pod_spec).filter(|group| *group != 0) {
-        options.push(format!("fsgid={group}"));
-    }
+/// Where an `emptyDir` in memory is in the guest; the name of the volume follows.
+pub(crate) const MEMORY: &str = "/run/kata-containers/sandbox/ephemeral/";
+/// Where another one is, with targets that keep it in the guest's directory.
+pub(crate) const LOCAL: &str = "/run/kata-containers/shared/containers/{sid}/rootfs/local/";
+
+/// The storage that the guest makes for an `emptyDir` at this mount point: what it holds besides that and
+/// empty members. `group` owns the files.
+pub(crate) fn guest_storage(point: &str, group: Option<u64>) -> Option<Value> {
+    let name = |folder| point.strip_prefix(folder).is_some_and(is_plain);
+    let (driver, source, mut options) = match (name(MEMORY), name(LOCAL)) {
+        (true, _) => ("ephemeral", "tmpfs", Vec::new()),
+        (_, true) => ("local", "local", vec!["mode=0777".to_owned()]),
+        _ => return None,
+    };
+    options.extend(group.map(|group| format!("fsgid={group}")));
     let mut out = json!({"driver": driver, "source": source, "fstype": source});
     if !options.is_empty() {
         put(&mut out, "options", json!(options));
     }
-    out
+    Some(out)
+}
+
+/// Whether a name is one part of a path, with nothing that the rules would fill in.
+pub(crate) fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name != ".." && !name.contains(['/', '{', '}'])
 }
 
 /// What an encrypted block volume holds, apart from the device and empty members.
-pub(crate) fn block_storage(spec: &Value) -> Value {
+pub(crate) fn block_storage(group: Option<u64>) -> Value {
     let mut out = json!({
         "driver_options": ["encryption_key=ephemeral", "create_filesystem"],
         "fstype": "ext4",
         "shared": true,
     });
-    if let Some(id) = fs_group(spec).filter(|group| *group != 0) {
+    if let Some(id) = group {
         put(
             &mut out,
             "fs_group",
@@ -506,9 +523,10 @@ fn put(object: &mut Value, key: &str, value: Value) {
     }
 }
 
-/// `securityContext.fsGroup` of the pod.
+/// `securityContext.fsGroup` of the pod; 0 changes nothing.
 pub(crate) fn fs_group(spec: &Value) -> Option<u64> {
-    security(spec, &Value::Null, "fsGroup")?.as_u64()
+    let group = security(spec, &Value::Null, "fsGroup")?.as_u64();
+    group.filter(|group| *group != 0)
 }
 
 /// Whether `path` lies below `parent`.

@@ -13,6 +13,7 @@ use crate::generate::Policy;
 use crate::rules;
 
 mod form;
+mod shape;
 
 /// Deepest nesting of data that is read.
 const MAX_DEPTH: usize = 32;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::generate::Policy;
 use crate::process::{ALL_CAPS, DEFAULT_CAPS};
 use crate::rules;
-use crate::view::{Container, Content, Variable, View, is_shape, word};
+use crate::view::{Container, Content, Variable, View, is_any, is_shape, word};
 
 /// How much of a workload is in the host's hands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -228,7 +228,18 @@ fn open_of(container: Container<'_>, ours: bool, out: &mut Vec<Open>) {
             _ => {}
         }
     }
-    let patterns = container.args().iter().filter(|arg| is_shape(arg)).count();
+    if container.args().iter().any(is_any) {
+        push(
+            Risk::Critical,
+            "a part of its command line".to_owned(),
+            "it comes from a Secret: the host chooses it",
+        );
+    }
+    let patterns = container
+        .args()
+        .iter()
+        .filter(|arg| is_shape(arg) && !is_any(arg))
+        .count();
     if patterns > 0 {
         push(
             Risk::Medium,

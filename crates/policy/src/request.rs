@@ -434,7 +434,10 @@ fn block(input: &WorkloadInput<'_>, index: usize) -> Value {
     let device = json!({
         "driver": "blk", "source": block_source(index), "mount_point": block_point(index),
     });
-    storage(&mounts::block_storage(input.pod_spec), device)
+    storage(
+        &mounts::block_storage(mounts::fs_group(input.pod_spec)),
+        device,
+    )
 }
 
 fn process(plan: &Plan, args: &[String]) -> Value {

@@ -39,6 +39,22 @@ const PLACEHOLDERS: &[&str] = &[
 ];
 
 impl Free {
+    /// Every pattern that stands for something of the cluster, longer ones before those they begin with.
+    pub(crate) fn patterns() -> Vec<String> {
+        let all = [
+            Self::PodIps,
+            Self::PodIp,
+            Self::PodName,
+            Self::PodUid,
+            Self::Hostname,
+            Self::NodeName,
+            Self::Number,
+            Self::Index,
+            Self::Anything,
+        ];
+        all.map(Self::pattern).into()
+    }
+
     /// How the rules are told, if the whole value is this.
     fn whole(self) -> Option<&'static str> {
         match self {
@@ -252,11 +268,25 @@ fn ends_placeholder(text: &str) -> bool {
     close.is_some_and(|name| name.bytes().all(|b| b.is_ascii_lowercase()))
 }
 
+/// What has a meaning in a regular expression.
+const SPECIAL: &str = "\\.+*?()|[]{}^$#&-~";
+
+/// What follows one character of a literal as [`escape`] writes it.
+pub(crate) fn after_literal(text: &str) -> Option<&str> {
+    let mut chars = text.chars();
+    let first = chars.next()?;
+    let is_literal = match first {
+        '\\' => SPECIAL.contains(chars.next()?),
+        other => !SPECIAL.contains(other),
+    };
+    is_literal.then_some(chars.as_str())
+}
+
 /// A literal inside a regular expression.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if "\\.+*?()|[]{}^$#&-~".contains(c) {
+        if SPECIAL.contains(c) {
             out.push('\\');
         }
         out.push(c);

@@ -395,6 +395,12 @@ pub(crate) fn is_shape(arg: &Value) -> bool {
     rule.is_some_and(|rule| !rule.starts_with('='))
 }
 
+/// Whether an argument has a part that may be anything.
+pub(crate) fn is_any(arg: &Value) -> bool {
+    let rule = arg.get("is").and_then(Value::as_str);
+    rule.is_some_and(|rule| rule.starts_with('^') && rule.contains("[\\s\\S]*"))
+}
+
 /// A storage by what tells it apart.
 pub(crate) fn short(storage: &Value) -> Value {
     json!({

@@ -23,7 +23,9 @@ use nacre_review::diff;
 use super::owners::WorkloadOwners;
 use super::progress::Spinner;
 use super::verify::{empty, mesh_ca};
-use super::{Acceptance, ManifestFile, Target, converse, open, policies, sealed, show, sign};
+use super::{
+    Acceptance, ManifestFile, Target, converse, open, policies, sealed, seen_in_force, show, sign,
+};
 use crate::cluster::discover::Endpoint;
 use crate::context::Context;
 use crate::error::{CommandError, Kind};
@@ -130,12 +132,7 @@ fn plan<'a>(args: &'a Args, context: &mut Context) -> Result<Plan<'a>, CommandEr
         .detached(&args.signature, prepared.as_ref(), context)?;
     let signers = args.owners.signers(!approvals.is_empty(), context)?;
     let pin = args.target.pin(context)?;
-    // The Coordinator is attested with the manifest that was seen in force, before the new one counts.
-    let reference = match &pin {
-        Some(pin) => (context.trust.reader)(pin.manifest.as_bytes())
-            .map_err(|error| nacre_review::manifest::unreadable(&error, None))?,
-        None => file.manifest.clone(),
-    };
+    let reference = seen_in_force(pin.as_ref(), &file, context)?;
     let endpoint = args.target.endpoint(context)?;
     Ok(Plan {
         args,

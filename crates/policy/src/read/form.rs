@@ -11,6 +11,8 @@ use crate::mounts;
 use crate::pod::{object, text};
 use crate::target::{BLOCKS, Target};
 
+use super::shape;
+
 /// What a value must be.
 enum Form {
     Text,
@@ -24,6 +26,8 @@ enum Form {
     User,
     /// An argument: a text, or `{"is": rule}`.
     Arg,
+    /// A rule of a value.
+    Rule,
     List(&'static Form),
     /// Any names, all with values of this form.
     Map(&'static Form),
@@ -41,7 +45,7 @@ type Member = (&'static str, bool, Form);
 const DATA: Form = Form::Members(&[
     ("block", false, Form::Object),
     ("containers", true, Form::Elsewhere),
-    ("env", true, Form::Map(&Form::Text)),
+    ("env", true, Form::Map(&Form::Rule)),
     ("mounts", true, Form::Elsewhere),
     ("nested", true, Form::List(&Form::List(&Form::Text))),
     ("pod", true, POD),
@@ -67,7 +71,7 @@ const CONTAINER: Form = Form::Members(&[
     ("caps", true, Form::Text),
     ("debug", false, Form::Yes),
     ("devices", false, Form::List(&Form::Text)),
-    ("env", true, Form::Map(&Form::Text)),
+    ("env", true, Form::Map(&Form::Rule)),
     ("exec", false, Form::List(&Form::List(&Form::Text))),
     ("image", true, Form::List(&Form::Text)),
     ("kind", true, Form::OneOf(&["app", "init", "side"])),
@@ -96,7 +100,7 @@ const SANDBOX: Form = Form::Members(&[
     ("args", true, Form::List(&Form::Arg)),
     ("base", true, Form::OneOf(&["pause"])),
     ("caps", true, Form::Text),
-    ("env", true, Form::Map(&Form::Text)),
+    ("env", true, Form::Map(&Form::Rule)),
     ("image", true, Form::List(&Form::Text)),
     ("kind", true, Form::OneOf(&["pause"])),
     ("sysctl", false, Form::Map(&Form::Text)),
@@ -115,12 +119,21 @@ const SANDBOX: Form = Form::Members(&[
 /// Whether data have the form that the rules are made for, for a target of ours.
 pub(super) fn is_ours(data: &Value) -> bool {
     DATA.fits(data)
-        && target(data).is_some_and(|target| has_bases(target, data))
+        && target(data)
+            .is_some_and(|target| has_bases(target, data) && shape::are_annotations(target, data))
+        && shape::are_names(data)
+        && shape::are_guest_storages(data)
+        && shape::is_encrypted(data)
         && object(data, "containers").is_some_and(|containers| {
             containers.contains_key(PAUSE)
                 && containers.iter().all(|(name, container)| match &**name {
                     PAUSE => SANDBOX.fits(container),
-                    _ => CONTAINER.fits(container) && has_its_base(container),
+                    _ => {
+                        CONTAINER.fits(container)
+                            && has_its_base(container)
+                            && shape::are_pinned(container.get("image").unwrap_or(&Value::Null))
+                            && shape::have_known_sources(container, data)
+                    }
                 })
         })
 }
@@ -168,9 +181,10 @@ impl Form {
                 _ => false,
             },
             Self::Arg => match value {
-                Value::Object(arg) => arg.len() == 1 && arg.get("is").is_some_and(Value::is_string),
+                Value::Object(arg) => arg.len() == 1 && arg.get("is").is_some_and(shape::is_rule),
                 other => other.is_string(),
             },
+            Self::Rule => shape::is_rule(value),
             Self::List(form) => value
                 .as_array()
                 .is_some_and(|items| items.iter().all(|item| form.fits(item))),

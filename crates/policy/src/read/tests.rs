@@ -18,7 +18,7 @@ fn data() -> Value {
     let mut data = data_of(golden).unwrap();
     let containers = data["containers"].as_object_mut().unwrap();
     let mut app = containers.remove("web").unwrap();
-    app["env"] = json!({"A": "=1", "B": "=x=y", "C": "^.*$"});
+    app["env"] = json!({"A": "=1", "B": "=x=y", "C": "^[0-9]{1,20}$"});
     let mut other = app.clone();
     other["env"] = json!({"A": "=2", "LONG": format!("={}", "z".repeat(900))});
     other["logs"] = true.into();
@@ -152,6 +152,47 @@ fn data_of_another_form_are_unknown() {
         ("/containers/app/want/user", json!([0, 0, [0], {"x": 1}])),
         ("/containers/app/want/user", json!([0, 0, [0], ""])),
         ("/containers/app/args", json!([{"is": "=x", "and": "y"}])),
+        // What would pin nothing.
+        ("/containers/app/args", json!([{"is": "^[\\s\\S]*.*$"}])),
+        ("/containers/app/args", json!([{"is": "x"}])),
+        ("/containers/app/env", json!({"A": "^.*$"})),
+        (
+            "/containers/app/image",
+            json!(["registry.example.org/app:v1"]),
+        ),
+        ("/containers/app/image", json!([])),
+        (
+            "/containers/app/mounts",
+            json!({"/x": ["bind", "/", "rbind,rw"]}),
+        ),
+        (
+            "/containers/app/mounts",
+            json!({"/x": ["bind", "/run/kata-containers/y", "rbind,rw"]}),
+        ),
+        (
+            "/containers/app/mounts",
+            json!({"/x": ["bind", "{block}v", "rbind,rw"]}),
+        ),
+        (
+            "/containers/app/mounts",
+            json!({"/x": ["bind", "/dev/../etc", "rbind,rw"]}),
+        ),
+        (
+            "/storages",
+            json!({"/etc": {"driver": "ephemeral", "fstype": "tmpfs", "source": "tmpfs"}}),
+        ),
+        (
+            "/storages",
+            json!({"/run/kata-containers/sandbox/ephemeral/v": {"driver": "blk", "fstype": "ext4", "source": "x"}}),
+        ),
+        ("/block", json!({"fstype": "ext4", "shared": true})),
+        ("/pod/annotations", json!({"cdi.k8s.io/x": "^a$"})),
+        (
+            "/pod/annotations",
+            json!({"io.katacontainers.config.x": "^.*$"}),
+        ),
+        ("/pod/name", json!("^.*$")),
+        ("/pod/host", json!("^[a-z0-9.-]{0,253}$")),
         ("/containers/./stdin", json!(true)),
         ("/containers/./exec", json!([["/x"]])),
         ("/mounts/app/~1usr", json!(["bind", "{file}x", "rbind,ro"])),

@@ -258,8 +258,9 @@ fn what_a_reader_does_not_read_does_not_pile_up_in_the_kernel() {
     drop(readers);
 }
 
-/// Strangers with a place each on a port without client authentication, whose application then does this.
-fn a_full_door(then: fn(TcpStream)) {
+/// Strangers with a place each on a port without client authentication, whose application then does this, and
+/// newcomers after they have been quiet for so long.
+fn a_full_door(then: fn(TcpStream), quiet: Duration) {
     /// What there is of the memory beside the other port.
     const PLACES: usize = 480;
     let net = Net::new();
@@ -294,6 +295,7 @@ fn a_full_door(then: fn(TcpStream)) {
         .unwrap()
     };
     let strangers = open(PLACES);
+    std::thread::sleep(quiet);
     let newcomers = open(3);
     let gave_way = "nacre_mesh_broken_total{direction=\"ingress\",reason=\"gave_way\"}";
     assert_eq!(mesh.metric(gave_way), 3, "{}", mesh.log());
@@ -304,12 +306,12 @@ fn a_full_door(then: fn(TcpStream)) {
 
 #[test]
 fn who_waits_for_nothing_gives_its_place_to_a_newcomer() {
-    a_full_door(drop);
+    a_full_door(drop, Duration::from_secs(2));
 }
 
 #[test]
 fn strangers_that_are_quiet_give_their_places_to_newcomers() {
-    a_full_door(std::mem::forget);
+    a_full_door(std::mem::forget, Duration::from_secs(12));
 }
 
 #[test]

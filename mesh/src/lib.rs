@@ -36,5 +36,6 @@ pub mod relay;
 pub mod rules;
 pub mod run;
 pub mod session;
+mod sockets;
 pub mod verify;
 pub mod xt;

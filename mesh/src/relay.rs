@@ -10,13 +10,12 @@
 //! the connection ends as that of two programs would.
 
 use std::cell::RefCell;
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::io::{self, ErrorKind, IoSliceMut};
 use std::time::Duration;
 
 use rustix::io::readv;
 use rustix::net::{RecvFlags, recv};
 use rustls::{AlertDescription, CommonState};
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::limits::{Part, Pool};
@@ -25,6 +24,7 @@ use crate::metrics::{Break, Traffic};
 use crate::places::Seat;
 use crate::records::{self, HEADER, LONGEST, PLAIN, Records, SLOT};
 use crate::session::Session;
+use crate::sockets::{Pieces, interest, is_block, push, read_some, write_some};
 
 /// Records that are read or sealed at once.
 const SLOTS: usize = 4;
@@ -38,8 +38,6 @@ const HANDSHAKE: usize = LONGEST;
 const LITTLE: usize = 2048;
 /// Scratch buffers that a connection may fill each way before the others have their turn.
 const TURN: usize = 8;
-/// Pieces of plaintext that are written together.
-const PIECES: usize = 64;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
@@ -489,127 +487,6 @@ impl Inbound {
     /// Keeps this for the next time, and no memory for nothing.
     fn keep(&mut self, rest: Option<&[u8]>) {
         self.partial = rest.unwrap_or_default().to_vec();
-    }
-}
-
-/// Plaintext on its way to the plain side.
-struct Pieces<'a, 's> {
-    plain: &'s TcpStream,
-    stuck: &'s mut Vec<u8>,
-    waiting: [IoSlice<'a>; PIECES],
-    filled: usize,
-    bytes: u64,
-}
-
-impl<'a, 's> Pieces<'a, 's> {
-    fn new(plain: &'s TcpStream, stuck: &'s mut Vec<u8>) -> Self {
-        Self {
-            plain,
-            stuck,
-            waiting: [IoSlice::new(&[]); PIECES],
-            filled: 0,
-            bytes: 0,
-        }
-    }
-
-    fn add(&mut self, piece: &'a [u8]) -> io::Result<()> {
-        if self.filled == PIECES {
-            self.write()?;
-        }
-        if let Some(place) = self.waiting.get_mut(self.filled) {
-            *place = IoSlice::new(piece);
-            self.filled += 1;
-            self.bytes += piece.len() as u64;
-        }
-        Ok(())
-    }
-
-    /// Writes what waits; what the plain side does not take is stuck.
-    fn write(&mut self) -> io::Result<()> {
-        let mut rest = self.waiting.get_mut(..self.filled).unwrap_or_default();
-        self.filled = 0;
-        // Nothing: where all of it is empty.
-        IoSlice::advance_slices(&mut rest, 0);
-        while !rest.is_empty() && self.stuck.is_empty() {
-            match self.plain.try_write_vectored(rest) {
-                Ok(written) => IoSlice::advance_slices(&mut rest, written),
-                Err(error) if is_block(&error) => break,
-                Err(error) => return Err(error),
-            }
-        }
-        for piece in rest {
-            self.stuck.extend_from_slice(piece);
-        }
-        Ok(())
-    }
-
-    /// How many bytes it was in all, when the last are written.
-    fn finish(mut self) -> io::Result<u64> {
-        self.write()?;
-        Ok(self.bytes)
-    }
-}
-
-/// Writes what is stuck; true when nothing is left.
-fn push(stuck: &mut Vec<u8>, socket: &TcpStream) -> io::Result<bool> {
-    if stuck.is_empty() {
-        return Ok(true);
-    }
-    let mut rest = stuck.as_slice();
-    write_some(socket, &mut rest)?;
-    let left = rest.len();
-    if left == 0 {
-        // Gives the memory back.
-        *stuck = Vec::new();
-    } else {
-        stuck.drain(..stuck.len() - left);
-    }
-    Ok(left == 0)
-}
-
-/// Reads once, as much as `wanted`. Where less came, the socket is known to be empty, and is not asked
-/// again before the kernel says that there is more.
-fn read_some(
-    socket: &TcpStream,
-    wanted: usize,
-    read: impl FnOnce() -> io::Result<usize>,
-) -> io::Result<usize> {
-    let mut partial = None;
-    let whole = socket.try_io(Interest::READABLE, || {
-        let read = read()?;
-        if read == 0 || read == wanted {
-            return Ok(read);
-        }
-        partial = Some(read);
-        // Tells the runtime that it is not ready any more.
-        Err(ErrorKind::WouldBlock.into())
-    });
-    partial.map_or(whole, Ok)
-}
-
-fn is_block(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::WouldBlock
-}
-
-/// Writes until done or until the socket would block.
-fn write_some(socket: &TcpStream, rest: &mut &[u8]) -> io::Result<()> {
-    while !rest.is_empty() {
-        match socket.try_write(rest) {
-            Ok(written) => *rest = rest.get(written..).unwrap_or_default(),
-            Err(error) if is_block(&error) => return Ok(()),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// That a socket has failed is always of interest.
-fn interest(read: bool, write: bool) -> Interest {
-    match (read, write) {
-        (true, true) => Interest::READABLE | Interest::WRITABLE | Interest::ERROR,
-        (true, false) => Interest::READABLE | Interest::ERROR,
-        (false, true) => Interest::WRITABLE | Interest::ERROR,
-        (false, false) => Interest::ERROR,
     }
 }
 

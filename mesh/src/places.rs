@@ -86,9 +86,7 @@ impl Places {
             .map(|(number, _)| *number)
             .collect();
         for number in done {
-            if let Some(taken) = taken.remove(&number) {
-                let _ = taken.end.send(());
-            }
+            end(&mut taken, number);
         }
     }
 
@@ -97,16 +95,20 @@ impl Places {
         let states = taken
             .iter()
             .map(|(number, taken)| (*number, State::of(&taken.state)));
-        if let Some(number) = first_to_go(states, self.strangers, now())
-            && let Some(taken) = taken.remove(&number)
-        {
-            // One that has just ended leaves its place, too.
-            let _ = taken.end.send(());
+        if let Some(number) = first_to_go(states, self.strangers, now()) {
+            end(&mut taken, number);
         }
     }
 
     fn taken(&self) -> MutexGuard<'_, BTreeMap<u64, Taken>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Has a connection give up its place. One that has just ended leaves it, too.
+fn end(taken: &mut BTreeMap<u64, Taken>, number: u64) {
+    if let Some(taken) = taken.remove(&number) {
+        let _ = taken.end.send(());
     }
 }
 

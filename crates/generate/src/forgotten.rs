@@ -1,6 +1,6 @@
 //! Workloads that look as if somebody wanted them confidential, and are not in scope.
 
-use nacre_findings::{Finding, Severity, codes::generate as codes};
+use nacre_findings::{Finding, codes::generate as codes};
 use nacre_fnconfig::Confidential;
 use nacre_krm::Path;
 use nacre_workload::annotations::{asks_for_something, meant};
@@ -8,6 +8,7 @@ use nacre_workload::names::RUNTIME_CLASS;
 use nacre_workload::object::{distance, resource_ref};
 
 use crate::catalogue::Candidate;
+use crate::options::omission;
 
 /// The field that selects, below the pod's specification.
 const FIELD: &str = "runtimeClassName";
@@ -53,10 +54,7 @@ pub(crate) fn find(candidate: &Candidate<'_>, config: &Confidential) -> Vec<Find
             }
         }
     }
-    let severity = match config.strict {
-        true => Severity::Error,
-        false => Severity::Warning,
-    };
+    let severity = omission(config);
     let object = candidate.place.value(&Path::root()).unwrap_or_default();
     signs
         .into_iter()

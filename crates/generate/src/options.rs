@@ -1,6 +1,6 @@
 //! What goes in and what comes out.
 
-use nacre_findings::Finding;
+use nacre_findings::{Finding, Severity};
 use nacre_fnconfig::Confidential;
 use nacre_imagelock::ImageLock;
 use nacre_krm::{ObjectRef, Stream};
@@ -118,4 +118,12 @@ pub struct GeneratedPolicy {
     pub vcpus: u32,
     /// Whether it is the Coordinator's.
     pub coordinator: bool,
+}
+
+/// How grave it is that something may have been forgotten.
+pub(crate) fn omission(config: &Confidential) -> Severity {
+    match config.strict {
+        true => Severity::Error,
+        false => Severity::Warning,
+    }
 }

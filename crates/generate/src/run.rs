@@ -9,7 +9,7 @@ use nacre_platform::AnnotationQuirk;
 use nacre_workload::names::{INITIALIZER, INITIALIZER_IMAGE, SERVICE_MESH_IMAGE};
 
 use crate::catalogue::{self, Candidate, Catalogue, DEFAULT_NAMESPACE};
-use crate::options::{GeneratedPolicy, Mode, Options, Outcome, Source};
+use crate::options::{GeneratedPolicy, Mode, Options, Outcome, Source, omission};
 use crate::place::Text;
 use crate::stage::{Context, Finished};
 use crate::workload::{Workload, duplicates};
@@ -271,10 +271,7 @@ fn namespace_absent(
 }
 
 fn nothing_selected(config: &Confidential) -> Finding {
-    let severity = match config.strict {
-        true => Severity::Error,
-        false => Severity::Warning,
-    };
+    let severity = omission(config);
     Finding::new(codes::NOTHING_SELECTED, severity, "no workload asks to be confidential: nothing was changed")
         .help("write runtimeClassName: contrast-cc into the pod specification, or add selectors to the configuration")
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nacre_findings::{Code, Finding, Severity, codes::generate as codes, codes::workload};
+use nacre_findings::{Code, Finding, codes::generate as codes, codes::workload};
 use nacre_imagelock::{ImageLock, ImageReference, LookupError};
 use nacre_manifest::{Identity, PolicyHash};
 use nacre_platform::{EvidenceReach, EvidenceSource, ImageDelivery, Platform};
@@ -14,7 +14,7 @@ use nacre_workload::{checks, images, inject, object, sans, vcpus};
 use serde_json::Value;
 
 use crate::catalogue::Catalogue;
-use crate::options::Options;
+use crate::options::{Options, omission};
 use crate::place::Place;
 use crate::policy::claim_templates;
 use crate::workload::Workload;
@@ -261,10 +261,7 @@ impl Context<'_, '_> {
                 findings.extend(inject::wrap_in_gate(spec, &field, &argv));
             }
         } else if !guest_drops {
-            let severity = match config.strict {
-                true => Severity::Error,
-                false => Severity::Warning,
-            };
+            let severity = omission(config);
             let finding = Finding::new(
                 workload::START_GATE_MISSING,
                 severity,

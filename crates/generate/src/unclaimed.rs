@@ -1,6 +1,6 @@
 //! Pods that ask to be confidential where nobody looks: in kinds that are not known.
 
-use nacre_findings::{Finding, Severity, codes::generate as codes};
+use nacre_findings::{Finding, codes::generate as codes};
 use nacre_fnconfig::Confidential;
 use nacre_krm::Path;
 use nacre_workload::kinds::Kinds;
@@ -9,6 +9,7 @@ use nacre_workload::object::resource_ref;
 use serde_json::Value;
 
 use crate::catalogue::{API_VERSION, KIND, is_ours};
+use crate::options::omission;
 use crate::place::Place;
 
 /// Kinds whose content is not a pod's, whatever it looks like.
@@ -35,10 +36,7 @@ pub(crate) fn find(place: &Place<'_>, kinds: &Kinds, config: &Confidential) -> V
     let mut fields = Vec::new();
     pod_specs(&object, &mut String::new(), &mut fields);
     fields.retain(|field| Some(field) != claimed.as_ref());
-    let severity = match config.strict {
-        true => Severity::Error,
-        false => Severity::Warning,
-    };
+    let severity = omission(config);
     let finding = |field: String| {
         let template = field.strip_suffix(".spec");
         let help = match template.filter(|template| !template.contains('[')) {

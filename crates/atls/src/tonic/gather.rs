@@ -73,11 +73,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.written == 0 && this.held.len() + buf.len() <= MOST {
-            this.held.extend_from_slice(buf);
-            return Poll::Ready(Ok(buf.len()));
+        if this.written > 0 || this.held.len() + buf.len() > MOST {
+            ready!(this.poll_drain(cx))?;
         }
-        ready!(this.poll_drain(cx))?;
         if buf.len() <= MOST {
             this.held.extend_from_slice(buf);
             return Poll::Ready(Ok(buf.len()));

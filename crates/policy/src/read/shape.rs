@@ -1,5 +1,6 @@
 //! Values that pin what they seem to pin: those that [`crate::generate()`] writes, and no wider ones.
 
+use nacre_imagelock::ImageReference;
 use serde_json::Value;
 
 use crate::mounts::{block_storage, clean_guest_path, guest_storage, is_plain};
@@ -87,16 +88,8 @@ fn consists_of(rule: &str, piece: impl Fn(&str) -> Option<&str>) -> bool {
 pub(super) fn are_pinned(images: &Value) -> bool {
     let images = images.as_array().map_or(&[][..], Vec::as_slice);
     let is_pinned = |image: &Value| {
-        let digest = image
-            .as_str()
-            .and_then(|image| image.rsplit_once("@sha256:"));
-        digest.is_some_and(|(name, digest)| {
-            !name.is_empty()
-                && digest.len() == 64
-                && digest
-                    .bytes()
-                    .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        })
+        let reference = image.as_str().map(ImageReference::parse);
+        reference.is_some_and(|image| image.is_ok_and(|image| image.digest().is_some()))
     };
     !images.is_empty() && images.iter().all(is_pinned)
 }

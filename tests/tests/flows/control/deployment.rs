@@ -253,7 +253,7 @@ impl Deployment {
         }
         println!("$ nacre-coordinator & # {number}");
         let name = format!("coordinator-{number}");
-        let coordinator = Coordinator {
+        let mut coordinator = Coordinator {
             process: Running::start(&mut command, &name, &self.place.home("logs")),
             user: local(user),
             health: local(health).parse().unwrap(),
@@ -262,18 +262,7 @@ impl Deployment {
             address: local(mesh).parse().unwrap(),
             health: coordinator.health,
         });
-        let address: SocketAddr = coordinator.user.parse().unwrap();
-        let mut coordinator = coordinator;
-        let start = Instant::now();
-        while std::net::TcpStream::connect(address).is_err() {
-            assert!(
-                coordinator.process.is_running(),
-                "{}",
-                coordinator.process.log()
-            );
-            assert!(start.elapsed() < PATIENCE, "{}", coordinator.process.log());
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        coordinator.process.until_it_listens(&coordinator.user);
         coordinator
     }
 
@@ -412,17 +401,9 @@ impl Deployment {
             "key.pem",
         ]);
         let mut server = Running::start(&mut command, "s_server", &self.place.home("logs"));
-        let start = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(
-                server.is_running() && start.elapsed() < PATIENCE,
-                "{}",
-                server.log()
-            );
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        let anchor = self.path("verify/mesh-ca.pem");
         let address = format!("127.0.0.1:{port}");
+        server.until_it_listens(&address);
+        let anchor = self.path("verify/mesh-ca.pem");
         println!(
             "$ openssl s_client -CAfile verify/mesh-ca.pem -verify_return_error -connect {address}"
         );

@@ -1,15 +1,12 @@
 //! The port-forwarder pod: what the kube context offers where a cluster has no load balancers.
 
 use std::fs;
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
 use nacre_test_support::Kubelet;
 use serde_json::{Value, json};
 
-use super::PATIENCE;
 use super::deployment::{Coordinator, Deployment, NAMESPACE};
 use super::processes::{Running, free_ports};
 use crate::harness::object;
@@ -83,12 +80,7 @@ impl Deployment {
         let mut command = Command::new(self.place.bin().join("nacre"));
         command.args(arguments).env_clear();
         let mut relay = Running::start(&mut command, "relay", &self.place.home("logs"));
-        let start = Instant::now();
-        while TcpStream::connect(&address).is_err() {
-            assert!(relay.is_running(), "{}", relay.log());
-            assert!(start.elapsed() < PATIENCE, "{}", relay.log());
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        relay.until_it_listens(&address);
         let cluster = self.cluster.as_ref().unwrap();
         Forwarder {
             relay,

@@ -1,9 +1,12 @@
 //! Processes that end with the test.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::PATIENCE;
 
 /// A program that runs beside the test; killed when dropped.
 pub(crate) struct Running {
@@ -34,6 +37,19 @@ impl Running {
 
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until something answers at an address, which is this program's.
+    pub(crate) fn until_it_listens(&mut self, address: &str) {
+        let start = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            assert!(
+                self.is_running() && start.elapsed() < PATIENCE,
+                "{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Whether it ended well; `None` while it runs.

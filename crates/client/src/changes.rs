@@ -133,13 +133,14 @@ mod tests {
 
     #[test]
     fn every_kind_of_difference_is_a_line() {
-        let container = |args: &[&str], env: Value, digest: &str| json!({"args": args, "env": env, "image": [format!("web@{digest}")]});
+        let image = |digit: &str| format!("web@sha256:{}", digit.repeat(64));
+        let container = |args: &[&str], env: Value, digit: &str| json!({"args": args, "env": env, "image": [image(digit)]});
         let old = json!({
-            "web": container(&["a", "b"], json!({"A": "=1", "B": "=2"}), "sha256:1"),
+            "web": container(&["a", "b"], json!({"A": "=1", "B": "=2"}), "1"),
             "old": {},
         });
         let mut new = json!({
-            "web": container(&["b", "a"], json!({"A": "=\u{1b}[2J", "C": "=3"}), "sha256:2"),
+            "web": container(&["b", "a"], json!({"A": "=\u{1b}[2J", "C": "=3"}), "2"),
             "new": {},
         });
         new["web"]["logs"] = true.into();
@@ -153,8 +154,8 @@ mod tests {
                 "container web: env.A: =1 → =\\u{1b}[2J",
                 "- container web: env.B: =2",
                 "+ container web: env.C: =3",
-                "- container web: image: web@sha256:1",
-                "+ container web: image: web@sha256:2",
+                &format!("- container web: image: {}", image("1")),
+                &format!("+ container web: image: {}", image("2")),
                 "+ container web: logs: true",
             ]
         );

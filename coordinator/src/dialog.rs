@@ -8,6 +8,7 @@ use nacre_api::method;
 use nacre_api::v1::{
     self, set_manifest_request::Step as Asked, set_manifest_response::Step as Told,
 };
+use nacre_atls::Place;
 use nacre_atls::tonic::Caller;
 use nacre_history::{Confirmation, ObjectKey, OwnerSignature, Transition};
 use nacre_manifest::SeedSharesHash;
@@ -19,7 +20,6 @@ use crate::authority::{Authority, Draft, Outcome, Submission, malformed, wanted_
 use crate::denied::Denied;
 use crate::issuer::sha256;
 use crate::peers::Peers;
-use crate::places::Place;
 use crate::state::Ready;
 
 /// Submissions at a time whose owners' signatures hold.

@@ -32,7 +32,6 @@ mod mesh;
 mod metrics;
 mod peers;
 mod pending;
-mod places;
 mod plain;
 mod recovery;
 mod report;

@@ -10,11 +10,10 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nacre_atls::{Places, WhenFull};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-
-use crate::places::{Places, WhenFull};
 
 /// How long the head of a request may take.
 const HEAD: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nacre_api::limits::MAX_MESSAGE;
 use nacre_api::v1::mesh_server::MeshServer;
 use nacre_api::v1::user_server::UserServer;
-use nacre_atls::tonic::{Incoming, Limits, incoming, server};
+use nacre_atls::tonic::{GrpcRouter, Incoming, Limits, incoming, server};
 use nacre_atls::{Acceptor, Admission, AtlsError, ClientKind, ReportQueue, Timeouts};
 use nacre_attest::{Report, ReportError, ReportSource, SourceError, Verifier};
 use nacre_history::{ManifestReader, Rules};
@@ -319,7 +319,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
 /// A port with its connections and its service.
 struct Port {
     connections: Incoming,
-    router: tonic::transport::server::Router,
+    router: GrpcRouter,
 }
 
 async fn serve(port: Port, mut stop: watch::Receiver<bool>) -> Result<(), RunError> {
@@ -353,9 +353,9 @@ fn user_port(
     let acceptor = Acceptor::new(ReportQueue::new(reports, 1, 64), Timeouts::default());
     let limits = Limits {
         exchanges: 64,
-        exchanges_per_source: 16,
         connections: 256,
-        connections_per_source: 64,
+        // An owner may be asked for a passphrase meanwhile.
+        idle: Duration::from_secs(300),
     };
     let admission = Admission::unattested();
     Port {
@@ -390,10 +390,8 @@ fn mesh_port(
         .and_attested(ClientKind::Coordinator, in_force(Wanted::Coordinator))?;
     let limits = Limits {
         exchanges: 1024,
-        // Whole nodes may sit behind one address.
-        exchanges_per_source: 1024,
         connections: 2048,
-        connections_per_source: 1024,
+        idle: Duration::from_secs(60),
     };
     Ok(Port {
         connections: incoming(listener, Arc::new(acceptor), admission, limits),

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use nacre_api::limits::MAX_PIECE;
 use nacre_api::v1::{self, user_server::User};
-use nacre_atls::ReportQueue;
 use nacre_atls::tonic::Caller;
+use nacre_atls::{Places, ReportQueue, WhenFull};
 use nacre_history::ObjectKey;
 use nacre_manifest::TransitionHash;
 use nacre_pki::Share;
@@ -22,7 +22,6 @@ use crate::denied::{Denied, chain};
 use crate::dialog::{Dialog, Submissions};
 use crate::guard::{Core, share_owner};
 use crate::peers::Peers;
-use crate::places::{Places, WhenFull};
 use crate::recovery::{Progress, ShareGiven};
 use crate::report;
 use crate::state::{Ready, State};

@@ -17,7 +17,7 @@ use crate::support::{
     COORDINATOR, Deployment, Dialog, Running, WEB, guest, guest_like, manifests, new_cert, refused,
 };
 
-async fn begun() -> (Deployment, Running) {
+pub(crate) async fn begun() -> (Deployment, Running) {
     let deployment = Deployment::new();
     let running = deployment.start().await;
     deployment
@@ -252,7 +252,7 @@ async fn set_raw(deployment: &Deployment, running: &Running, manifest: Vec<u8>) 
     assert!(result.applied);
 }
 
-async fn user_at(address: std::net::SocketAddr) -> nacre_atls::tonic::Link {
+pub(crate) async fn user_at(address: std::net::SocketAddr) -> nacre_atls::tonic::Link {
     let appraise = crate::support::references(&[COORDINATOR]);
     let connector = nacre_atls::Connector::default();
     let own = nacre_atls::tonic::Own::Unattested;
@@ -262,7 +262,10 @@ async fn user_at(address: std::net::SocketAddr) -> nacre_atls::tonic::Link {
 }
 
 /// A port whose connections reach `to` from the address `from`.
-async fn through(from: std::net::Ipv4Addr, to: std::net::SocketAddr) -> std::net::SocketAddr {
+pub(crate) async fn through(
+    from: std::net::Ipv4Addr,
+    to: std::net::SocketAddr,
+) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -276,7 +279,10 @@ async fn through(from: std::net::Ipv4Addr, to: std::net::SocketAddr) -> std::net
     address
 }
 
-async fn connect_from(from: std::net::Ipv4Addr, to: std::net::SocketAddr) -> tokio::net::TcpStream {
+pub(crate) async fn connect_from(
+    from: std::net::Ipv4Addr,
+    to: std::net::SocketAddr,
+) -> tokio::net::TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind((from, 0).into()).unwrap();
     socket.connect(to).await.unwrap()

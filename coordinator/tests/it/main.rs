@@ -12,6 +12,7 @@ mod certificates;
 mod corpus;
 mod crash;
 mod doors;
+mod fair;
 mod first;
 mod hostile;
 mod logs;

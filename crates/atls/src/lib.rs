@@ -23,8 +23,8 @@ mod appraise;
 mod error;
 mod exchange;
 mod key;
+mod places;
 mod queue;
-mod sources;
 mod stream;
 mod tls;
 
@@ -35,7 +35,7 @@ pub use admission::Admission;
 pub use appraise::{AppraisalError, Appraise, References};
 pub use error::AtlsError;
 pub use exchange::{Acceptor, Connector, Timeouts, dial, without_delay};
+pub use places::{Busy, Place, Places, WhenFull, Work};
 pub use queue::ReportQueue;
-pub use sources::{SourcePlace, Sources};
 pub use stream::{Accepted, Attested, AttestedPeer, Unattested};
 pub use wire::{ClientKind, Refusal};

@@ -1,6 +1,7 @@
 //! Both ends over real TLS and the real verifier, on a simulated platform.
 
 mod attacks;
+mod crowd;
 mod exchange;
 mod grpc;
 mod lists;

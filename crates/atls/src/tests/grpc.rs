@@ -23,11 +23,14 @@ use tonic_prost::ProstCodec;
 use super::{
     COORDINATOR, WORKLOAD, acceptor, connector, impatient, queue, references, refused_by, timeouts,
 };
-use crate::tonic::{Caller, Conn, Limits, Link, Listen, Own, Peer, connect, incoming, server};
+use crate::tonic::{Caller, Limits, Link, Listen, Own, Peer, connect, incoming, server};
 use crate::wire::{ClientKind, Refusal};
 use crate::{Acceptor, Admission, AtlsError, Connector, without_delay};
 
 type Answer<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// How long the answer to "Slow" takes.
+pub(super) const SLOW: Duration = Duration::from_secs(2);
 
 /// Answers what it knows of its caller.
 #[derive(Clone)]
@@ -73,7 +76,14 @@ impl tonic::server::UnaryService<String> for Method {
 
     fn call(&mut self, request: Request<String>) -> Self::Future {
         let answer = self.answer(&request);
-        Box::pin(std::future::ready(answer.map(Response::new)))
+        let takes = match self.method.as_str() {
+            "Slow" => SLOW,
+            _ => Duration::ZERO,
+        };
+        Box::pin(async move {
+            tokio::time::sleep(takes).await;
+            answer.map(Response::new)
+        })
     }
 }
 
@@ -87,6 +97,7 @@ impl Method {
                 Ok(hex::encode(peer.claims().host_data))
             }
             "Exporter" => Ok(hex::encode(caller.owner_exporter())),
+            "Slow" => Ok(String::new()),
             "Peer" => Ok(match caller.peer() {
                 Peer::Attested(peer) => format!("{:?}", peer.kind().unwrap()),
                 Peer::Unattested => "nobody".into(),
@@ -111,14 +122,14 @@ fn sha256(text: &str) -> [u8; 32] {
         .unwrap()
 }
 
-struct Served {
-    address: String,
+pub(super) struct Served {
+    pub(super) address: String,
     stop: Option<oneshot::Sender<()>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Served {
-    async fn stop(mut self) -> String {
+    pub(super) async fn stop(mut self) -> String {
         self.stop.take().unwrap().send(()).unwrap();
         self.task.await.unwrap();
         self.address
@@ -141,6 +152,11 @@ async fn serve(admission: Admission, owner: Vec<u8>) -> Served {
     serve_at(listener, address, acceptor(), admission, owner)
 }
 
+pub(super) async fn serve_within(limits: Limits) -> Served {
+    let (listener, address) = listen().await;
+    serve_all(listener, address, acceptor(), mesh(), Vec::new(), limits)
+}
+
 fn serve_at(
     listener: impl Listen,
     address: String,
@@ -148,7 +164,25 @@ fn serve_at(
     admission: Admission,
     owner: Vec<u8>,
 ) -> Served {
-    let connections = incoming(listener, Arc::new(acceptor), admission, Limits::default());
+    serve_all(
+        listener,
+        address,
+        acceptor,
+        admission,
+        owner,
+        Limits::default(),
+    )
+}
+
+fn serve_all(
+    listener: impl Listen,
+    address: String,
+    acceptor: Acceptor,
+    admission: Admission,
+    owner: Vec<u8>,
+    limits: Limits,
+) -> Served {
+    let connections = incoming(listener, Arc::new(acceptor), admission, limits);
     let (stop, stopped) = oneshot::channel::<()>();
     let service = Service {
         owner: Arc::new(owner),
@@ -165,7 +199,7 @@ fn serve_at(
     }
 }
 
-async fn call(channel: Channel, method: &str, content: &str) -> Result<String, Status> {
+pub(super) async fn call(channel: Channel, method: &str, content: &str) -> Result<String, Status> {
     let mut grpc = tonic::client::Grpc::new(channel);
     grpc.ready()
         .await
@@ -178,7 +212,7 @@ async fn call(channel: Channel, method: &str, content: &str) -> Result<String, S
     Ok(answer.into_inner())
 }
 
-async fn workload(address: &str) -> Result<Link, AtlsError> {
+pub(super) async fn workload(address: &str) -> Result<Link, AtlsError> {
     let queue = queue(WORKLOAD);
     let own = Own::Attested {
         kind: ClientKind::Workload,
@@ -377,81 +411,11 @@ async fn trouble_with_accepting_passes() {
     served.stop().await;
 }
 
-async fn next(connections: &mut crate::tonic::Incoming) -> Conn {
-    let next = std::future::poll_fn(|cx| {
-        tokio_stream::Stream::poll_next(std::pin::Pin::new(&mut *connections), cx)
-    });
-    next.await.unwrap().unwrap()
-}
-
 /// Whether the other end hangs up on a client that says nothing, and well before its time is over.
-async fn hung_up(stream: &mut TcpStream) -> bool {
+pub(super) async fn hung_up(stream: &mut TcpStream) -> bool {
     let mut byte = [0; 1];
     let read = tokio::time::timeout(Duration::from_millis(500), stream.read(&mut byte));
     matches!(read.await, Ok(Ok(0) | Err(_)))
-}
-
-#[tokio::test]
-async fn one_address_holds_only_so_many_exchanges() {
-    let (listener, address) = listen().await;
-    let limits = Limits {
-        exchanges_per_source: 2,
-        ..Limits::default()
-    };
-    let mut connections = incoming(listener, Arc::new(acceptor()), mesh(), limits);
-    let mut first = TcpStream::connect(&address).await.unwrap();
-    let mut second = TcpStream::connect(&address).await.unwrap();
-    let mut third = TcpStream::connect(&address).await.unwrap();
-    assert!(hung_up(&mut third).await);
-    assert!(!hung_up(&mut first).await && !hung_up(&mut second).await);
-    drop(first);
-    // Its place is free as soon as the server has seen it go.
-    let link = loop {
-        if let Ok(link) = workload(&address).await {
-            break link;
-        }
-    };
-    let connection = next(&mut connections).await;
-    assert_eq!(connection.caller().owner_exporter(), link.owner_exporter());
-    // Accepted connections hold no place: there is room for one more.
-    assert!(workload(&address).await.is_ok());
-}
-
-#[tokio::test]
-async fn one_address_holds_only_so_many_connections() {
-    let (listener, address) = listen().await;
-    let limits = Limits {
-        connections_per_source: 1,
-        ..Limits::default()
-    };
-    let mut connections = incoming(listener, Arc::new(acceptor()), mesh(), limits);
-    let _link = workload(&address).await.unwrap();
-    let first = next(&mut connections).await;
-    let mut second = TcpStream::connect(&address).await.unwrap();
-    assert!(hung_up(&mut second).await);
-    drop(first);
-    assert!(workload(&address).await.is_ok());
-}
-
-#[tokio::test]
-async fn connections_beyond_the_limit_wait() {
-    let (listener, address) = listen().await;
-    let limits = Limits {
-        connections: 1,
-        ..Limits::default()
-    };
-    let mut connections = incoming(listener, Arc::new(acceptor()), mesh(), limits);
-    let _link = workload(&address).await.unwrap();
-    let first = next(&mut connections).await;
-    let waiting = tokio::spawn({
-        let address = address.clone();
-        async move { workload(&address).await }
-    });
-    let nobody = tokio::time::timeout(Duration::from_millis(300), next(&mut connections));
-    assert!(nobody.await.is_err());
-    drop(first);
-    next(&mut connections).await;
-    assert!(waiting.await.unwrap().is_ok());
 }
 
 #[tokio::test]

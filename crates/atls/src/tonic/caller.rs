@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tonic::{Request, Status};
 
 use crate::binding::{EXPORTER_LEN, owner_request};
+use crate::places::{Busy, Work};
 use crate::stream::{Accepted, AttestedPeer};
 use crate::wire::ClientKind;
 
@@ -18,6 +19,7 @@ struct Facts {
     remote: SocketAddr,
     exporter: [u8; EXPORTER_LEN],
     peer: Peer,
+    work: Arc<Work>,
 }
 
 /// What a caller has proven.
@@ -30,7 +32,7 @@ pub enum Peer {
 }
 
 impl Caller {
-    pub(super) fn new<S>(connection: &Accepted<S>, remote: SocketAddr) -> Self {
+    pub(super) fn new<S>(connection: &Accepted<S>, remote: SocketAddr, work: Arc<Work>) -> Self {
         let (peer, exporter) = match connection {
             Accepted::Attested(of) => (Peer::Attested(of.peer().clone()), of.owner_exporter()),
             Accepted::Unattested(of) => (Peer::Unattested, of.owner_exporter()),
@@ -39,7 +41,13 @@ impl Caller {
             remote,
             exporter: *exporter,
             peer,
+            work,
         }))
+    }
+
+    /// A request of this connection is open until the result is dropped.
+    pub(super) fn begins(&self) -> Busy {
+        self.0.work.begin()
     }
 
     /// Who made this request.

@@ -9,54 +9,68 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::MissedTickBehavior;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 use tonic::transport::Server;
-use tonic::transport::server::Connected;
+use tonic::transport::server::{Connected, Router};
+use tower::layer::util::{Identity, Stack};
 
 use super::caller::Caller;
 use super::gather::Gather;
+use super::open::CountOpen;
 use crate::admission::Admission;
 use crate::exchange::{Acceptor, without_delay};
-use crate::sources::{SourcePlace, Sources};
+use crate::places::{Place, Places, WhenFull};
 
 /// Pause after the system refused to accept, which it does when it has no more descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How much one port takes on.
+/// Shortest time between two looks for idle connections.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long a request may take until its answer begins, reading it included.
+const ANSWER: Duration = Duration::from_secs(15 * 60);
+
+/// How much one port takes on. When it is all taken, the oldest of the source that has the most gives way to
+/// whoever comes from another one: see [`Places`].
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Exchanges at a time. Who comes then waits in the system's backlog.
+    /// Exchanges at a time. Who comes then from the source that has the most is hung up on.
     pub exchanges: usize,
-    /// Exchanges at a time with one address. Who is over it is hung up on.
-    pub exchanges_per_source: usize,
-    /// Connections that are served or wait for it. Who comes then waits in the system's backlog.
+    /// Connections that are served or wait for it. Those without an open request give way first; when every
+    /// one has some, who comes from the source that has the most is hung up on.
     pub connections: usize,
-    /// The same with one address, exchanges included. Who is over it is hung up on.
-    pub connections_per_source: usize,
+    /// How long a connection may be without an open request.
+    pub idle: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             exchanges: 512,
-            exchanges_per_source: 64,
             connections: 4096,
-            connections_per_source: 1024,
+            idle: Duration::from_secs(300),
         }
     }
 }
 
+/// A server that knows which connections have open requests.
+pub type GrpcServer = Server<Stack<CountOpen, Identity>>;
+/// A [`GrpcServer`] with its services.
+pub type GrpcRouter = Router<Stack<CountOpen, Identity>>;
+
 /// A server with limits that suit small requests of many clients: dead peers are noticed, few streams each.
-pub fn server() -> Server {
+pub fn server() -> GrpcServer {
     Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .max_concurrent_streams(Some(32))
         .http2_max_header_list_size(Some(16 * 1024))
         .http2_max_pending_accept_reset_streams(Some(16))
+        .timeout(ANSWER)
+        .layer(CountOpen::default())
 }
 
 /// Gives connections from which nothing has been read yet.
@@ -88,10 +102,9 @@ pub fn incoming(
         acceptor,
         admission,
         ready,
-        exchanges: Arc::new(Semaphore::new(limits.exchanges.max(1))),
-        connections: Arc::new(Semaphore::new(limits.connections.max(1))),
-        exchanging: Sources::new(limits.exchanges_per_source),
-        connected: Sources::new(limits.connections_per_source),
+        exchanges: Places::new(limits.exchanges, WhenFull::Refuse),
+        connections: Places::new(limits.connections, WhenFull::ReplaceIdle),
+        idle: limits.idle,
     });
     Incoming {
         connections,
@@ -125,23 +138,27 @@ struct Port {
     acceptor: Arc<Acceptor>,
     admission: Admission,
     ready: mpsc::Sender<Conn>,
-    exchanges: Arc<Semaphore>,
-    connections: Arc<Semaphore>,
-    exchanging: Arc<Sources>,
-    connected: Arc<Sources>,
+    exchanges: Arc<Places>,
+    connections: Arc<Places>,
+    idle: Duration,
 }
 
 impl Port {
     async fn run(self: Arc<Self>, listener: impl Listen) {
         // Ends with this task: nothing goes on behind a stream that was dropped.
         let mut exchanges = JoinSet::new();
+        let mut look = tokio::time::interval((self.idle / 4).max(LOOK));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while exchanges.try_join_next().is_some() {}
-            // Room first, then the next one: whoever finds no room waits in the backlog.
-            let Some(room) = self.room().await else {
-                return;
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = look.tick() => {
+                    self.connections.end_idle(self.idle);
+                    continue;
+                }
             };
-            let (stream, remote) = match listener.accept().await {
+            let (stream, remote) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -149,58 +166,48 @@ impl Port {
                     continue;
                 }
             };
-            let places = self.exchanging.take(remote.ip());
-            let Some(places) = places.zip(self.connected.take(remote.ip())) else {
-                tracing::debug!(%remote, "too many connections from this address at a time");
+            let Some(place) = self.exchanges.take(remote.ip()) else {
+                tracing::debug!(%remote, "too many exchanges with this address at a time");
                 continue;
             };
             let port = Arc::clone(&self);
-            exchanges.spawn(async move { port.exchange(stream, remote, room, places).await });
+            exchanges.spawn(async move { port.exchange(stream, remote, place).await });
         }
     }
 
-    async fn room(&self) -> Option<Room> {
-        let connection = Arc::clone(&self.connections).acquire_owned().await.ok()?;
-        let exchange = Arc::clone(&self.exchanges).acquire_owned().await.ok()?;
-        Some(Room {
-            connection,
-            exchange,
-        })
-    }
-
-    async fn exchange(
-        &self,
-        stream: TcpStream,
-        remote: SocketAddr,
-        room: Room,
-        (exchanging, connected): (SourcePlace, SourcePlace),
-    ) {
+    async fn exchange(&self, stream: TcpStream, remote: SocketAddr, mut place: Place) {
         // The reasons are in the log already; here is only whom they are about.
         if let Err(error) = without_delay(&stream) {
             tracing::debug!(%remote, %error, "no connection");
             return;
         }
-        let accepted = match self.acceptor.accept(stream, &self.admission).await {
+        let accepted = tokio::select! {
+            accepted = self.acceptor.accept(stream, &self.admission) => accepted,
+            () = place.given_away() => {
+                tracing::debug!(%remote, "an exchange gives way to another address");
+                return;
+            }
+        };
+        let accepted = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%remote, %error, "no connection");
                 return;
             }
         };
-        drop((room.exchange, exchanging));
+        let Some(connected) = self.connections.take(remote.ip()) else {
+            tracing::debug!(%remote, "too many connections of this address at a time");
+            return;
+        };
+        drop(place);
         let connection = Conn {
-            caller: Caller::new(&accepted, remote),
+            caller: Caller::new(&accepted, remote, Arc::clone(connected.work())),
             stream: Gather::new(accepted.into_stream()),
-            _room: (room.connection, connected),
+            place: connected,
         };
         // Nobody waits for it when the server is shutting down.
         let _ = self.ready.send(connection).await;
     }
-}
-
-struct Room {
-    connection: OwnedSemaphorePermit,
-    exchange: OwnedSemaphorePermit,
 }
 
 /// A connection that was accepted, for tonic. Handlers learn of it through [`Caller::of`].
@@ -208,13 +215,24 @@ struct Room {
 pub struct Conn {
     stream: Gather<TlsStream<TcpStream>>,
     caller: Caller,
-    _room: (OwnedSemaphorePermit, SourcePlace),
+    place: Place,
 }
 
 impl Conn {
     /// Who is at the other end.
     pub fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// Fails when the place of this connection is somebody else's now.
+    fn keeps_its_place(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.place.poll_given_away(cx) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(()) => Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the connection gives way",
+            )),
+        }
     }
 }
 
@@ -232,7 +250,9 @@ impl AsyncRead for Conn {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
+        let this = self.get_mut();
+        this.keeps_its_place(cx)?;
+        Pin::new(&mut this.stream).poll_read(cx, buf)
     }
 }
 
@@ -242,11 +262,15 @@ impl AsyncWrite for Conn {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+        let this = self.get_mut();
+        this.keeps_its_place(cx)?;
+        Pin::new(&mut this.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        this.keeps_its_place(cx)?;
+        Pin::new(&mut this.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

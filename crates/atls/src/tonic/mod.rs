@@ -59,7 +59,9 @@ mod caller;
 mod gather;
 mod incoming;
 mod link;
+mod open;
 
 pub use caller::{Caller, Peer};
-pub use incoming::{Conn, Incoming, Limits, Listen, incoming, server};
+pub use incoming::{Conn, GrpcRouter, GrpcServer, Incoming, Limits, Listen, incoming, server};
 pub use link::{Link, Own, connect, over};
+pub use open::{CountOpen, Counted};

@@ -9,6 +9,7 @@
     reason = "a command-line program: its output is its purpose"
 )]
 
+mod agent;
 mod bench;
 mod book;
 mod demo;
@@ -45,6 +46,7 @@ usage: cargo xtask COMMAND
   fuzz [SECONDS] [TARGET…]
                        each target of fuzz/, or those named, guided by coverage, for so long (60 s)
   codegen              write the documents that come from code
+  agent-schema KATA    write the messages of Kata's agent as data for a test, from a checkout of Kata
   images [--examples|--insecure]
                        static programs, their images as OCI layouts in target/images, with sizes,
                        SBOMs and licences; --examples: those of the workloads in examples/ instead, to
@@ -86,6 +88,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["bench", "mesh"] => bench::mesh(),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["codegen"] => test::codegen(),
+        ["agent-schema", kata] => agent::write(kata),
         ["packages"] => packages::build(&tools::install_only(&["NACRE_TEST_KUSTOMIZE"])?),
         ["book"] => book::build(&tools::install_only(&[tools::MDBOOK])?).map(|_| ()),
         ["images"] => images::build(),

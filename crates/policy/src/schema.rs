@@ -3,8 +3,9 @@
 //! From `agent.proto`, `oci.proto` and `types.proto` of Kata 4.1 (`protocols`, as serde spells
 //! them, with `CopyFileRequest` as the agent prepares it for the rules). The other guarded
 //! messages are refused or allowed whatever they hold. A field cannot be written down here without
-//! its guard; that the request builder makes exactly these fields, and that each guard guards, is
-//! tested with values made from this table.
+//! its guard; that these are exactly the fields of the agent's definitions (`tests/schema/kata-agent.txt`, made by
+//! `cargo xtask agent-schema`), that the request builder makes them, and that each guard guards, is tested with
+//! values made from this table.
 
 mod fields;
 
@@ -166,7 +167,8 @@ pub fn markdown() -> String {
          Every field of the messages that a pod's life needs, and the check of the rules that refuses\n\
          another value than the pod gives. What no check guards can do no harm, for the reason given.\n\
          All other messages of the agent are refused or allowed whatever they hold\n\
-         ([policies.md](policies.md)).\n",
+         ([policies.md](policies.md)). A test holds the list against the agent's own definitions (the same in Kata 3.29\n\
+         to 4.1; `cargo xtask agent-schema` takes them from another version): a field without a guard fails it.\n",
     );
     let mut message = "";
     for field in FIELDS {

@@ -10,6 +10,7 @@
     reason = "a test binary: a failure shall end the test"
 )]
 
+mod agent;
 mod carriers;
 mod common;
 mod controllers;

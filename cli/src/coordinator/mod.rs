@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use nacre_attest::Timestamp;
 use nacre_client::examine::AcceptPolicies;
+use nacre_client::genesis::MeasuredOwners;
 use nacre_client::pin::{MAX_PIN, Pin, known_lists};
 use nacre_client::session::{Session, State};
 use nacre_client::{ClientError, Expectation, Kind as ClientKind};
@@ -68,9 +69,24 @@ pub(crate) struct Acceptance {
     /// Accept a policy whose rules are not known, by its hash, or `all`; may be repeated
     #[arg(long, value_name = "HASH", value_parser = accepted_policy)]
     accept_policy: Vec<Accepted>,
+    #[command(flatten)]
+    pub(crate) named: NamedOwners,
     /// Accept the entries of the history that no earlier run accepted
     #[arg(long)]
     pub(crate) accept_history: bool,
+}
+
+/// Who is measured into a Coordinator whose policy this program cannot read.
+#[derive(Debug, clap::Args)]
+pub(crate) struct NamedOwners {
+    /// Value of NACRE_OWNERS in the Coordinator's policy, where that policy was accepted and its rules are not
+    /// known: K:DIGEST,…, or `unbound` where it has none [default: as earlier runs read it]
+    #[arg(long, value_name = "OWNERS", value_parser = named_owners, help_heading = "Acceptance")]
+    pub(crate) owners: Option<MeasuredOwners>,
+}
+
+fn named_owners(text: &str) -> Result<MeasuredOwners, String> {
+    text.parse().map_err(|error| causes(&error))
 }
 
 /// One value of `--accept-policy`.

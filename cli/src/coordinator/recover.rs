@@ -17,7 +17,9 @@ use super::owners::SeedshareOwners;
 use super::progress::Spinner;
 use super::set::{MESH_CA_FILE, ROOT_CA_FILE, SEED_SHARES_FILE};
 use super::verify::{empty, mesh_ca};
-use super::{ManifestFile, Target, causes, converse, open, seed_shares, seen_in_force, show};
+use super::{
+    ManifestFile, NamedOwners, Target, causes, converse, open, seed_shares, seen_in_force, show,
+};
 use crate::context::{Context, Output};
 use crate::error::{CommandError, Kind};
 use crate::files::Outputs;
@@ -39,6 +41,8 @@ pub(crate) struct Args {
     /// attested with the manifest file instead of the manifest of the pin [default: that of the pin]
     #[arg(long, value_name = "HEX")]
     latest_transition: Option<TransitionHash>,
+    #[command(flatten)]
+    named: NamedOwners,
     /// Only let the Coordinator say whether the share fits; nothing changes
     #[arg(long)]
     dry_run: bool,
@@ -145,7 +149,9 @@ async fn talk(
             pin,
             now: Timestamp::now(),
             claimed: false,
+            // Whoever set or verified the manifest has accepted them, or not.
             accept_policies: &AcceptPolicies::All,
+            owners: args.named.owners.as_ref(),
             accept_history: false,
         },
     );

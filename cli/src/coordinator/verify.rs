@@ -84,6 +84,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
         now: answer.now,
         claimed: answer.claimed,
         accept_policies: &accept,
+        owners: args.acceptance.named.owners.as_ref(),
         accept_history: args.acceptance.accept_history,
     };
     let mut examination = examine(&answer.snapshot, &question);

@@ -3,6 +3,7 @@
 use std::fs;
 
 use nacre_manifest::{PolicyHash, SeedshareOwnerKey, TransitionHash};
+use nacre_policy::rules::RULES;
 
 use crate::common::TestEnvironment;
 use crate::coordinator::openssl;
@@ -353,4 +354,50 @@ fn every_replica_has_to_confirm_unless_told_otherwise() {
     let alone = ["set", "resources", "--allow-unconfirmed"];
     expect(live.run(&alone), 0, "");
     assert_eq!(live.pin().head.transition().generation, 4);
+}
+
+/// After an upgrade of nacre, or before one of the Coordinator: its policy has rules that this program does not know.
+#[test]
+fn a_coordinator_with_foreign_rules_is_used_by_those_who_reviewed_it() {
+    let mut live = Live::with_rules(1, &RULES.replace("nacre1", "nacre0"));
+    live.start();
+    let hash = PolicyHash::of(&live.coordinator).to_string();
+    let owners = live.owners();
+    let accept = ["--accept-policy", hash.as_str()];
+    let named = [&accept[..], &["--owners", owners.as_str()]].concat();
+    let with = |words: &[&'static str], more: &[&str]| -> Vec<String> {
+        words
+            .iter()
+            .chain(more)
+            .map(|word| (*word).to_owned())
+            .collect()
+    };
+    let run = |live: &Live, words: Vec<String>| {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        live.run(&words)
+    };
+    let set = ["set", "resources"];
+    // Nothing is set before it is known who may.
+    expect(run(&live, with(&set, &[])), 3, "NCR1314");
+    expect(run(&live, with(&set, &accept)), 3, "NCR1314");
+    assert!(!live.workspace.exists("seed-shares.json"));
+    expect(run(&live, with(&set, &named)), 0, "");
+    // From then on the pin says it, also to an update and to a recovery.
+    expect(run(&live, with(&["verify"], &[])), 3, "NCR1314");
+    expect(run(&live, with(&["verify"], &accept)), 0, "");
+    live.write(&live.manifest("/web2"), "/web2");
+    expect(run(&live, with(&set, &accept)), 0, "");
+    live.restart();
+    expect(run(&live, with(&["recover"], &[])), 0, "");
+    assert_eq!(live.pin().owners.unwrap().to_string(), owners);
+    // Whoever has no pin names them.
+    let latest = live.pin().head.hash().to_string();
+    fs::remove_file(live.workspace.path("nacre-pin.json")).unwrap();
+    expect(run(&live, with(&["verify"], &accept)), 3, "NCR1314");
+    live.restart();
+    let recover = with(&["recover", "--latest-transition"], &[&latest]);
+    let mut by_name = recover.clone();
+    by_name.extend(["--owners".to_owned(), owners.clone()]);
+    expect(run(&live, by_name), 0, "");
+    expect(run(&live, with(&["verify"], &named)), 0, "");
 }

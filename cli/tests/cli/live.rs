@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nacre_attest::{Product, ReportSource};
 use nacre_client::Trust;
+use nacre_client::genesis::MeasuredOwners;
 use nacre_client::pin::Pin;
 use nacre_coordinator::{Addresses, Backend, Config, Coordinator, Deps, RunError, system_clock};
 use nacre_framing::environment::Environment;
@@ -58,6 +59,11 @@ type Running = (
 impl Live {
     /// With this many owners, all of whom have to sign.
     pub(crate) fn new(owners: usize) -> Self {
+        Self::with_rules(owners, RULES)
+    }
+
+    /// The same, and the Coordinator's policy has these rules.
+    pub(crate) fn with_rules(owners: usize, rules: &str) -> Self {
         let workspace = TestEnvironment::empty();
         let mut digests = Vec::new();
         for number in 0..owners {
@@ -81,7 +87,7 @@ impl Live {
         digests.sort_unstable();
         let bound = format!("{owners}:{}", digests.join(","));
         let env = json!({"NACRE_OWNERS": format!("={bound}")});
-        let coordinator = raw(&json!({"coordinator": {"env": env}}));
+        let coordinator = raw(rules, &json!({"coordinator": {"env": env}}));
         let live = Self {
             workspace,
             store: tempfile::tempdir().unwrap(),
@@ -263,6 +269,11 @@ impl Live {
         (code.parse().unwrap(), codes(&findings))
     }
 
+    /// Value of `NACRE_OWNERS` that is measured into the Coordinator.
+    pub(crate) fn owners(&self) -> String {
+        MeasuredOwners(self.genesis.clone()).to_string()
+    }
+
     pub(crate) fn pin(&self) -> Pin {
         Pin::parse(self.workspace.read("nacre-pin.json").as_bytes()).unwrap()
     }
@@ -275,14 +286,14 @@ fn key_name(number: usize) -> String {
     }
 }
 
-/// The raw bytes of a policy with known rules: with this carrier, its text.
-fn raw(containers: &Value) -> Vec<u8> {
+/// The raw bytes of a policy: with this carrier, its text.
+fn raw(rules: &str, containers: &Value) -> Vec<u8> {
     let data = data::data(containers);
-    format!("{RULES}\npolicy_data := {data:#}\n").into_bytes()
+    format!("{rules}\npolicy_data := {data:#}\n").into_bytes()
 }
 
 pub(crate) fn web(command: &str) -> Vec<u8> {
-    raw(&json!({"web": {"args": [command]}}))
+    raw(RULES, &json!({"web": {"args": [command]}}))
 }
 
 /// Every code named in a report of findings.

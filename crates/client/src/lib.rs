@@ -14,6 +14,7 @@ pub mod bundle;
 pub mod certificates;
 pub mod changes;
 pub mod examine;
+pub mod genesis;
 pub mod keys;
 pub mod pin;
 pub mod recover;

@@ -10,6 +10,8 @@ use nacre_history::Transition;
 use nacre_manifest::{ManifestHash, TransitionHash};
 use serde::{Deserialize, Serialize};
 
+use crate::genesis::MeasuredOwners;
+
 /// Version of the file.
 const VERSION: u32 = 1;
 /// Longest pin that is read: a manifest, a revocation list of each product in hex and a few hashes.
@@ -36,6 +38,9 @@ pub struct Pin {
     pub accepted: Option<TransitionHash>,
     /// The manifest of the newest transition, byte for byte.
     pub manifest: String,
+    /// Who may have set the first manifest, as the newest run that verified it knew; absent = no run has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owners: Option<MeasuredOwners>,
     /// The newest revocation list verified, of each product; an older one does not count.
     #[serde(default)]
     pub revocation_lists: RevocationLists,
@@ -205,6 +210,7 @@ impl Pin {
             head,
             accepted: None,
             manifest,
+            owners: None,
             revocation_lists: RevocationLists::default(),
         }
     }

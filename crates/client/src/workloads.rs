@@ -163,12 +163,36 @@ pub enum OwnersUnread {
     /// Its policy is missing or has unknown rules.
     #[error("the Coordinator's policy cannot be read, so nobody knows which owners it holds")]
     Policy,
+    /// Its policy is accepted, but not read, and neither the caller nor a pin says which owners it holds.
+    #[error("the Coordinator's policy is accepted, and nothing says which owners it holds")]
+    NotNamed,
+    /// Other owners were named than those in its policy.
+    #[error("the Coordinator's policy holds other owners than those named")]
+    Differ,
     /// More than one container has the variable.
     #[error("several containers of the Coordinator have NACRE_OWNERS")]
     Several,
     /// Another form.
     #[error("NACRE_OWNERS of the Coordinator is malformed")]
     Form,
+}
+
+impl OwnersUnread {
+    /// What to do about it, for the Coordinator with this policy.
+    pub fn help(self, coordinator: &PolicyHash) -> Option<String> {
+        match self {
+            Self::Policy => Some(format!(
+                "use a version of nacre that knows its rules; or review the policy and run again with \
+                 --accept-policy {coordinator}, and with --owners where no earlier run has read them"
+            )),
+            Self::NotNamed => Some(
+                "read NACRE_OWNERS in the policy, and name its value: --owners K:DIGEST,… (unbound where it has none)"
+                    .to_owned(),
+            ),
+            Self::Differ => Some("leave --owners away: the policy can be read".to_owned()),
+            Self::Several | Self::Form => None,
+        }
+    }
 }
 
 /// What a policy amounts to beside what its entry says: weaker is an error.

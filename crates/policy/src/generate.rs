@@ -69,9 +69,13 @@ impl Policy {
         profiles.max().unwrap_or(Profile::Strict)
     }
 
-    /// A guest with this policy; the rules are parsed once per process.
+    /// A guest with this policy; the present rules are parsed once per process.
     pub fn session(&self) -> Result<Session, EvaluateError> {
-        Session::with_data(&self.data)
+        match self.text.starts_with(RULES) {
+            true => Session::with_data(&self.data),
+            // Rules of an earlier version judge as their text says, not as the present ones do.
+            false => Session::load(&self.text),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! From the bytes of a policy back to its rules and data: what a guest will be told, whoever wrote it.
 //!
-//! Nothing is evaluated here. Rules are compared with published ones byte for byte, and data are read as
-//! the plain terms that [`crate::generate()`] writes, with the members that the rules read; anything else is
-//! not recognised, never guessed at.
+//! Nothing is evaluated here. Rules are compared with published ones by the hash of their text, and data are
+//! read as the plain terms that [`crate::generate()`] writes, with the members that those rules read; anything
+//! else is not recognised, never guessed at.
 
 use nacre_manifest::PolicyHash;
 use serde_json::{Map, Value};
@@ -95,6 +95,11 @@ impl Read {
 impl Rules {
     /// Reads a policy text.
     pub fn of_text(text: String) -> Self {
+        Self::among(rules::PUBLISHED, text)
+    }
+
+    /// Reads a policy text whose rules are one of these.
+    fn among(published: &[rules::Published], text: String) -> Self {
         let digest = |text: &str| hex(&Sha256::digest(text));
         let Some((head, data)) = rules::split(&text) else {
             return Self::Unknown {
@@ -102,15 +107,15 @@ impl Rules {
                 reason: Unknown::Form,
             };
         };
-        let Some(version) = rules::is_known(head) else {
+        let Some(published) = rules::find(published, head) else {
             return Self::Unknown {
                 digest: digest(head),
                 reason: Unknown::Rules,
             };
         };
-        match data_of(data).filter(form::is_ours) {
+        match data_of(data).and_then(published.read) {
             Some(data) => Self::Known {
-                version,
+                version: published.version,
                 policy: Box::new(Policy {
                     text,
                     findings: Vec::new(),
@@ -143,6 +148,11 @@ impl Policy {
         }
         out
     }
+}
+
+/// Data in the form of the present rules, as they are.
+pub(crate) fn as_written(data: Value) -> Option<Value> {
+    Some(data).filter(form::is_ours)
 }
 
 /// Reads the whole data part: one object, and a line break behind it.

@@ -1,5 +1,6 @@
 //! The fixed part of every policy.
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// The rules, byte for byte as they stand at the head of every policy of this version.
@@ -11,9 +12,33 @@ pub const VERSION: &str = "nacre1";
 /// What separates the rules from the data of a workload: the data begin with this line.
 pub const DATA_HEAD: &str = "policy_data := {\n";
 
+/// A text of the rules whose policies are still read, though new ones may be made with another.
+pub(crate) struct Published {
+    /// SHA-256 of the text, in lower-case hex.
+    pub(crate) digest: &'static str,
+    /// Its name, as it stands in its first line.
+    pub(crate) version: &'static str,
+    /// Brings the data that go with it into the form of [`RULES`]; `None` when they have no form that these
+    /// rules read.
+    pub(crate) read: fn(Value) -> Option<Value>,
+}
+
+/// Every text of the rules that is known, the newest last. `docs/policies.md` says what a change of the rules
+/// adds to it: an entry that was released is never changed and never taken away, or policies of deployments
+/// that run become unknown.
+pub(crate) const PUBLISHED: &[Published] = &[Published {
+    digest: "0173ec2ed822e50e8308d7231c1757aa6fbee2518063303557ca0866cda1ed4b",
+    version: VERSION,
+    read: crate::read::as_written,
+}];
+
 /// SHA-256 of [`RULES`] in lower-case hex.
 pub fn digest() -> String {
-    Sha256::digest(RULES)
+    digest_of(RULES)
+}
+
+fn digest_of(rules: &str) -> String {
+    Sha256::digest(rules)
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
@@ -41,7 +66,13 @@ pub(crate) fn is_constant(message: &str) -> bool {
 
 /// The version of a rules part that was published, by its exact text.
 pub fn is_known(rules: &str) -> Option<&'static str> {
-    (rules == RULES).then_some(VERSION)
+    find(PUBLISHED, rules).map(|published| published.version)
+}
+
+/// The entry of a table for exactly this text.
+pub(crate) fn find<'a>(table: &'a [Published], rules: &str) -> Option<&'a Published> {
+    let digest = digest_of(rules);
+    table.iter().find(|published| published.digest == digest)
 }
 
 #[cfg(test)]
@@ -58,5 +89,23 @@ mod tests {
         assert!(is_constant("WaitProcessRequest") && is_constant("SetPolicyRequest"));
         assert!(!is_constant("CopyFileRequest") && !is_constant("ProcessRequest"));
         assert_eq!(is_known(&rules.replacen("false", "true", 1)), None);
+    }
+
+    #[test]
+    fn the_newest_entry_is_that_of_the_rules() {
+        let digest = digest();
+        let newest = PUBLISHED.last().unwrap();
+        assert!(
+            newest.digest == digest,
+            "rules.rego has changed and is {digest} now: put that into the newest entry of PUBLISHED if its \
+             rules were never released, else add an entry, with another name if their denials or data changed"
+        );
+        assert_eq!(newest.version, VERSION);
+        assert!(RULES.starts_with(&format!("# Nacre rules {VERSION}: ")));
+        for (index, published) in PUBLISHED.iter().enumerate() {
+            let twice = PUBLISHED.iter().skip(index + 1);
+            let mut twice = twice.filter(|other| other.digest == published.digest);
+            assert!(twice.next().is_none(), "{} stands twice", published.digest);
+        }
     }
 }

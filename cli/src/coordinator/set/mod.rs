@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nacre_api::v1::Phase;
 use nacre_attest::Timestamp;
 use nacre_client::examine::{Examination, Given, Question, examine};
+use nacre_client::genesis::Genesis;
 use nacre_client::keys::OwnerSigner;
 use nacre_client::pin::Pin;
 use nacre_client::session::{Session, State};
@@ -182,9 +183,22 @@ async fn first(
             .iter()
             .map(|(hash, raw)| (*hash, raw.as_slice())),
     );
-    match read.genesis_authority(&session.coordinator()) {
-        Ok(GenesisAuthority::Owners(owners)) => are_owners(plan, &owners)?,
-        Ok(GenesisAuthority::InsecureUnbound) | Err(_) => {}
+    let coordinator = session.coordinator();
+    // Without its policy at hand the Coordinator asks for it, and nothing is set.
+    if read.get(&coordinator).is_some() {
+        let acceptance = &plan.args.acceptance;
+        let (accept, named) = (acceptance.policies(), acceptance.named.owners.as_ref());
+        let genesis = Genesis::of(&coordinator, &read, &accept, named, None).map_err(|error| {
+            let finding = Finding::error(codes::RULES_UNKNOWN, error.to_string());
+            let finding = match error.help(&coordinator) {
+                Some(help) => finding.help(help),
+                None => finding,
+            };
+            CommandError::new(Kind::Verification, vec![finding])
+        })?;
+        if let GenesisAuthority::Owners(owners) = &genesis.owners.0 {
+            are_owners(plan, owners)?;
+        }
     }
     let hash = ManifestHash::of(&plan.file.bytes);
     let transition = transition(plan, state, || {
@@ -452,6 +466,7 @@ fn examined(
             now: Timestamp::now(),
             claimed: false,
             accept_policies: &accept,
+            owners: plan.args.acceptance.named.owners.as_ref(),
             accept_history: plan.args.acceptance.accept_history,
         },
     );

@@ -137,6 +137,7 @@ pub(super) fn pin(
         }
     };
     pin = pin.with_lists(lists);
+    pin.owners = out.genesis.as_ref().map(|genesis| genesis.owners.clone());
     let read = out
         .rows
         .get("entries")

@@ -16,6 +16,7 @@ use nacre_review::diff::Diff;
 
 pub use self::steps::Step;
 use crate::certificates;
+use crate::genesis::{Genesis, MeasuredOwners, Source};
 use crate::pin::{Found, Pin, known_lists};
 use crate::snapshot::Snapshot;
 use crate::trust::{Expectation, Trust};
@@ -48,6 +49,9 @@ pub struct Question<'a> {
     pub claimed: bool,
     /// Policies with unknown rules that are accepted.
     pub accept_policies: &'a AcceptPolicies,
+    /// Who may have set the first manifest, where the Coordinator's policy is one that is accepted and not read;
+    /// `None` = as the pin says.
+    pub owners: Option<&'a MeasuredOwners>,
     /// Whether entries of the history that nobody has accepted are accepted now.
     pub accept_history: bool,
 }
@@ -83,6 +87,8 @@ pub struct Examination {
     pub rows: Rows,
     /// Every check on the evidence.
     pub attestation: Option<nacre_attest::Verdict>,
+    /// Who may have set the first manifest, if that is known.
+    pub genesis: Option<Genesis>,
     /// The history, if it holds.
     pub history: Option<History>,
     /// What changed from each manifest to the next.
@@ -206,22 +212,28 @@ fn history(
     coordinator: PolicyHash,
     out: &mut Examination,
 ) -> Option<History> {
-    let genesis = match policies.genesis_authority(&coordinator) {
-        Ok(authority) => authority,
+    let genesis = Genesis::of(
+        &coordinator,
+        policies,
+        question.accept_policies,
+        question.owners,
+        question.pin,
+    );
+    let genesis = match genesis {
+        Ok(genesis) => genesis,
         Err(error) => {
-            let row = Row::of(
-                Outcome::Fail,
-                "instance",
-                codes::RULES_UNKNOWN,
-                error.to_string(),
-            );
-            out.rows.push(row);
+            let (code, text) = (codes::RULES_UNKNOWN, error.to_string());
+            let row = Row::of(Outcome::Fail, "instance", code, text);
+            out.rows.push(match error.help(&coordinator) {
+                Some(help) => row.help(help),
+                None => row,
+            });
             return None;
         }
     };
     let rules = Rules {
         reader: question.trust.reader,
-        genesis,
+        genesis: genesis.owners.0.clone(),
     };
     let expect = Expect::complete().coordinator(coordinator);
     match validate(&snapshot.objects, &rules, &expect) {
@@ -230,19 +242,8 @@ fn history(
             let s = if count == 1 { "" } else { "s" };
             let text = format!("{count} manifest{s}, each signed by the owners of the one before");
             out.rows.push(Row::pass("history", text));
-            out.rows.push(match &rules.genesis {
-                GenesisAuthority::Owners(owners) => {
-                    let (k, n) = (owners.threshold(), owners.keys().len());
-                    let text = format!("started by {k} of {n} owner(s) measured into the Coordinator");
-                    Row::pass("instance", text)
-                }
-                GenesisAuthority::InsecureUnbound => Row::of(
-                    Outcome::Warn,
-                    "instance",
-                    codes::UNAUTHENTICATED,
-                    "Coordinator instance not authenticated: anybody could have set the first manifest",
-                ),
-            });
+            out.rows.push(instance(&genesis));
+            out.genesis = Some(genesis);
             Some(history)
         }
         Err(error) => {
@@ -252,6 +253,31 @@ fn history(
             None
         }
     }
+}
+
+/// Who started the history, and why that is believed.
+fn instance(genesis: &Genesis) -> Row {
+    let GenesisAuthority::Owners(owners) = &genesis.owners.0 else {
+        return Row::of(
+            Outcome::Warn,
+            "instance",
+            codes::UNAUTHENTICATED,
+            "Coordinator instance not authenticated: anybody could have set the first manifest",
+        );
+    };
+    let (k, n) = (owners.threshold(), owners.keys().len());
+    let by = match genesis.source {
+        Source::Policy => {
+            let text = format!("started by {k} of {n} owner(s) measured into the Coordinator");
+            return Row::pass("instance", text);
+        }
+        Source::Named => "named by --owners",
+        Source::Pin => "of earlier runs",
+    };
+    let text = format!(
+        "started by {k} of {n} owner(s) {by}; the Coordinator's policy was accepted, not read"
+    );
+    Row::of(Outcome::Note, "instance", codes::RULES_UNKNOWN, text)
 }
 
 /// Whether the evidence is about this history, and the certificates about these keys.

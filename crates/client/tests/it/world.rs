@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use nacre_attest::{Product, ReportSource, Timestamp};
 use nacre_client::Trust;
 use nacre_client::examine::{AcceptPolicies, Examination, Given, Question, examine};
+use nacre_client::genesis::MeasuredOwners;
 use nacre_client::keys::{SeedshareKey, encode};
 use nacre_client::pin::Pin;
 use nacre_client::snapshot::{Head, Snapshot};
@@ -41,8 +42,12 @@ mod data;
 
 /// A policy with the known rules and these containers.
 pub(crate) fn policy(containers: &Value) -> Vec<u8> {
+    policy_with(RULES, containers)
+}
+
+fn policy_with(rules: &str, containers: &Value) -> Vec<u8> {
     let data = data::data(containers);
-    packed(&format!("{RULES}\npolicy_data := {data:#}\n"))
+    packed(&format!("{rules}\npolicy_data := {data:#}\n"))
 }
 
 pub(crate) fn packed(text: &str) -> Vec<u8> {
@@ -109,14 +114,27 @@ impl World {
         world
     }
 
+    /// With a first manifest, and a Coordinator whose policy has rules of a version that nobody kept.
+    pub(crate) fn with_foreign_rules() -> Self {
+        let rules = RULES.replace("nacre1", "nacre0");
+        let mut world = Self::before_set_by(true, &rules);
+        let manifest = world.manifest();
+        world.add(&manifest, &[web("/web")]);
+        world
+    }
+
     /// Nothing is set yet.
     pub(crate) fn before_set(bound: bool) -> Self {
+        Self::before_set_by(bound, RULES)
+    }
+
+    fn before_set_by(bound: bool, rules: &str) -> Self {
         let owner = OwnerKeyPair::generate().unwrap();
         let env = match bound {
             true => json!({"NACRE_OWNERS": format!("=1:{}", owner.digest())}),
             false => json!({}),
         };
-        let coordinator_policy = policy(&json!({"coordinator": {"env": env}}));
+        let coordinator_policy = policy_with(rules, &json!({"coordinator": {"env": env}}));
         let coordinator = PolicyHash::of(&coordinator_policy);
         let (seed, salt) = (Seed::generate().unwrap(), Salt::generate().unwrap());
         let root = seed.root_ca_key(&salt).unwrap();
@@ -284,6 +302,37 @@ impl World {
                 now: Timestamp::now(),
                 claimed: false,
                 accept_policies: &accept,
+                owners: None,
+                accept_history: false,
+            },
+        )
+    }
+
+    /// By somebody who accepts these policies and names these owners.
+    pub(crate) fn examine_accepting(
+        &self,
+        snapshot: &Snapshot,
+        pin: Option<&Pin>,
+        accept: &AcceptPolicies,
+        owners: Option<&MeasuredOwners>,
+    ) -> Examination {
+        let bytes = self.manifests.last().unwrap();
+        let manifest = parse_simulated(bytes).unwrap();
+        let active = Some(Given {
+            bytes,
+            manifest: &manifest,
+        });
+        examine(
+            snapshot,
+            &Question {
+                trust: &self.trust,
+                reference: &manifest,
+                active,
+                pin,
+                now: Timestamp::now(),
+                claimed: false,
+                accept_policies: accept,
+                owners,
                 accept_history: false,
             },
         )
@@ -309,6 +358,7 @@ impl World {
             now: Timestamp::now(),
             claimed: false,
             accept_policies: &accept,
+            owners: None,
             accept_history: false,
         };
         change(&mut question);

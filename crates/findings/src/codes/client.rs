@@ -42,8 +42,8 @@ codes! {
         "The file in which earlier runs wrote down what they saw cannot be read.",
         "Restore it from version control; remove it only if you accept to trust the Coordinator as on the first run.";
     RULES_UNKNOWN = 1314, "Policy with unknown rules",
-        "A policy does not consist of rules that this program knows and plain data, so nothing can be said about what the host may do in that pod.",
-        "Use the program version the policy was made with, or review the policy and accept it with `--accept-policy HASH`.";
+        "A policy does not consist of rules that this program knows and plain data, so nothing can be said about what the host may do in that pod. Of a Coordinator's policy, nobody can say either which owners are measured into it.",
+        "Use the program version the policy was made with, or review the policy and accept it with `--accept-policy HASH`. For the Coordinator's own policy the owners come from the pin of an earlier run, or from `--owners`, which names the value of NACRE_OWNERS in it.";
     PROFILE_DIFFERS = 1315, "Policy is weaker than the manifest says",
         "The profile in the policy is not the one of its manifest entry.",
         "Generate the manifest again from the resources that are deployed.";

@@ -4,7 +4,7 @@ use nacre_manifest::Profile;
 
 use super::*;
 use crate::generate::PAUSE;
-use crate::rules::RULES;
+use crate::rules::{Published, RULES};
 use crate::text;
 
 fn with_data(data: &str) -> String {
@@ -72,6 +72,89 @@ fn one_other_byte_in_the_rules_is_unknown() {
     assert_ne!(other, text);
     assert_eq!(reason(other), Unknown::Rules);
     assert_eq!(reason("package agent_policy\n".into()), Unknown::Form);
+}
+
+/// What a change of the rules after a release leaves behind: the digest of the older text, and its reader.
+#[test]
+fn policies_with_older_rules_that_are_kept_are_read_by_their_own_reader() {
+    fn of_zero(mut data: Value) -> Option<Value> {
+        let members = data.as_object_mut()?;
+        let pods = members.remove("sandbox")?;
+        members.insert("pod".to_owned(), pods);
+        as_written(data)
+    }
+    let older = RULES.replace("nacre1", "nacre0");
+    let digest: &str = hex(&Sha256::digest(&older)).leak();
+    let zero = Published {
+        digest,
+        version: "nacre0",
+        read: of_zero,
+    };
+    let one = &rules::PUBLISHED[0];
+    let table = [
+        zero,
+        Published {
+            digest: one.digest,
+            ..*one
+        },
+    ];
+    let mut renamed = data();
+    let members = renamed.as_object_mut().unwrap();
+    let pods = members.remove("pod").unwrap();
+    members.insert("sandbox".to_owned(), pods);
+    let with =
+        |rules: &str, data: &Value| format!("{rules}\npolicy_data := {}\n", text::term(data));
+    for (text, version) in [
+        (with(&older, &renamed), "nacre0"),
+        (with(RULES, &data()), "nacre1"),
+    ] {
+        match Rules::among(&table, text.clone()) {
+            Rules::Known {
+                version: is,
+                policy,
+            } => {
+                assert_eq!((is, policy.data()), (version, &data()));
+                assert_eq!(policy.text, text, "the text stays the one that is hashed");
+            }
+            Rules::Unknown { reason, .. } => panic!("{version}: {reason}"),
+        }
+    }
+    // Neither is read as the other, and an older text that was not kept is unknown.
+    for text in [with(&older, &data()), with(RULES, &renamed)] {
+        let read = Rules::among(&table, text);
+        assert!(matches!(
+            read,
+            Rules::Unknown {
+                reason: Unknown::Data,
+                ..
+            }
+        ));
+    }
+    assert_eq!(reason(with(&older, &renamed)), Unknown::Rules);
+}
+
+/// A guest judges by the rules in its policy, whatever this program would write today.
+#[test]
+fn a_session_has_the_rules_of_its_policy() {
+    let asked = |rules: &str| {
+        let text = format!("{rules}\npolicy_data := {}\n", text::term(&data()));
+        let mut policy = match Rules::of_text(with_data(&text::term(&data()))) {
+            Rules::Known { policy, .. } => policy,
+            Rules::Unknown { reason, .. } => panic!("{reason}"),
+        };
+        policy.text = text;
+        let mut session = policy.session().unwrap();
+        session
+            .probe("GetMetricsRequest", &json!({}))
+            .unwrap()
+            .allowed
+    };
+    let older = RULES.replace(
+        "\nGetMetricsRequest := false",
+        "\nGetMetricsRequest := true",
+    );
+    assert_ne!(older, RULES);
+    assert_eq!((asked(RULES), asked(&older)), (false, true));
 }
 
 #[test]

@@ -7,14 +7,14 @@ use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
 use nacre_api::{method, recover_digest, v1};
 use nacre_atls::tonic::Caller;
 use nacre_atls::{AppraisalError, Appraise, AttestedPeer};
-use nacre_attest::{Claims, Evidence, HostData, Policy, Report, ReportData, Timestamp, Verifier};
+use nacre_attest::{Claims, Evidence, HostData, Report, ReportData, Timestamp, Verifier};
 use nacre_history::Rules;
 use nacre_manifest::{Manifest, PolicyEntry, PolicyHash, SeedshareOwnerKey, TransitionHash};
 
 use crate::clock::Time;
 use crate::denied::Denied;
 use crate::metrics::Metrics;
-use crate::state::{Cell, Ready, State};
+use crate::state::{Cell, Ready, References, State};
 use crate::storage::Storage;
 
 /// Most connections whose evidence is remembered.
@@ -37,12 +37,14 @@ pub(crate) struct Core {
 }
 
 /// Whose evidence is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wanted {
     /// Any policy that is listed.
     Listed,
     /// A policy with the role of the Coordinator.
     Coordinator,
+    /// The same in a guest that enforces it: only such a one may be given the seed.
+    Heir,
 }
 
 impl Wanted {
@@ -53,7 +55,7 @@ impl Wanted {
     const fn name(self) -> &'static str {
         match self {
             Self::Listed => "mesh",
-            Self::Coordinator => "peer",
+            Self::Coordinator | Self::Heir => "peer",
         }
     }
 }
@@ -72,7 +74,7 @@ impl Core {
     pub(crate) fn appraise(
         &self,
         manifest: &Manifest,
-        references: &dyn Fn(Option<&PolicyEntry>) -> Vec<Policy>,
+        references: &References,
         evidence: &Evidence,
         report_data: [u8; 64],
         wanted: Wanted,
@@ -84,10 +86,13 @@ impl Core {
         let entry = entry.filter(|(_, entry)| wanted.fits(entry));
         // An unlisted policy is compared with everything, so that the verdict says what is wrong.
         let (mut policies, host_data) = match entry {
-            Some((hash, entry)) => (references(Some(entry)), BTreeSet::from([*hash.as_bytes()])),
-            None => (references(None), hashes(manifest, wanted)),
+            Some((hash, entry)) => (
+                references.fitting(Some(entry), wanted),
+                BTreeSet::from([*hash.as_bytes()]),
+            ),
+            None => (references.fitting(None, wanted), hashes(manifest, wanted)),
         };
-        if wanted == Wanted::Coordinator && !manifest.allow_any_chip {
+        if wanted != Wanted::Listed && !manifest.allow_any_chip {
             for policy in &mut policies {
                 policy.require_chips = true;
             }
@@ -114,12 +119,9 @@ impl Core {
         report_data: [u8; 64],
         wanted: Wanted,
     ) -> Result<Claims, AppraisalError> {
-        let references = |entry: Option<&PolicyEntry>| match entry {
-            Some(entry) => ready.references(entry),
-            None => ready.all_references(),
-        };
         let manifest = ready.manifest();
-        let claims = self.appraise(manifest, &references, evidence, report_data, wanted)?;
+        let references = ready.references();
+        let claims = self.appraise(manifest, references, evidence, report_data, wanted)?;
         self.seen.remember(report_data, wanted, ready.head().hash);
         Ok(claims)
     }
@@ -187,13 +189,13 @@ pub(crate) struct Seen(Mutex<Remembered>);
 
 #[derive(Debug, Default)]
 struct Remembered {
-    by_connection: BTreeMap<([u8; 64], bool), TransitionHash>,
-    order: VecDeque<([u8; 64], bool)>,
+    by_connection: BTreeMap<([u8; 64], Wanted), TransitionHash>,
+    order: VecDeque<([u8; 64], Wanted)>,
 }
 
 impl Seen {
     fn remember(&self, report_data: [u8; 64], wanted: Wanted, transition: TransitionHash) {
-        let key = (report_data, wanted == Wanted::Coordinator);
+        let key = (report_data, wanted);
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.by_connection.insert(key, transition).is_none() {
             seen.order.push_back(key);
@@ -206,7 +208,7 @@ impl Seen {
     }
 
     fn recall(&self, report_data: &[u8; 64], wanted: Wanted, transition: TransitionHash) -> bool {
-        let key = (*report_data, wanted == Wanted::Coordinator);
+        let key = (*report_data, wanted);
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.by_connection.get(&key) == Some(&transition)
     }

@@ -67,7 +67,7 @@ impl MeshApi {
     async fn hand_over(&self, caller: &Caller) -> Result<v1::PeerRecoverResponse, Denied> {
         let peer = caller.attested(ClientKind::Coordinator);
         let peer = peer.map_err(|_| Denied::Internal("a caller without evidence"))?;
-        let (ready, policy) = self.core.entry_of(peer, Wanted::Coordinator)?;
+        let (ready, policy) = self.core.entry_of(peer, Wanted::Heir)?;
         if !ready.manifest().peer_recovery || !ready.history.is_bound() {
             return Err(Denied::NoPeerRecovery);
         }

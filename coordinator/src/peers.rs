@@ -12,7 +12,7 @@ use nacre_atls::tonic::{Link, Own, connect};
 use nacre_atls::{AppraisalError, Appraise, ClientKind, Connector, ReportQueue};
 use nacre_attest::{Claims, Evidence};
 use nacre_history::History;
-use nacre_manifest::{Manifest, PolicyEntry, TransitionHash};
+use nacre_manifest::{Manifest, TransitionHash};
 use nacre_pki::{CaCertificates, P384Key, Salt, Seed};
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
@@ -21,7 +21,7 @@ use crate::authority::Authority;
 use crate::denied::chain;
 use crate::guard::{Core, Wanted};
 use crate::recovery::Handed;
-use crate::state::{Ready, by_platform, references};
+use crate::state::{Ready, References};
 
 /// Longest message of a peer.
 const MAX_MESSAGE: usize = 256 * 1024;
@@ -287,14 +287,10 @@ impl Appraise for CoordinatorsOf {
         evidence: &Evidence,
         report_data: [u8; 64],
     ) -> Result<Claims, AppraisalError> {
-        let sets = by_platform(&self.manifest);
-        let of = |entry: Option<&PolicyEntry>| match entry {
-            Some(entry) => references(&sets, entry),
-            None => sets.iter().map(|(_, policy)| policy.clone()).collect(),
-        };
+        let references = References::of(&self.manifest);
         let wanted = Wanted::Coordinator;
         self.core
-            .appraise(&self.manifest, &of, evidence, report_data, wanted)
+            .appraise(&self.manifest, &references, evidence, report_data, wanted)
     }
 }
 

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use nacre_api::v1::Phase;
 use nacre_attest::Policy;
 use nacre_history::{Entry, History};
-use nacre_manifest::{Manifest, ManifestHash, PolicyEntry, PolicyHash, TransitionHash};
+use nacre_manifest::{
+    HostDataBinding, Manifest, ManifestHash, PolicyEntry, PolicyHash, TransitionHash,
+};
 use nacre_pki::{Authority as Ca, P384Key, Salt, Seed};
 use nacre_store::{Latest as Stored, Version};
 use tokio::sync::watch;
 
 use crate::denied::Denied;
+use crate::guard::Wanted;
 
 /// One of three phases.
 #[derive(Debug)]
@@ -54,8 +57,8 @@ pub(crate) struct Ready {
     pub(crate) ca: Arc<Ca>,
     /// The mesh CA before, where the manifest asks for an overlap.
     pub(crate) previous: Option<Previous>,
-    /// Reference values of the manifest, by platform.
-    references: Vec<(String, Policy)>,
+    /// Reference values of the manifest.
+    references: References,
 }
 
 /// The seed and the keys derived from it. The library clears each when dropped.
@@ -96,17 +99,48 @@ pub(crate) struct Parts {
     pub(crate) previous: Option<Previous>,
 }
 
-/// The reference values of a manifest, by platform. What cannot be compared with is left out, so it admits
-/// nobody; a manifest in force was checked for such values before.
-pub(crate) fn by_platform(manifest: &Manifest) -> Vec<(String, Policy)> {
-    let sets = manifest.reference_values.snp.iter();
-    sets.filter_map(|set| Some((set.platform.clone(), Policy::try_from(set).ok()?)))
-        .collect()
+/// The reference values of a manifest.
+#[derive(Clone, Debug)]
+pub(crate) struct References(Vec<Reference>);
+
+/// One set of them.
+#[derive(Clone, Debug)]
+struct Reference {
+    platform: String,
+    /// Whether the guest enforces the policy that its reports name.
+    enforced: bool,
+    policy: Policy,
+}
+
+impl References {
+    /// Those of a manifest. What cannot be compared with is left out, so it admits nobody; a manifest in force
+    /// was checked for such values before.
+    pub(crate) fn of(manifest: &Manifest) -> Self {
+        let sets = manifest.reference_values.snp.iter();
+        let sets = sets.filter_map(|set| {
+            Some(Reference {
+                platform: set.platform.clone(),
+                enforced: set.host_data_binding == HostDataBinding::Enforced,
+                policy: Policy::try_from(set).ok()?,
+            })
+        });
+        Self(sets.collect())
+    }
+
+    /// Those under which somebody with this entry, or anybody, is what is wanted.
+    pub(crate) fn fitting(&self, entry: Option<&PolicyEntry>, wanted: Wanted) -> Vec<Policy> {
+        let fits = |set: &&Reference| {
+            entry.is_none_or(|entry| entry.may_run_on(&set.platform))
+                && (wanted != Wanted::Heir || set.enforced)
+        };
+        let sets = self.0.iter().filter(fits);
+        sets.map(|set| set.policy.clone()).collect()
+    }
 }
 
 impl From<Parts> for Ready {
     fn from(parts: Parts) -> Self {
-        let references = by_platform(&parts.history.head().manifest);
+        let references = References::of(&parts.history.head().manifest);
         Self {
             history: parts.history,
             latest: parts.latest,
@@ -140,9 +174,9 @@ impl Ready {
         self.head().transition.generation
     }
 
-    /// The reference values under which an entry may run.
-    pub(crate) fn references(&self, entry: &PolicyEntry) -> Vec<Policy> {
-        references(&self.references, entry)
+    /// Its reference values.
+    pub(crate) fn references(&self) -> &References {
+        &self.references
     }
 
     /// The same state, whose `latest` the store knows by another version.
@@ -157,20 +191,6 @@ impl Ready {
             references: self.references.clone(),
         }
     }
-
-    /// All reference values.
-    pub(crate) fn all_references(&self) -> Vec<Policy> {
-        let all = self.references.iter();
-        all.map(|(_, policy)| policy.clone()).collect()
-    }
-}
-
-/// The reference values of a manifest under which an entry may run.
-pub(crate) fn references(all: &[(String, Policy)], entry: &PolicyEntry) -> Vec<Policy> {
-    all.iter()
-        .filter(|(platform, _)| entry.may_run_on(platform))
-        .map(|(_, policy)| policy.clone())
-        .collect()
 }
 
 impl fmt::Debug for Ready {
@@ -246,4 +266,42 @@ impl Cell {
 pub(crate) fn is_coordinator(manifest: &Manifest, policy: &PolicyHash) -> bool {
     let entry = manifest.policies.get(policy);
     entry.is_some_and(PolicyEntry::is_coordinator)
+}
+
+#[cfg(test)]
+mod tests {
+    use nacre_manifest::{Identity, LaunchMeasurement, Product, SnpReference, Tcb};
+
+    use super::*;
+
+    #[test]
+    fn the_seed_is_only_for_guests_that_enforce_their_policy() {
+        let set = |platform: &str, binding, first| SnpReference {
+            trusted_measurement: Some(LaunchMeasurement::from_bytes([first; 48])),
+            host_data_binding: binding,
+            minimum_tcb: Tcb {
+                bootloader: Some(1),
+                tee: Some(1),
+                snp: Some(1),
+                microcode: Some(1),
+                ..Tcb::default()
+            },
+            ..SnpReference::new(platform, Product::Genoa, 1)
+        };
+        let mut manifest = Manifest::default();
+        manifest.reference_values.snp = vec![
+            set("kata-qemu-snp", HostDataBinding::None, 1),
+            set("metal-qemu-snp", HostDataBinding::Enforced, 2),
+        ];
+        let references = References::of(&manifest);
+        let mut entry = PolicyEntry::new(Identity::new("shop", "StatefulSet", "c"), Vec::new());
+        let count = |entry: Option<&PolicyEntry>, wanted| references.fitting(entry, wanted).len();
+        assert_eq!(count(None, Wanted::Listed), 2);
+        assert_eq!(count(Some(&entry), Wanted::Coordinator), 2);
+        assert_eq!(count(Some(&entry), Wanted::Heir), 1);
+        assert_eq!(count(None, Wanted::Heir), 1);
+        entry.platforms = vec!["kata-qemu-snp".to_owned()];
+        assert_eq!(count(Some(&entry), Wanted::Coordinator), 1);
+        assert_eq!(count(Some(&entry), Wanted::Heir), 0);
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nacre_api::v1::Phase;
-use nacre_manifest::ChipId;
+use nacre_manifest::{ChipId, HostDataBinding};
 
 use crate::support::{COORDINATOR, Deployment, Running, WEB, eventually, guest};
 
@@ -154,6 +154,11 @@ async fn without_permission_nobody_gets_the_seed() {
     let refused = deployment.set(&first, &any).await.unwrap_err();
     assert!(refused.message().contains("NCR1108"), "{refused}");
     any.allow_any_chip = true;
+    // And no host may choose another policy for the guest.
+    any.reference_values.snp[0].host_data_binding = HostDataBinding::None;
+    let refused = deployment.set(&first, &any).await.unwrap_err();
+    assert!(refused.message().contains("HostDataBinding"), "{refused}");
+    any.reference_values.snp[0].host_data_binding = HostDataBinding::Enforced;
     assert!(deployment.set(&first, &any).await.unwrap().applied);
     eventually("recovered", || async {
         second.phase().await == Phase::Ready

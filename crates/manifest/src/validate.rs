@@ -185,6 +185,14 @@ pub enum ProblemKind {
         "peer recovery needs AllowedChipIDs in the reference values of the Coordinator, or AllowAnyChip"
     )]
     PeerRecoveryAnyChip,
+    /// Peer recovery hands the seed to whatever policy the host starts a guest with.
+    #[error(
+        "peer recovery needs HostDataBinding `enforced` in every set of reference values of the Coordinator: on {platform} the host may run its guest with another policy, and would get the seed"
+    )]
+    PeerRecoveryUnbound {
+        /// Platform of the first such set.
+        platform: String,
+    },
     /// Workloads do not attest the Coordinator.
     #[error("workloads trust a Coordinator that they did not attest")]
     UnattestedCoordinator,
@@ -219,7 +227,9 @@ impl ProblemKind {
             Self::HostDataUnbound => 618,
             Self::ThresholdRange { .. } | Self::ThresholdUnsupported => 619,
             Self::OwnerDuplicate | Self::NoSeedshareOwners => 620,
-            Self::ReplicasZero | Self::PeerRecoveryAnyChip => 621,
+            Self::ReplicasZero | Self::PeerRecoveryAnyChip | Self::PeerRecoveryUnbound { .. } => {
+                621
+            }
             Self::UnattestedCoordinator | Self::UnboundFirstSet => 622,
             Self::TestRoot => 606,
         }
@@ -389,8 +399,19 @@ impl Manifest {
         if self.coordinator_replicas == 0 {
             found.add("CoordinatorReplicas", ProblemKind::ReplicasZero);
         }
-        if self.peer_recovery && !self.allow_any_chip && !self.coordinators_are_on_known_chips() {
-            found.add("PeerRecovery", ProblemKind::PeerRecoveryAnyChip);
+        if self.peer_recovery {
+            let chips = |set: &SnpReference| !set.allowed_chip_ids.is_empty();
+            if !self.allow_any_chip && !self.sets_of_coordinators().all(chips) {
+                found.add("PeerRecovery", ProblemKind::PeerRecoveryAnyChip);
+            }
+            let mut sets = self.sets_of_coordinators();
+            if let Some(set) = sets.find(|set| set.host_data_binding != HostDataBinding::Enforced) {
+                let platform = set.platform.clone();
+                found.add(
+                    "PeerRecovery",
+                    ProblemKind::PeerRecoveryUnbound { platform },
+                );
+            }
         }
         if self.allow_unattested_coordinator {
             found.add(
@@ -406,12 +427,11 @@ impl Manifest {
         }
     }
 
-    /// Whether every set of reference values that a Coordinator may run under names chips.
-    fn coordinators_are_on_known_chips(&self) -> bool {
-        self.coordinators().all(|(_, entry)| {
-            let applies = |set: &&SnpReference| entry.may_run_on(&set.platform);
-            let mut sets = self.reference_values.snp.iter().filter(applies);
-            sets.all(|set| !set.allowed_chip_ids.is_empty())
+    /// Every set of reference values that a Coordinator may run under, once for each Coordinator.
+    fn sets_of_coordinators(&self) -> impl Iterator<Item = &SnpReference> {
+        self.coordinators().flat_map(|(_, entry)| {
+            let sets = self.reference_values.snp.iter();
+            sets.filter(|set| entry.may_run_on(&set.platform))
         })
     }
 }

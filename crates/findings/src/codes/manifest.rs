@@ -57,8 +57,8 @@ codes! {
         "An owner stands twice, or nobody holds a share of the seed, so that a restarted Coordinator cannot be recovered.",
         "List every owner once; add a seed-share owner with nacre init.";
     INVALID_REPLICAS = 621, "Peer recovery or replicas not possible like this",
-        "Peer recovery hands the seed to every machine that matches the Coordinator's reference values, so these must list chips; and at least one Coordinator must exist.",
-        "List allowedChipIds, or set allowAnyChip if every machine of the product is trusted.";
+        "Peer recovery hands the seed to every machine that matches the Coordinator's reference values, so these must list chips, and be of guests that enforce their policy: else the host starts the measured guest with a policy of its own and asks for the seed. And at least one Coordinator must exist.",
+        "List allowedChipIds, or set allowAnyChip if every machine of the product is trusted. On a platform whose HostDataBinding is none, switch peerRecovery off and let seed-share owners recover.";
     WEAKENED_TRUST = 622, "Trust weakened by choice",
         "Workloads do not attest the Coordinator, or anybody may set the first manifest. Every verdict about the deployment says so.",
         "Remove allowUnattestedCoordinator or insecureUnboundFirstSet from the configuration.";

@@ -246,7 +246,10 @@ fn reference_values_are_checked_one_by_one() {
         ),
     ];
     for (field, kind, change) in cases {
-        let list = problems(|manifest| change(set(manifest)));
+        let list = problems(|manifest| {
+            manifest.peer_recovery = false;
+            change(set(manifest));
+        });
         assert_eq!(list, one(&at(field), kind));
     }
     let milan = problems(|manifest| {
@@ -339,6 +342,43 @@ fn peer_recovery_needs_known_chips() {
         problems(|manifest| set(manifest).allowed_chip_ids.push(chip)),
         []
     );
+}
+
+#[test]
+fn peer_recovery_needs_guests_that_enforce_their_policy() {
+    let unbound = ProblemKind::PeerRecoveryUnbound {
+        platform: "metal-qemu-snp".to_owned(),
+    };
+    let mut manifest = good();
+    manifest.peer_recovery = true;
+    manifest.allow_any_chip = true;
+    set(&mut manifest).host_data_binding = HostDataBinding::None;
+    for strictness in [Strictness::Lenient, Strictness::Strict] {
+        let list = manifest.validate(strictness);
+        let found = list.iter().find(|problem| problem.kind == unbound);
+        let found = found.expect("neither chips nor leniency make up for it");
+        assert_eq!(
+            (&*found.path, found.severity),
+            ("PeerRecovery", Severity::Error)
+        );
+    }
+    manifest.peer_recovery = false;
+    let list = manifest.validate(Strictness::Strict);
+    assert!(list.iter().all(|problem| problem.kind != unbound));
+    // A second set of the Coordinator's own platform counts, one of another platform does not.
+    let with = |platform: &str| {
+        let platform = platform.to_owned();
+        problems(|manifest| {
+            let mut other = set(manifest).clone();
+            other.platform = platform;
+            other.cpus += 1;
+            other.host_data_binding = HostDataBinding::None;
+            manifest.reference_values.snp.push(other);
+        })
+    };
+    assert!(with("metal-qemu-snp").contains(&("PeerRecovery".to_owned(), unbound.clone())));
+    let elsewhere = with("k3s-qemu-snp");
+    assert!(elsewhere.iter().all(|(_, kind)| *kind != unbound));
 }
 
 #[test]

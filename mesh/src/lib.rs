@@ -19,12 +19,14 @@
 //! ```
 
 pub mod admin;
+mod clock;
 pub mod config;
 pub mod dial;
 pub mod limits;
 pub mod listen;
 pub mod material;
 pub mod metrics;
+pub mod newcomers;
 pub mod nft;
 mod overlap;
 pub mod peer;

@@ -22,10 +22,12 @@ pub enum Refusal {
     Full,
     /// The other side of an egress entry does not want us.
     Denied,
+    /// It had shown nothing yet, and its place went to a newcomer.
+    GaveWay,
 }
 
 impl Refusal {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Direct,
         Self::Handshake,
         Self::Unwanted,
@@ -33,6 +35,7 @@ impl Refusal {
         Self::Expired,
         Self::Full,
         Self::Denied,
+        Self::GaveWay,
     ];
 
     /// The value of the label `reason`.
@@ -46,6 +49,7 @@ impl Refusal {
             Self::Expired => "expired",
             Self::Full => "full",
             Self::Denied => "denied",
+            Self::GaveWay => "gave_way",
         }
     }
 }

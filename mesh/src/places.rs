@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+
+use crate::clock::now;
 
 /// Milliseconds without progress after which a connection that the application has ended may go.
 const DONE: u64 = 1_000;
@@ -163,13 +164,6 @@ impl State {
             seen: packed >> 1,
         }
     }
-}
-
-/// Milliseconds of a clock that is read without asking the kernel and goes in steps of its tick.
-fn now() -> u64 {
-    let time = clock_gettime(ClockId::MonotonicCoarse);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    seconds * 1000 + u64::try_from(time.tv_nsec).unwrap_or_default() / 1_000_000
 }
 
 fn first_to_go(

@@ -22,6 +22,7 @@ use crate::limits::{self, Pool, Room};
 use crate::listen;
 use crate::material::Material;
 use crate::metrics::{Break, Direction, Metrics, Refusal};
+use crate::newcomers::{Newcomers, Place, Source};
 use crate::peer::Who;
 use crate::places::{Places, Seat};
 use crate::ration::Ration;
@@ -44,14 +45,14 @@ pub const CONNECT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 struct Door {
     /// Who has not shown anything yet.
-    handshakes: Arc<Semaphore>,
+    handshakes: Arc<Newcomers>,
     established: Places,
 }
 
 impl Door {
     fn new(door: limits::Door, kind: Ingress) -> Self {
         Self {
-            handshakes: Arc::new(Semaphore::new(door.handshakes)),
+            handshakes: Newcomers::new(door.handshakes),
             established: Places::new(door.established, kind == Ingress::ServerOnly),
         }
     }
@@ -211,62 +212,50 @@ pub enum Ingress {
 
 /// Serves an intercepted listener for as long as the runtime lives.
 pub async fn serve_ingress(shared: Arc<Shared>, listener: TcpListener, kind: Ingress) {
-    let room = Arc::clone(&shared.door(kind).handshakes);
-    accept(
-        &shared,
-        &listener,
-        &room,
-        move |shared, accepted| async move {
-            ingress(&shared, accepted, kind).await;
-        },
-    )
-    .await;
+    let handshakes = Arc::clone(&shared.door(kind).handshakes);
+    loop {
+        // Whose it is decides on its place, so one waits here and the others in the kernel's queue.
+        let accepted = accept(&shared, &listener).await;
+        let place = handshakes.take(accepted.source, accepted.number).await;
+        let shared = Arc::clone(&shared);
+        // All at once: a future that waits for another is as large as both.
+        tokio::spawn(async move { ingress(&shared, accepted, place, kind).await });
+    }
 }
 
 /// Serves an egress listener for as long as the runtime lives.
 pub async fn serve_egress(shared: Arc<Shared>, listener: TcpListener, route: Route) {
     let route = Arc::new(route);
-    let room = Arc::new(Semaphore::new(shared.reaching));
-    accept(&shared, &listener, &room, move |shared, accepted| {
-        let route = Arc::clone(&route);
-        async move {
+    let reaching = Arc::new(Semaphore::new(shared.reaching));
+    // Room first: what there is no room for waits in the kernel's queue.
+    while let Ok(permit) = Arc::clone(&reaching).acquire_owned().await {
+        let accepted = accept(&shared, &listener).await;
+        let (shared, route) = (Arc::clone(&shared), Arc::clone(&route));
+        tokio::spawn(async move {
             if let Ok(_place) = shared.egress.acquire().await {
-                egress(&shared, accepted, &route).await;
+                egress(&shared, accepted, permit, &route).await;
             }
-        }
-    })
-    .await;
+        });
+    }
 }
 
 /// A connection that has come.
 struct Accepted {
     stream: TcpStream,
     number: u64,
-    /// Its place among those there is room for.
-    permit: OwnedSemaphorePermit,
+    source: Source,
 }
 
-/// `serve` gets everything: a future that waits for another is as large as both.
-async fn accept<F, T>(shared: &Arc<Shared>, listener: &TcpListener, room: &Arc<Semaphore>, serve: F)
-where
-    F: Fn(Arc<Shared>, Accepted) -> T,
-    T: Future<Output = ()> + Send + 'static,
-{
+async fn accept(shared: &Shared, listener: &TcpListener) -> Accepted {
     loop {
-        // Room first: what there is no room for waits in the kernel's queue.
-        let Ok(permit) = Arc::clone(room).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 let _ = stream.set_nodelay(true);
-                let number = shared.connections.fetch_add(1, Ordering::Relaxed);
-                let accepted = Accepted {
+                return Accepted {
                     stream,
-                    number,
-                    permit,
+                    number: shared.connections.fetch_add(1, Ordering::Relaxed),
+                    source: from.ip().into(),
                 };
-                tokio::spawn(serve(Arc::clone(shared), accepted));
             }
             Err(error) => {
                 // Out of file descriptors, most likely: a moment later some will be free.
@@ -277,7 +266,7 @@ where
     }
 }
 
-async fn ingress(shared: &Shared, accepted: Accepted, kind: Ingress) {
+async fn ingress(shared: &Shared, accepted: Accepted, place: Place, kind: Ingress) {
     let _active = shared.metrics.opened(Direction::Ingress);
     let number = accepted.number;
     let from = accepted.stream.peer_addr().map(listen::canonical).ok();
@@ -294,7 +283,7 @@ async fn ingress(shared: &Shared, accepted: Accepted, kind: Ingress) {
                 cause: "a port of the mesh".into(),
             });
         }
-        carry_in(shared, accepted, kind, target).await
+        carry_in(shared, accepted, place, kind, target).await
     }
     .await;
     if let Err(Refused { reason, cause }) = result {
@@ -308,14 +297,11 @@ async fn ingress(shared: &Shared, accepted: Accepted, kind: Ingress) {
 async fn carry_in(
     shared: &Shared,
     accepted: Accepted,
+    mut place: Place,
     kind: Ingress,
     target: SocketAddr,
 ) -> Result<(), Refused> {
-    let Accepted {
-        stream,
-        number,
-        permit,
-    } = accepted;
+    let Accepted { stream, number, .. } = accepted;
     let material = shared.valid_material()?;
     let configuration = match kind {
         Ingress::Mutual => material.mutual(target.port()).ok_or_else(unconfigured)?,
@@ -327,7 +313,7 @@ async fn carry_in(
     // The verifier's words in the log are about this connection.
     let from = tls.from();
     let span = tracing::info_span!("ingress", connection = number, ?from, %target);
-    handshake(tls.handshake().instrument(span)).await?;
+    handshake(prove(&mut tls, &mut place).instrument(span)).await?;
     shared.metrics.handshake(Direction::Ingress);
     let established = &shared.door(kind).established;
     let Some(seat) = established.take(number, PLACE).await else {
@@ -336,7 +322,7 @@ async fn carry_in(
             cause: "too many connections are open".into(),
         });
     };
-    drop(permit);
+    drop(place);
 
     // Only a peer that has shown who it is causes a connection to the application.
     let mut plain = within(CONNECT, listen::connect(target)).await?;
@@ -347,11 +333,11 @@ async fn carry_in(
     account(shared, Direction::Ingress, result.await)
 }
 
-async fn egress(shared: &Shared, accepted: Accepted, route: &Route) {
+async fn egress(shared: &Shared, accepted: Accepted, permit: OwnedSemaphorePermit, route: &Route) {
     let Accepted {
         stream: mut plain,
         number,
-        permit,
+        ..
     } = accepted;
     let _active = shared.metrics.opened(Direction::Egress);
     // Who is not connected to anybody must not read an empty answer.
@@ -426,12 +412,36 @@ async fn reach(shared: &Shared, route: &Route, number: u64) -> Result<Tls, Refus
     Err(refused)
 }
 
+/// The handshake of a newcomer, for as long as it has its place.
+async fn prove(tls: &mut Tls, place: &mut Place) -> io::Result<()> {
+    tokio::select! {
+        biased;
+        said = tls.hello() => said?,
+        () = place.asked() => return Err(io::Error::other(GaveWay)),
+    }
+    place.greeted();
+    tokio::select! {
+        biased;
+        done = tls.handshake() => done?,
+        () = place.asked() => return Err(io::Error::other(GaveWay)),
+    }
+    place.proved();
+    Ok(())
+}
+
+/// A handshake that others needed the place of.
+#[derive(Debug, thiserror::Error)]
+#[error("its place went to a newcomer")]
+struct GaveWay;
+
 async fn handshake(handshake: impl Future<Output = io::Result<()>>) -> Result<(), Refused> {
     match tokio::time::timeout(HANDSHAKE, handshake).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(Refused {
             reason: if unwanted(&error) {
                 Refusal::Unwanted
+            } else if error.get_ref().is_some_and(|inner| inner.is::<GaveWay>()) {
+                Refusal::GaveWay
             } else {
                 Refusal::Handshake
             },

@@ -152,14 +152,27 @@ impl Tls {
         self.session.common()
     }
 
+    /// Reads until the first message of a client has come whole and there is an answer to it.
+    ///
+    /// # Errors
+    /// As [`Self::handshake`].
+    pub async fn hello(&mut self) -> io::Result<()> {
+        while self.unsent.is_empty() {
+            self.hear().await?;
+        }
+        Ok(())
+    }
+
     /// Drives the handshake to its end. On failure an alert has been sent, as far as the peer
     /// takes it.
     ///
     /// # Errors
     /// The socket's, or rustls' reason as [`ErrorKind::InvalidData`] with [`rustls::Error`] inside.
     pub async fn handshake(&mut self) -> io::Result<()> {
-        // A client has something to say first.
-        self.session.advance(&mut [], &mut self.unsent)?;
+        if self.unsent.is_empty() {
+            // A client has something to say first.
+            self.session.advance(&mut [], &mut self.unsent)?;
+        }
         loop {
             while !push(&mut self.unsent, &self.socket)? {
                 self.socket.writable().await?;
@@ -167,16 +180,21 @@ impl Tls {
             if !self.state().is_handshaking() {
                 return Ok(());
             }
-            self.socket.readable().await?;
-            match self.fill() {
-                Ok(()) if self.inbound.ended => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(()) => {}
-                Err(error) if is_block(&error) => {}
-                Err(error) => {
-                    // Who does not take it now does not hear why.
-                    let _ = push(&mut self.unsent, &self.socket);
-                    return Err(error);
-                }
+            self.hear().await?;
+        }
+    }
+
+    /// Waits for more of the handshake.
+    async fn hear(&mut self) -> io::Result<()> {
+        self.socket.readable().await?;
+        match self.fill() {
+            Ok(()) if self.inbound.ended => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(()) => Ok(()),
+            Err(error) if is_block(&error) => Ok(()),
+            Err(error) => {
+                // Who does not take it now does not hear why.
+                let _ = push(&mut self.unsent, &self.socket);
+                Err(error)
             }
         }
     }

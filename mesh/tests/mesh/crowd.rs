@@ -1,9 +1,16 @@
 //! Strangers and members that take what they can get.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
+use socket2::{Domain, Socket, Type};
 
 use crate::support::*;
 
@@ -197,6 +204,137 @@ fn strangers_that_say_nothing_keep_only_strangers_out() {
     );
     drop(strangers);
     assert!(tls(&net.peer(), POD[0], 9090, &certs, true).answered("app"));
+}
+
+/// Opens connections that say this, one after each pause, until it is told to stop; none of them is closed
+/// before many others have come.
+fn flood(
+    net: &Net,
+    says: Vec<u8>,
+    pause: Duration,
+) -> (Arc<AtomicBool>, std::thread::JoinHandle<usize>) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let flood = inside(&net.peer(), move || {
+        let mut open = VecDeque::new();
+        let mut count = 0;
+        while !stopped.load(Ordering::Relaxed) {
+            if let Ok(mut stream) = dial_within("192.0.2.1:9090".parse().unwrap(), PATIENCE) {
+                let _ = stream.write_all(&says);
+                open.push_back(stream);
+                count += 1;
+            }
+            if open.len() > 2_000 {
+                open.pop_front();
+            }
+            std::thread::sleep(pause);
+        }
+        count
+    });
+    (stop, flood)
+}
+
+/// Members from another address while somebody floods the port with this.
+fn a_flood(says: impl FnOnce(&Path) -> Vec<u8>, pause: Duration) {
+    let net = Net::new();
+    run(&[
+        "ip",
+        "-n",
+        &net.peer(),
+        "addr",
+        "add",
+        "192.0.2.3/24",
+        "dev",
+        "eth0",
+    ]);
+    let authority = Authority::new();
+    let certs = authority.issue("web");
+    app(&net.pod(), "[::]:9090", "app");
+    let mesh = limited(&net, &certs, &[]);
+    let (stop, flood) = flood(&net, says(&certs), pause);
+    let gave_way = "nacre_mesh_refused_total{direction=\"ingress\",reason=\"gave_way\"}";
+    let begin = Instant::now();
+    while mesh.metric(gave_way) == 0 {
+        assert!(begin.elapsed() < 2 * PATIENCE, "{}", mesh.log());
+    }
+    let config = client(&certs, true);
+    let members = inside(&net.peer(), move || {
+        (0..10)
+            .map(|_| {
+                let begin = Instant::now();
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                let own: SocketAddr = "192.0.2.3:0".parse().unwrap();
+                socket.bind(&own.into()).unwrap();
+                let pod: SocketAddr = "192.0.2.1:9090".parse().unwrap();
+                socket.connect_timeout(&pod.into(), PATIENCE).unwrap();
+                let stream = TcpStream::from(socket);
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                let mut stream = session(stream, config.clone());
+                stream.write_all(b"hello\n").unwrap();
+                stream.read_exact(&mut [0; 14]).unwrap();
+                begin.elapsed()
+            })
+            .collect::<Vec<_>>()
+    })
+    .join();
+    stop.store(true, Ordering::Relaxed);
+    let count = flood.join().unwrap();
+    let mut members = members.unwrap();
+    members.sort();
+    // A place is had for at most 10 s, so without a share each of these would take a good part of that.
+    assert!(members[5] < Duration::from_secs(1), "{members:?}");
+    assert!(count > HANDSHAKES, "{count} strangers");
+}
+
+#[test]
+fn a_flood_of_silent_connections_keeps_no_member_out() {
+    a_flood(|_| Vec::new(), Duration::ZERO);
+}
+
+#[test]
+fn a_flood_of_hellos_keeps_no_member_out() {
+    let says = |certs: &Path| {
+        let stranger = client(certs, false);
+        let name = ServerName::try_from("web").unwrap();
+        let mut hello = Vec::new();
+        ClientConnection::new(stranger, name)
+            .unwrap()
+            .write_tls(&mut hello)
+            .unwrap();
+        hello
+    };
+    // Each costs a handshake's time, so that more of them would be a question of that.
+    a_flood(says, Duration::from_millis(3));
+}
+
+#[test]
+fn a_crowd_from_one_address_is_served_whole() {
+    const CROWD: usize = 700;
+    let net = Net::new();
+    let authority = Authority::with(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let certs = authority.issue("web");
+    app(&net.pod(), "[::]:9090", "app");
+    let mesh = limited(&net, &certs, &[]);
+    let config = client(&certs, true);
+    inside(&net.peer(), move || {
+        // More than there are places for handshakes, and all of them there before the first goes on.
+        let mut crowd: Vec<_> = (0..CROWD)
+            .map(|_| {
+                let stream = dial_within("192.0.2.1:9090".parse().unwrap(), 4 * PATIENCE).unwrap();
+                let mut stream = session(stream, config.clone());
+                stream.conn.write_tls(&mut stream.sock).unwrap();
+                stream
+            })
+            .collect();
+        for stream in &mut crowd {
+            stream.write_all(b"hello\n").unwrap();
+            stream.read_exact(&mut [0; 14]).unwrap();
+        }
+    })
+    .join()
+    .unwrap();
+    let refused = "nacre_mesh_refused_total{direction=\"ingress\",reason=\"gave_way\"}";
+    assert_eq!(mesh.metric(refused), 0, "{}", mesh.log());
 }
 
 #[test]

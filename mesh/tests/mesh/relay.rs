@@ -230,9 +230,24 @@ async fn messages_of_tls_in_pieces_between_data() {
     relay.abort();
 }
 
-/// The two plain ends of a relay and of its peer, and how the relay ends.
+/// The plain end of a relay, its peer, and how the relay ends.
 async fn half_closed(
     patience: Patience,
+) -> (
+    TcpStream,
+    tokio_rustls::client::TlsStream<TcpStream>,
+    tokio::task::JoinHandle<Result<(), Broken>>,
+) {
+    beside(Terms {
+        patience,
+        ..terms(usize::MAX)
+    })
+    .await
+}
+
+/// The same on these terms.
+async fn beside(
+    terms: Terms<'static>,
 ) -> (
     TcpStream,
     tokio_rustls::client::TlsStream<TcpStream>,
@@ -246,15 +261,47 @@ async fn half_closed(
     let relay = tokio::spawn(async move {
         let mut server = Tls::new(b, session);
         server.handshake().await.unwrap();
-        let terms = Terms {
-            patience,
-            ..terms(usize::MAX)
-        };
         server.relay_with(&mut inner, terms).await
     });
     let name = ServerName::try_from("web").unwrap();
     let connector = tokio_rustls::TlsConnector::from(client(&certs, true));
     (plain, connector.connect(name, a).await.unwrap(), relay)
+}
+
+#[tokio::test]
+async fn what_stands_behind_the_end_is_not_kept() {
+    const KEPT: usize = 4096;
+    /// Of a record with as much plaintext as is read at once where memory is scarce.
+    const SCARCE: usize = 2048 + 256;
+    let Terms { pool, .. } = terms(KEPT);
+    let ours = || Terms {
+        pool,
+        ..terms(KEPT)
+    };
+    let (mut plain, mut peer, _relay) = beside(ours()).await;
+    let (socket, tls) = peer.get_mut();
+    tls.send_close_notify();
+    let mut end = Vec::new();
+    tls.write_tls(&mut end).unwrap();
+    // The beginning of a long record.
+    end.extend([23, 3, 3, 0x40, 0]);
+    end.resize(3 * KEPT, 0);
+    socket.write_all(&end).await.unwrap();
+    assert_eq!(plain.read(&mut [0]).await.unwrap(), 0);
+    // The application goes on, so the connection does, and others have the memory.
+    let (mut plain, mut peer, _relay) = beside(ours()).await;
+    plain.write_all(&[7; 16 * 1024]).await.unwrap();
+    let (mut longest, mut all) = (0, 0);
+    while all < 16 * 1024 {
+        let socket = &mut peer.get_mut().0;
+        let mut header = [0; 5];
+        socket.read_exact(&mut header).await.unwrap();
+        let length = u16::from_be_bytes([header[3], header[4]]).into();
+        socket.read_exact(&mut vec![0; length]).await.unwrap();
+        longest = longest.max(length);
+        all += length;
+    }
+    assert!(longest > SCARCE, "{longest}");
 }
 
 const SHORT: Duration = Duration::from_millis(300);

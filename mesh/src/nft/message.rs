@@ -60,7 +60,19 @@ impl Batch {
 
     /// Ends the transaction. Of its messages the last is acknowledged: an acknowledgement of each would not fit
     /// into a socket where there are many.
-    pub(super) fn end(mut self) -> Transaction {
+    pub(super) fn end(self) -> Transaction {
+        let mut whole = self.trial();
+        let mut end = Self {
+            sequence: whole.last + 1,
+            ..Self::default()
+        };
+        end.push(BATCH_END, 0, UNSPEC, SUBSYSTEM, &[]);
+        whole.bytes.extend_from_slice(&end.bytes);
+        whole
+    }
+
+    /// Messages without the end of a transaction: the kernel says what it has against them, and undoes them.
+    pub(super) fn trial(mut self) -> Transaction {
         let last = self.sequence.saturating_sub(1);
         let flags = self.last + 6;
         if let Some(place) = self.bytes.get_mut(flags..flags + 2)
@@ -68,7 +80,6 @@ impl Batch {
         {
             place.copy_from_slice(&(u16::from_ne_bytes(flags) | ACK).to_ne_bytes());
         }
-        self.push(BATCH_END, 0, UNSPEC, SUBSYSTEM, &[]);
         Transaction {
             bytes: self.bytes,
             last,

@@ -8,6 +8,8 @@ mod message;
 mod rule;
 mod socket;
 
+use std::io::ErrorKind;
+
 use message::{APPEND, Attributes, Batch, CREATE, Transaction};
 use rule::Rule;
 pub use socket::{Error, Watch};
@@ -36,6 +38,15 @@ const MANGLE: i32 = -150;
 /// `NF_IP_PRI_FILTER`.
 const FILTER: i32 = 0;
 
+/// Expressions of intercepting rules that the kernel may have been built without, and the option for each. The
+/// others are part of nf_tables.
+pub const EXPRESSIONS: [(&str, &str); 3] = [
+    ("tproxy", "CONFIG_NFT_TPROXY"),
+    ("ct", "CONFIG_NFT_CT"),
+    // Part of nf_tables since Linux 5.18.
+    ("counter", "CONFIG_NFT_COUNTER"),
+];
+
 /// Replaces the table, whatever was in it, and lifts the guest's default deny, in one transaction.
 ///
 /// A transaction that lets nothing pass goes before it. Rules that look at connections switch
@@ -44,10 +55,11 @@ const FILTER: i32 = 0;
 /// old connection look like one of its own.
 ///
 /// # Errors
-/// [`Error::Unsupported`] where the kernel has no nf_tables, [`Error::Denied`] without
-/// `CAP_NET_ADMIN`, [`Error::Kernel`] with the number of the refused message otherwise.
+/// [`Error::Unsupported`] where the kernel has no nf_tables, [`Error::Missing`] where it lacks an expression, both
+/// before anything is changed, [`Error::Denied`] without `CAP_NET_ADMIN`, [`Error::Kernel`] with the number of the refused message otherwise.
 pub fn install(rules: &Ruleset) -> Result<Installed, Error> {
     if rules.inbound.is_some() {
+        require(&EXPRESSIONS)?;
         socket::transact(&closed())?;
     }
     let batch = transaction(rules);
@@ -68,6 +80,36 @@ pub fn install(rules: &Ruleset) -> Result<Installed, Error> {
 /// [`Error::Unsupported`] where it has not, else what the socket says.
 pub fn probe() -> Result<(), Error> {
     socket::generation().map(drop)
+}
+
+/// Looks for expressions, each with the kernel's option for it, and changes nothing: the transactions have no
+/// end, and an expression of which only the name is said is never set up, which for `ct` would switch
+/// connection tracking on.
+///
+/// # Errors
+/// [`Error::Missing`] for the first that the kernel does not know, else as [`install`].
+pub fn require(expressions: &[(&'static str, &'static str)]) -> Result<(), Error> {
+    for (expression, option) in expressions {
+        let table = Attributes::new().string(1, TABLE);
+        let chain = Attributes::new().string(1, TABLE).string(3, "trial");
+        let rule = Attributes::new()
+            .string(1, TABLE)
+            .string(2, "trial")
+            .nested(4, Rule::bare(expression).expressions());
+        let mut batch = Batch::begin();
+        batch.table_message(NEW_TABLE, CREATE, INET, &table);
+        batch.table_message(NEW_CHAIN, CREATE, INET, &chain);
+        batch.table_message(NEW_RULE, CREATE | APPEND, INET, &rule);
+        match socket::transact(&batch.trial()) {
+            Err(Error::Kernel { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Err(Error::Missing { expression, option });
+            }
+            // It wants to know more.
+            Ok(()) | Err(Error::Kernel { .. }) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(())
 }
 
 /// The state of the kernel's rules right after ours were set.

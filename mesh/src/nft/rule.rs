@@ -233,6 +233,11 @@ impl Rule {
         )
     }
 
+    /// An expression of which nothing but the name is said. Kernels that know it say that the rest is missing.
+    pub(super) fn bare(name: &str) -> Self {
+        Self::new().push(name, &Attributes::new())
+    }
+
     fn push(mut self, name: &str, body: &Attributes) -> Self {
         let expression = Attributes::new()
             .string(EXPR_NAME, name)

@@ -28,6 +28,16 @@ pub enum Error {
     /// `CAP_NET_ADMIN` is missing.
     #[error("setting the rules needs the capability NET_ADMIN")]
     Denied,
+    /// The kernel has nf_tables without an expression of the rules.
+    #[error(
+        "the kernel's nf_tables has no expression {expression:?}: use a guest kernel with {option}"
+    )]
+    Missing {
+        /// Its name in nf_tables.
+        expression: &'static str,
+        /// The kernel's build option.
+        option: &'static str,
+    },
     /// The kernel refused one message of the transaction; none took effect.
     #[error("the kernel refused message {message} of the rules")]
     Kernel {

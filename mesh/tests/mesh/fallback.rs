@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use nacre_mesh::nft;
+
 use crate::support::*;
 
 /// Lets `socket(AF_NETLINK, _, NETLINK_NETFILTER)` fail with EPROTONOSUPPORT and starts a program.
@@ -130,4 +132,22 @@ fn with_neither_it_does_not_start() {
         log.contains("no nf_tables") && log.contains("CONFIG_NF_TABLES_INET"),
         "{log}"
     );
+}
+
+#[test]
+fn an_expression_that_the_kernel_lacks_is_named_and_nothing_is_changed() {
+    let net = Net::new();
+    let ruleset = || run(&["ip", "netns", "exec", &net.pod(), "nft", "list", "ruleset"]);
+    let looked = |expressions: &'static [(&'static str, &'static str)]| {
+        inside(&net.pod(), || nft::require(expressions))
+            .join()
+            .unwrap()
+    };
+    looked(&nft::EXPRESSIONS).unwrap();
+    let missing = looked(&[("meta", "CONFIG_NF_TABLES"), ("nacre", "CONFIG_NFT_NACRE")]);
+    assert_eq!(
+        missing.unwrap_err().to_string(),
+        "the kernel's nf_tables has no expression \"nacre\": use a guest kernel with CONFIG_NFT_NACRE"
+    );
+    assert_eq!(ruleset(), "");
 }

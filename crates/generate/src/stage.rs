@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nacre_findings::{Code, Finding, codes::generate as codes, codes::workload};
+use nacre_findings::{Code, Finding, Severity, codes::generate as codes, codes::workload};
 use nacre_imagelock::{ImageLock, ImageReference, LookupError};
 use nacre_manifest::{Identity, PolicyHash};
 use nacre_platform::{EvidenceReach, EvidenceSource, ImageDelivery, Platform};
 use nacre_policy::{Facts, Profile};
 use nacre_workload::inject::{Argv, CoordinatorLink, Injection, MeshSettings};
 use nacre_workload::mesh::{Peer, PeerRule};
-use nacre_workload::names::KATA_DEFAULT_VCPUS;
+use nacre_workload::names::{EGRESS_PEER, KATA_DEFAULT_VCPUS};
 use nacre_workload::{checks, images, inject, object, sans, vcpus};
 use serde_json::Value;
 
@@ -112,6 +112,7 @@ impl Context<'_, '_> {
             match inject::mesh_settings(&workload.annotations, config.trust_domain.as_str()) {
                 Ok(mut mesh) => {
                     self.default_peers(&workload.identity, &mut mesh);
+                    findings.extend(self.any_peer(&workload, &mesh));
                     settings = Some(mesh);
                 }
                 Err(errors) => findings.extend(errors),
@@ -205,6 +206,34 @@ impl Context<'_, '_> {
                 mesh.egress_peer.rules.push(rule);
             }
         }
+    }
+
+    /// Egress entries for which nobody says who must answer.
+    fn any_peer(&self, workload: &Workload<'_>, mesh: &MeshSettings) -> Vec<Finding> {
+        let severity = match self.options.config.strict {
+            true => Severity::Warning,
+            false => Severity::Info,
+        };
+        let (Some((_, egress)), Some(annotation)) = (&mesh.egress, &workload.annotations.egress)
+        else {
+            return Vec::new();
+        };
+        let open = egress.entries.iter();
+        open.filter(|entry| mesh.egress_peer.rule(&entry.name).is_none())
+            .map(|entry| {
+                let message = format!(
+                    "egress {:?} to {:?}: any member of the mesh may answer",
+                    entry.name, entry.host
+                );
+                Finding::new(workload::EGRESS_ANY_PEER, severity, message)
+                    .help(format!(
+                        "say who must in nacre.dev/{}, \"{name}=<namespace>/<Kind>/<name>\", or \"{name}=*\"",
+                        EGRESS_PEER,
+                        name = entry.name
+                    ))
+                    .field(annotation.field.clone())
+            })
+            .collect()
     }
 
     /// A name without a namespace is looked up in the workload's own.

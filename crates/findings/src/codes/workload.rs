@@ -107,4 +107,7 @@ codes! {
     RAW_EGRESS = 435, "Raw sockets beside strict egress",
         "Strict egress drops what the IP stack sends and no entry lists. A container with the capability NET_RAW, which is one of the default ones, can send frames beside the stack, and can give its sockets the mark by which the rules know those of the mesh.",
         "Drop it: `securityContext.capabilities.drop: [NET_RAW]`. A user other than root with `allowPrivilegeEscalation: false` does not have it.";
+    EGRESS_ANY_PEER = 436, "Egress entry that accepts any member",
+        "An egress entry leads to a host that is no Service of this rendered set with confidential workloads behind it, and no annotation says who must answer there. Names are the host's to resolve, so any member of the mesh may answer. A warning under `--strict`.",
+        "Say who must answer in `nacre.dev/servicemesh-egress-peer`, `<entry>=<namespace>/<Kind>/<name>`, or `<entry>=*` where any member may. A misspelt host is the other cause.";
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use nacre_findings::{Finding, codes};
+use nacre_imagelock::ImageReference;
 use nacre_platform::{Installer, Platform};
 
 use crate::context::{Context, Output};
@@ -132,13 +133,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 
 /// Whether an image is named by a digest.
 fn is_pinned(image: &str) -> bool {
-    image.split_once("@sha256:").is_some_and(|(name, digest)| {
-        !name.is_empty()
-            && digest.len() == 64
-            && digest
-                .bytes()
-                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    })
+    ImageReference::parse(image).is_ok_and(|image| image.digest().is_some())
 }
 
 fn namespace(name: &str) -> String {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use strsim::osa_distance;
 
 use crate::config;
 use crate::error::Reason;
@@ -193,55 +194,37 @@ pub(crate) fn suggest(key: &str, fields: &'static [Field]) -> Option<String> {
             .find(|child| plain(child.key) == plain(key))?;
         Some(format!("{}.{}", field.key, child.key))
     });
-    below.or_else(|| closest(key, fields.iter().map(|field| field.key)).map(str::to_owned))
+    // `bootloaderVersion` for `bootloader`.
+    let longer = || {
+        let begins =
+            |field: &&Field| field.key.len() > 2 && plain(key).starts_with(&plain(field.key));
+        Some(fields.iter().find(begins)?.key.to_owned())
+    };
+    below
+        .or_else(longer)
+        .or_else(|| closest(key, fields.iter().map(|field| field.key)).map(str::to_owned))
 }
 
 /// The name with the fewest differing letters, if at most a third of them differ.
-pub(crate) fn closest<'n>(text: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub fn closest<'n>(text: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let text = text.to_ascii_lowercase();
     let distances = names
         .into_iter()
-        .map(|name| (distance(&text, &name.to_ascii_lowercase()), name));
+        .map(|name| (osa_distance(&text, &name.to_ascii_lowercase()), name));
     let (distance, name) = distances.min()?;
     (distance * 3 <= name.len().max(text.len())).then_some(name)
-}
-
-/// Letters to insert, remove, replace or swap with their neighbour.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let width = b.len() + 1;
-    let mut table = vec![0; (a.len() + 1) * width];
-    let at = |table: &[usize], i: usize, j: usize| table.get(i * width + j).copied().unwrap_or(0);
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            let cost = match (i, j) {
-                (0, j) => j,
-                (i, 0) => i,
-                (i, j) => {
-                    let change = usize::from(a.get(i - 1) != b.get(j - 1));
-                    let mut best = (at(&table, i - 1, j) + 1).min(at(&table, i, j - 1) + 1);
-                    best = best.min(at(&table, i - 1, j - 1) + change);
-                    if i > 1
-                        && j > 1
-                        && a.get(i - 1) == b.get(j - 2)
-                        && a.get(i - 2) == b.get(j - 1)
-                    {
-                        best = best.min(at(&table, i - 2, j - 2) + 1);
-                    }
-                    best
-                }
-            };
-            if let Some(cell) = table.get_mut(i * width + j) {
-                *cell = cost;
-            }
-        }
-    }
-    at(&table, a.len(), b.len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_closest_counts_swapped_letters_once_and_knows_no_case() {
+        let names = ["platform", "namespace"];
+        assert_eq!(closest("Platfrom", names), Some("platform"));
+        assert_eq!(closest("target", names), None);
+    }
 
     #[test]
     fn names_come_in_both_spellings() {
@@ -270,12 +253,5 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), all);
-    }
-
-    #[test]
-    fn distances_count_swapped_letters_once() {
-        assert_eq!(distance("platfrom", "platform"), 1);
-        assert_eq!(distance("", "ab"), 2);
-        assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

@@ -46,6 +46,6 @@ pub use config::{
 };
 pub use docs::{generated_files, markdown};
 pub use error::{ConfigError, Reason};
-pub use flat::flat_names;
+pub use flat::{closest, flat_names};
 pub use references::{References, TcbValues};
 pub use selector::{NamePattern, Selector};

@@ -5,7 +5,8 @@ use nacre_fnconfig::Confidential;
 use nacre_krm::Path;
 use nacre_workload::annotations::{asks_for_something, meant};
 use nacre_workload::names::RUNTIME_CLASS;
-use nacre_workload::object::{distance, resource_ref};
+use nacre_workload::object::resource_ref;
+use strsim::osa_distance;
 
 use crate::catalogue::Candidate;
 use crate::options::omission;
@@ -30,7 +31,7 @@ pub(crate) fn find(candidate: &Candidate<'_>, config: &Confidential) -> Vec<Find
     let mut signs = Vec::new();
     let spec = candidate.path.spec_field();
     for key in keys(&spec) {
-        if key != FIELD && distance(&key, FIELD) <= NEAR {
+        if key != FIELD && osa_distance(&key, FIELD) <= NEAR {
             signs.push((format!("{spec}.{key}"), format!("write {FIELD}")));
         }
     }
@@ -79,7 +80,7 @@ fn is_near(class: &str) -> bool {
     (length - 1..=length + 1)
         .filter_map(|end| class.get(..end))
         .chain((class.len() <= length).then_some(class.as_str()))
-        .any(|start| distance(start, RUNTIME_CLASS) <= NEAR)
+        .any(|start| osa_distance(start, RUNTIME_CLASS) <= NEAR)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use strsim::osa_distance;
+
 use crate::RUNTIME_CLASS_PREFIX;
 use crate::types::Platform;
 
@@ -67,31 +69,9 @@ fn suggestion(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
     let best = platforms()
         .iter()
-        .map(|platform| (distance(&name, &platform.name), platform.name.as_str()))
+        .map(|platform| (osa_distance(&name, &platform.name), platform.name.as_str()))
         .min()?;
     (best.0 * 2 <= name.len().max(1)).then_some(best.1)
-}
-
-/// Levenshtein distance in bytes.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let above = *cell;
-            let value = (diagonal + usize::from(x != y))
-                .min(above + 1)
-                .min(left + 1);
-            diagonal = above;
-            left = value;
-            *cell = value;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -181,12 +161,5 @@ mod tests {
         assert_eq!(for_runtime_class("contrast-cc"), None);
         assert_eq!(for_runtime_class("contrast-cc-aks-clh-snp-extra"), None);
         assert_eq!(for_runtime_class("kata-cc-isolation"), None);
-    }
-
-    #[test]
-    fn distances() {
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("same", "same"), 0);
     }
 }

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use nacre_findings::{Finding, codes::workload as codes};
 use serde_json::Value;
+use strsim::osa_distance;
 
 use crate::kinds::TemplatePath;
 use crate::names::{
@@ -12,7 +13,7 @@ use crate::names::{
     NACRE_PREFIX, OWN_ANNOTATIONS, POD_ROLE, RENEW_SECONDS, ROLE_COORDINATOR, SANS,
     SHARED_ANNOTATIONS, SKIP_INITIALIZER, START_GATE, STRICT_EGRESS, WORKLOAD_SECRET_ID,
 };
-use crate::object::{self, distance};
+use crate::object;
 
 /// Seconds that may lie between two renewals: an attested connection each, and a leaf lives for a year.
 pub const RENEWALS: RangeInclusive<u32> = 10..=30 * 86_400;
@@ -393,7 +394,7 @@ pub fn meant(key: &str) -> Option<String> {
         .into_iter()
         .find_map(|prefix| {
             let ours = prefix.trim_end_matches('/');
-            let is_near = domain != ours && distance(domain, ours) <= ours.len() / 8;
+            let is_near = domain != ours && osa_distance(domain, ours) <= ours.len() / 8;
             let meant = format!("{prefix}{short}");
             (is_near && asks_for_something(&meant)).then_some(meant)
         })
@@ -403,7 +404,7 @@ fn closest(short: &str) -> Option<&'static str> {
     SHARED_ANNOTATIONS
         .into_iter()
         .chain(OWN_ANNOTATIONS)
-        .map(|name| (distance(short, name), name))
+        .map(|name| (osa_distance(short, name), name))
         .min()
         .filter(|(distance, name)| *distance <= name.len() / 3)
         .map(|(_, name)| name)

@@ -30,7 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("nacre-krm-fn", &["nacre-framing"]),
     ("nacre-post-renderer", &["nacre-framing"]),
     ("nacre-mesh", &["nacre-identity", "nacre-meshconfig"]),
-    ("nacre-attest", &["nacre-manifest"]),
+    ("nacre-attest", &["nacre-findings", "nacre-manifest"]),
     ("nacre-atls", &["nacre-attest"]),
     ("nacre-pki", &["nacre-manifest"]),
     ("nacre-store", &[]),
@@ -250,11 +250,9 @@ fn no_program_is_built_with_another_root() {
 
 #[test]
 fn tests_of_a_package_do_not_reach_upwards_without_a_reason() {
-    // Evidence is tested against the simulated issuer, its reasons against their codes;
-    // configuration samples are YAML.
+    // Evidence is tested against the simulated issuer; configuration samples are YAML.
     let allowed = [
         ("nacre-atls", "nacre-sim"),
-        ("nacre-attest", "nacre-findings"),
         // whole flows over real connections need guests
         ("nacre-coordinator", "nacre-sim"),
         ("nacre-attest", "nacre-sim"),

@@ -76,6 +76,14 @@ pub(crate) struct Acceptance {
     pub(crate) accept_history: bool,
 }
 
+/// What is asked of the Coordinator's machine beyond the manifest.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Demands {
+    /// Refuse a manifest whose reference values for the Coordinator list no chips (AllowedChipIDs)
+    #[arg(long, help_heading = "Coordinator")]
+    pub(crate) require_chip_allowlist: bool,
+}
+
 /// Who is measured into a Coordinator whose policy this program cannot read.
 #[derive(Debug, clap::Args)]
 pub(crate) struct NamedOwners {
@@ -287,9 +295,11 @@ pub(crate) async fn open(
     address: &str,
     reference: &Manifest,
     pin: Option<&Pin>,
+    demands: Demands,
     context: &Context,
 ) -> Result<Session, CommandError> {
     let expectation = Expectation::of(reference, known_lists(pin)).map_err(ClientError::from)?;
+    let expectation = expectation.require_chips(demands.require_chip_allowlist);
     let session = Session::open(address, &context.trust, &expectation, Timestamp::now());
     Ok(session.await?)
 }

@@ -18,7 +18,8 @@ use super::progress::Spinner;
 use super::set::{MESH_CA_FILE, ROOT_CA_FILE, SEED_SHARES_FILE};
 use super::verify::{empty, mesh_ca};
 use super::{
-    ManifestFile, NamedOwners, Target, causes, converse, open, seed_shares, seen_in_force, show,
+    Demands, ManifestFile, NamedOwners, Target, causes, converse, open, seed_shares, seen_in_force,
+    show,
 };
 use crate::context::{Context, Output};
 use crate::error::{CommandError, Kind};
@@ -32,6 +33,8 @@ use crate::files::Outputs;
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    demands: Demands,
     #[command(flatten)]
     owners: SeedshareOwners,
     /// The encrypted shares [default: seed-shares.json in the workspace]
@@ -106,7 +109,7 @@ async fn talk(
 ) -> Result<Done, CommandError> {
     let spinner = Spinner::new(context);
     spinner.say(format!("attesting {address}"));
-    let mut session = open(address, reference, pin, context).await?;
+    let mut session = open(address, reference, pin, args.demands, context).await?;
     let state = session.state().await?;
     match state.phase {
         Phase::Empty => return Err(empty(pin)),
@@ -152,6 +155,7 @@ async fn talk(
             // Whoever set or verified the manifest has accepted them, or not.
             accept_policies: &AcceptPolicies::All,
             owners: args.named.owners.as_ref(),
+            require_chips: args.demands.require_chip_allowlist,
             accept_history: false,
         },
     );

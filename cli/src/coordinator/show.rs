@@ -1,8 +1,8 @@
 //! Examinations for people and for programs.
 
-use nacre_client::changes::printable;
 use nacre_client::examine::{Examination, Step};
 use nacre_client::workloads::Workload;
+use nacre_findings::printable;
 use nacre_review::diff::Diff;
 use serde_json::{Value, json};
 

@@ -15,7 +15,7 @@ use nacre_policy::read::{Read, Rules};
 use serde_json::{Value, json};
 
 use super::progress::Spinner;
-use super::{Acceptance, ManifestFile, Target, causes, converse, open, sealed, show};
+use super::{Acceptance, Demands, ManifestFile, Target, causes, converse, open, sealed, show};
 use crate::context::{Context, Output};
 use crate::error::{CommandError, Kind};
 use crate::files::{self, Outputs};
@@ -32,6 +32,8 @@ const DIRECTORY: &str = "verify";
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    demands: Demands,
     #[command(flatten)]
     acceptance: Acceptance,
     /// Another Coordinator of the deployment, which has to show the same history; may be repeated
@@ -69,7 +71,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
         Some(path) => from_bundle(&context.environment.path(path), args.at)?,
         None => {
             let endpoint = args.target.endpoint(context)?;
-            ask(&endpoint.address, &file, pin.as_ref(), context)?
+            ask(args, &endpoint.address, &file, pin.as_ref(), context)?
         }
     };
     let accept = args.acceptance.policies();
@@ -85,13 +87,14 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
         claimed: answer.claimed,
         accept_policies: &accept,
         owners: args.acceptance.named.owners.as_ref(),
+        require_chips: args.demands.require_chip_allowlist,
         accept_history: args.acceptance.accept_history,
     };
     let mut examination = examine(&answer.snapshot, &question);
     if let Some(history) = examination.history.clone() {
         for given in &args.replica {
             let address = super::address(given)?;
-            let row = match ask(&address, &file, pin.as_ref(), context) {
+            let row = match ask(args, &address, &file, pin.as_ref(), context) {
                 Ok(other) => {
                     let other = examine(&other.snapshot, &question);
                     replicas::compare(&history, &address, &other)
@@ -135,6 +138,7 @@ fn from_bundle(path: &Path, at: Option<Timestamp>) -> Result<Answer, CommandErro
 }
 
 fn ask(
+    args: &Args,
     address: &str,
     file: &ManifestFile,
     pin: Option<&Pin>,
@@ -143,7 +147,7 @@ fn ask(
     let spinner = Spinner::new(context);
     let snapshot = converse(async {
         spinner.say(format!("attesting {address}"));
-        let mut session = open(address, &file.manifest, pin, context).await?;
+        let mut session = open(address, &file.manifest, pin, args.demands, context).await?;
         let state = session.state().await?;
         match state.phase {
             Phase::Sealed => return Err(sealed(&state)),

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use nacre_attest::Product;
+use nacre_sim::{Machine, Pki};
+
 use crate::common::{Done, TestEnvironment};
 
 fn data(path: &str) -> String {
@@ -161,6 +164,26 @@ fn this_program_knows_no_simulation() {
     assert!(!contains(
         &std::fs::read(env!("CARGO_BIN_EXE_nacre")).unwrap()
     ));
+}
+
+/// What a forged certificate says is shown, and does nothing.
+#[test]
+fn a_forged_certificate_does_not_repaint_the_terminal() {
+    let pki = Pki::of_process(Product::Genoa).unwrap();
+    let machine = Machine::new(pki).unwrap();
+    let mut vek = machine.certificate(pki).unwrap();
+    vek.subject = nacre_sim::der::name("SEV-VCEK\u{1b}[2J\u{202e}accepted\u{2028}").unwrap();
+    let environment = TestEnvironment::empty();
+    environment.write("vek.der", vek.sign(&pki.ask.key).unwrap());
+    environment.write("report.bin", machine.sign(&machine.report()).unwrap());
+    let args = ["--vek", "vek.der", "--without-crl", "--genuine-only"];
+    let done = environment.run(&[&["verify-report", "report.bin"][..], &args].concat());
+    assert_eq!(done.code, Some(3), "{}", done.shown());
+    assert!(done.stdout.contains("accepted\\u{2028}"), "{}", done.stdout);
+    for text in [&done.stdout, &done.stderr] {
+        let steering = |c: &char| nacre_findings::steers(*c) && *c != '\n';
+        assert_eq!(text.chars().find(steering), None, "{text:?}");
+    }
 }
 
 #[test]

@@ -62,5 +62,5 @@ pub use source::{
 };
 pub use time::Timestamp;
 pub use vek::VekFacts;
-pub use verdict::{Check, Claims, Outcome, Rejection, Verdict};
+pub use verdict::{Check, Claims, Note, Outcome, Rejection, Topic, Verdict};
 pub use verify::{CrlDates, Verifier, examine, verify};

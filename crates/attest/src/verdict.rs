@@ -42,6 +42,39 @@ pub struct Check {
     pub advice: Option<String>,
 }
 
+/// What a note is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Topic {
+    /// Which chips may sign.
+    Chips,
+    /// Advisories that the firmware does not meet.
+    Advisories,
+    /// Whether the firmware is committed.
+    Firmware,
+    /// Whose key signed.
+    SigningKey,
+    /// Bits of PLATFORM_INFO.
+    PlatformInfo,
+    /// The revocation list.
+    Revocation,
+}
+
+/// Something that a reader ought to know and that no check decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// What it is about.
+    pub topic: Topic,
+    /// One sentence.
+    pub text: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 /// Every check in order, and what the evidence claims.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -49,7 +82,7 @@ pub struct Verdict {
     /// One entry for each of [`CheckId::ALL`], in that order.
     pub checks: Vec<Check>,
     /// Things a reader ought to know that no check decides.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     /// What the report says, whether or not the checks hold; absent when it could not be read.
     pub claims: Option<Claims>,
 }
@@ -90,6 +123,11 @@ impl Verdict {
                 verdict: Box::new(self),
             }),
         }
+    }
+
+    /// The note about something.
+    pub fn note(&self, topic: Topic) -> Option<&Note> {
+        self.notes.iter().find(|note| note.topic == topic)
     }
 
     /// The entry of one check.

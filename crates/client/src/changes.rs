@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use nacre_findings::printable;
 use nacre_policy::Policy;
 use serde_json::{Map, Value};
 
@@ -92,23 +93,8 @@ fn shown(value: &Value) -> String {
     let clean = printable(&text);
     match clean.char_indices().nth(WIDTH) {
         Some((at, _)) => format!("{}…", clean.get(..at).unwrap_or_default()),
-        None => clean,
+        None => clean.into_owned(),
     }
-}
-
-/// A text whose control characters and changes of direction are written out.
-pub fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                out.extend(c.escape_default());
-            }
-            c if c.is_control() => out.extend(c.escape_default()),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

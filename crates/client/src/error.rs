@@ -1,7 +1,7 @@
 //! Why something could not be done at a Coordinator.
 
 use nacre_atls::{AppraisalError, AtlsError, Refusal};
-use nacre_findings::{Code, codes::client as codes};
+use nacre_findings::{Code, codes::client as codes, printable};
 
 use crate::keys::SignError;
 use crate::snapshot::AnswerError;
@@ -172,10 +172,10 @@ fn text(status: &tonic::Status) -> String {
     const LONGEST: usize = 2000;
     let reason = told(status).map_or(status.message(), |(_, reason)| reason);
     let message: String = reason.chars().take(LONGEST).collect();
-    let message = crate::changes::printable(&message);
+    let message = printable(&message);
     match message.is_empty() {
         true => status.code().description().to_owned(),
-        false => message,
+        false => message.into_owned(),
     }
 }
 

@@ -7,6 +7,7 @@ use nacre_api::method::SET_MANIFEST;
 use nacre_api::v1;
 use nacre_api::v1::set_manifest_request::Step as Ask;
 use nacre_api::v1::set_manifest_response::Step as Answer;
+use nacre_findings::printable;
 use nacre_history::{Confirmation, OwnerSignature, Transition};
 use nacre_manifest::{Manifest, PolicyHash, SeedSharesHash, TransitionHash};
 use nacre_pki::{SeedShares, SharesError};
@@ -299,9 +300,9 @@ fn replica(replica: v1::Replica) -> Result<Replica, ClientError> {
         })?),
     };
     Ok(Replica {
-        address: crate::changes::printable(&replica.address),
+        address: printable(&replica.address).into_owned(),
         transition,
-        error: crate::changes::printable(&replica.error),
+        error: printable(&replica.error).into_owned(),
         guest,
     })
 }

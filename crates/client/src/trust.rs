@@ -106,6 +106,15 @@ impl Expectation {
         })
     }
 
+    /// The same, where reference values that list no chips are refused too, if that is demanded.
+    #[must_use]
+    pub fn require_chips(mut self, demanded: bool) -> Self {
+        for policy in &mut self.policies {
+            policy.require_chips |= demanded;
+        }
+        self
+    }
+
     /// Policies of the Coordinators, as HOST_DATA shows them.
     pub fn coordinators(&self) -> impl Iterator<Item = PolicyHash> {
         self.coordinators

@@ -17,6 +17,8 @@
 pub mod codes;
 mod finding;
 pub mod render;
+mod terminal;
 
 pub use codes::{Code, CodeInfo};
 pub use finding::{Finding, Location, ResourceRef, Severity, has_errors};
+pub use terminal::{printable, steers};

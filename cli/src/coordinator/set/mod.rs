@@ -25,7 +25,8 @@ use super::owners::WorkloadOwners;
 use super::progress::Spinner;
 use super::verify::{empty, mesh_ca};
 use super::{
-    Acceptance, ManifestFile, Target, converse, open, policies, sealed, seen_in_force, show, sign,
+    Acceptance, Demands, ManifestFile, Target, converse, open, policies, sealed, seen_in_force,
+    show, sign,
 };
 use crate::cluster::discover::Endpoint;
 use crate::context::Context;
@@ -53,6 +54,8 @@ pub(crate) struct Args {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    demands: Demands,
     #[command(flatten)]
     owners: WorkloadOwners,
     /// Signature made elsewhere: an approval of `nacre sign`, or DER of an HSM; may be repeated
@@ -152,7 +155,14 @@ async fn talk(plan: &Plan<'_>, context: &Context) -> Result<Done, CommandError> 
     let spinner = Spinner::new(context);
     spinner.say(format!("attesting {}", plan.address));
     let pin = plan.pin.as_ref();
-    let mut session = open(&plan.address, &plan.reference, pin, context).await?;
+    let mut session = open(
+        &plan.address,
+        &plan.reference,
+        pin,
+        plan.args.demands,
+        context,
+    )
+    .await?;
     let state = session.state().await?;
     match state.phase {
         Phase::Sealed => Err(sealed(&state)),
@@ -467,6 +477,7 @@ fn examined(
             claimed: false,
             accept_policies: &accept,
             owners: plan.args.acceptance.named.owners.as_ref(),
+            require_chips: plan.args.demands.require_chip_allowlist,
             accept_history: plan.args.acceptance.accept_history,
         },
     );

@@ -4,6 +4,7 @@ use super::{Book, Case, Subject, lazily};
 use crate::baselines::Advisory;
 use crate::check::CheckId;
 use crate::product::{Shortfall, Tcb};
+use crate::verdict::Topic;
 
 impl Case<'_> {
     /// Checks 7 and 8 of the list.
@@ -41,7 +42,7 @@ impl Case<'_> {
         if self.policy.allow_provisional_firmware {
             book.not_required(CheckId::ProvisionalFirmware, state);
             if provisional {
-                book.note(|| {
+                book.note(Topic::Firmware, || {
                     format!(
                         "firmware is provisional: {committed} is committed, {current} runs; the host can \
                          go back to the former without a reset of the chip's keys"
@@ -70,7 +71,9 @@ impl Case<'_> {
             .collect();
         if !missed.is_empty() {
             let as_of = crate::baselines::as_of();
-            book.note(|| format!("advisories not met (as of {as_of}): {}", missed.join("; ")));
+            book.note(Topic::Advisories, || {
+                format!("advisories not met (as of {as_of}): {}", missed.join("; "))
+            });
         }
     }
 

@@ -10,7 +10,7 @@ use crate::check::CheckId;
 use crate::policy::{Bit, HostData, PLATFORM_INFO_BITS, ReportData};
 use crate::product::Product;
 use crate::report::SigningKey;
-use crate::verdict::Outcome;
+use crate::verdict::{Outcome, Topic};
 
 const DEBUG: u32 = 19;
 const MIGRATE_MA: u32 = 18;
@@ -153,7 +153,9 @@ impl Case<'_> {
             book.check(CheckId::PlatformUnknown, unknown == 0, "none", actual);
         } else {
             if unknown != 0 {
-                book.note(|| format!("PLATFORM_INFO has bits without a known meaning: {actual}"));
+                book.note(Topic::PlatformInfo, || {
+                    format!("PLATFORM_INFO has bits without a known meaning: {actual}")
+                });
             }
             book.not_required(CheckId::PlatformUnknown, actual);
         }
@@ -234,11 +236,15 @@ impl Case<'_> {
                     "a list of chips",
                     "the policy has none",
                 );
+                book.advise(
+                    "list the chips of your machines in AllowedChipIDs of the reference values"
+                        .into(),
+                );
             }
             None => {
                 book.not_required(CheckId::ChipAllowed, lazy_hex(*chip));
                 if subject.product == Product::Milan {
-                    book.note(|| {
+                    book.note(Topic::Chips, || {
                         "Milan: the keys of a chip can be taken out by its owner in software \
                          (arXiv 2605.12990), who can then sign any report for it; only a list of \
                          allowed chips in trusted hands helps"
@@ -248,7 +254,7 @@ impl Case<'_> {
             }
         }
         if subject.report.signing_key() == SigningKey::Vlek {
-            book.note(|| {
+            book.note(Topic::SigningKey, || {
                 "VLEK: the cloud provider vouches for the machine, the report does not name the chip"
                     .into()
             });

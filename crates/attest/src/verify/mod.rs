@@ -10,6 +10,8 @@ mod revocation;
 
 use std::fmt::Display;
 
+use nacre_findings::printable;
+
 use crate::check::CheckId;
 use crate::evidence::Evidence;
 use crate::policy::{Expected, Policy};
@@ -17,7 +19,7 @@ use crate::product::{CpuId, Product, TcbBytes};
 use crate::report::Report;
 use crate::roots::Roots;
 use crate::time::Timestamp;
-use crate::verdict::{Check, Claims, Outcome, Rejection, Verdict};
+use crate::verdict::{Check, Claims, Note, Outcome, Rejection, Topic, Verdict};
 
 pub use genuine::CrlDates;
 
@@ -331,7 +333,7 @@ struct Book {
     /// Whether one of them failed or was left open.
     unsound: bool,
     checks: Vec<Check>,
-    notes: Vec<String>,
+    notes: Vec<Note>,
 }
 
 impl Book {
@@ -386,8 +388,8 @@ impl Book {
             self.checks.push(Check {
                 id,
                 outcome,
-                expected: printable(expected.to_string()),
-                actual: printable(actual.to_string()),
+                expected: clean(&expected.to_string()),
+                actual: clean(&actual.to_string()),
                 advice: None,
             });
         }
@@ -396,7 +398,7 @@ impl Book {
     /// Adds to the check written down last.
     fn advise(&mut self, advice: String) {
         if let Some(check) = self.checks.last_mut() {
-            check.advice = Some(advice);
+            check.advice = Some(clean(&advice));
         }
     }
 
@@ -404,9 +406,10 @@ impl Book {
         self.detail == Detail::Outcomes
     }
 
-    fn note(&mut self, note: impl FnOnce() -> String) {
+    fn note(&mut self, topic: Topic, note: impl FnOnce() -> String) {
         if self.detail == Detail::Everything {
-            self.notes.push(printable(note()));
+            let text = clean(&note());
+            self.notes.push(Note { topic, text });
         }
     }
 
@@ -454,19 +457,9 @@ fn lazy_hex<const N: usize>(bytes: [u8; N]) -> impl Display {
     lazily(move || hex::encode(bytes))
 }
 
-/// Names in certificates are foreign: what steers a terminal is written as its code.
-fn printable(text: String) -> String {
-    if !text.chars().any(char::is_control) {
-        return text;
-    }
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c.is_control() {
-            true => out.extend(c.escape_default()),
-            false => out.push(c),
-        }
-    }
-    out
+/// Names in certificates are foreign: nothing in them may steer a terminal.
+fn clean(text: &str) -> String {
+    printable(text).into_owned()
 }
 
 #[cfg(test)]
@@ -513,6 +506,24 @@ mod tests {
             book.check(id, true, "", "");
         });
         assert!(!book.sound());
+    }
+
+    #[test]
+    fn nothing_that_is_written_down_steers_a_terminal() {
+        let foreign = "a\u{1b}[2J\u{202e}b";
+        let mut book = Book::new(Detail::Everything);
+        book.check(CheckId::Vmpl, false, foreign, foreign);
+        book.advise(foreign.into());
+        book.note(Topic::Chips, || foreign.into());
+        let verdict = book.into_verdict(None);
+        let check = verdict.check(CheckId::Vmpl).unwrap();
+        let texts = [
+            Some(&check.expected),
+            Some(&check.actual),
+            check.advice.as_ref(),
+            verdict.note(Topic::Chips).map(|note| &note.text),
+        ];
+        assert_eq!(texts, [Some(&r"a\u{1b}[2J\u{202e}b".to_owned()); 4]);
     }
 
     #[test]

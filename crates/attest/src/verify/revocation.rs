@@ -9,6 +9,7 @@ use crate::crl::Crl;
 use crate::policy::CrlMode;
 use crate::report::SigningKey;
 use crate::time::Timestamp;
+use crate::verdict::Topic;
 
 const ALL: [CheckId; 9] = [
     CheckId::CrlPresent,
@@ -33,7 +34,7 @@ impl Case<'_> {
                 CrlMode::IfPresent => {
                     ALL.into_iter()
                         .for_each(|id| book.not_required(id, "no revocation list"));
-                    book.note(|| {
+                    book.note(Topic::Revocation, || {
                         "no revocation list: that the keys are not revoked is unknown".into()
                     });
                 }

@@ -4,7 +4,7 @@ use nacre_attest::{
     CheckId, CrlMode, HostData, MinimumTcb, Outcome, Policy, Product, ReportData, Tcb, TcbBytes,
     Timestamp,
 };
-use nacre_sim::der::{integer, octet_string};
+use nacre_sim::der::{ia5, integer, name, octet_string};
 use nacre_sim::{ExtensionSpec, MachineSpec, amd_extension};
 
 use crate::cases::{DAY, cases, crl, extension, vlek};
@@ -244,7 +244,7 @@ fn a_list_of_chips_can_be_demanded() {
         mint.examine()
             .notes
             .iter()
-            .any(|note| note.starts_with("Milan:"))
+            .any(|note| note.text.starts_with("Milan:"))
     );
     mint.policy.require_chips = true;
     assert_eq!(failures(&mint), [CheckId::ChipAllowed]);
@@ -255,8 +255,26 @@ fn a_list_of_chips_can_be_demanded() {
             .examine()
             .notes
             .iter()
-            .any(|note| note.starts_with("Milan:"))
+            .any(|note| note.text.starts_with("Milan:"))
     );
+}
+
+/// A forged certificate is refused, and its names are printed: they are whatever its maker wants.
+#[test]
+fn names_in_certificates_cannot_steer_a_terminal() {
+    let mut mint = Mint::new(Product::Genoa);
+    let foreign = "SEV-\u{1b}[2J\u{9b}1m\u{202e}\u{2066}\u{200f}\u{2028}VCEK";
+    mint.vek.subject = name(foreign).unwrap();
+    extension(&mut mint, "2", ia5("Ge\u{1b}[31mnoa\n"));
+    let verdict = mint.examine();
+    let subject = verdict.check(CheckId::VekSubject).unwrap();
+    assert!(subject.actual.contains("\\u{1b}[2J"), "{subject:?}");
+    let table = verdict.table();
+    let rejection = verdict.into_result().unwrap_err().to_string();
+    for text in [table, rejection] {
+        let steering = |c: &char| nacre_findings::steers(*c) && *c != '\n';
+        assert_eq!(text.chars().find(steering), None, "{text:?}");
+    }
 }
 
 #[test]
@@ -300,7 +318,7 @@ fn a_list_that_is_there_is_always_checked() {
         verdict
             .notes
             .iter()
-            .any(|note| note.contains("no revocation list"))
+            .any(|note| note.text.contains("no revocation list"))
     );
 }
 

@@ -153,7 +153,7 @@ fn turin_has_an_fmc_a_short_chip_id_and_an_unknown_platform_bit() {
     );
     assert!(verdict.holds());
     assert!(
-        verdict.notes.iter().any(|note| note.contains("bit 6")),
+        verdict.notes.iter().any(|note| note.text.contains("bit 6")),
         "{:?}",
         verdict.notes
     );

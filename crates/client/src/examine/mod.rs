@@ -3,6 +3,7 @@
 pub mod replicas;
 
 mod known;
+mod notes;
 mod steps;
 mod weaknesses;
 
@@ -52,6 +53,8 @@ pub struct Question<'a> {
     /// Who may have set the first manifest, where the Coordinator's policy is one that is accepted and not read;
     /// `None` = as the pin says.
     pub owners: Option<&'a MeasuredOwners>,
+    /// Whether a manifest that does not list the chips of its Coordinators is refused.
+    pub require_chips: bool,
     /// Whether entries of the history that nobody has accepted are accepted now.
     pub accept_history: bool,
 }
@@ -153,7 +156,7 @@ fn evidence(
     let fail = |code, text: String| Row::of(Outcome::Fail, "evidence", code, text);
     let mut lists = known_lists(question.pin);
     let expectation = match Expectation::of(question.reference, lists.clone()) {
-        Ok(expectation) => expectation,
+        Ok(expectation) => expectation.require_chips(question.require_chips),
         Err(error) => {
             out.rows.push(fail(codes::NOT_CURRENT, error.to_string()));
             return None;
@@ -201,6 +204,9 @@ fn evidence(
         claims.product, claims.reported_tcb
     );
     out.rows.push(Row::pass("evidence", text));
+    if let Some(verdict) = &out.attestation {
+        notes::rows(verdict, &mut out.rows);
+    }
     lists.saw_evidence(&evidence, &claims);
     Some((coordinator, lists))
 }

@@ -1,6 +1,8 @@
 //! One change to a good answer, and the row that refuses it.
 
-use nacre_attest::Product;
+use std::sync::Arc;
+
+use nacre_attest::{Product, SigningKey};
 use nacre_client::bundle::Bundle;
 use nacre_client::examine::{AcceptPolicies, Examination, Question};
 use nacre_client::genesis::MeasuredOwners;
@@ -9,11 +11,14 @@ use nacre_client::verdict::{Outcome, Row};
 use nacre_findings::Code;
 use nacre_findings::codes::{attest, client, history};
 use nacre_history::OwnerKeyPair;
-use nacre_manifest::{HostDataBinding, LaunchMeasurement, Manifest, PolicyHash, SnpReference};
+use nacre_manifest::{
+    ChipId, HostDataBinding, LaunchMeasurement, Manifest, PolicyHash, RootDigest, SnpReference,
+};
 use nacre_pki::{Authority, P384Key, Salt, Seed};
+use nacre_sim::{MachineSpec, Pki, ReportSpec};
 use serde_json::json;
 
-use crate::world::{NONCE, World, add_web, guest, guest_with, packed, policy, web};
+use crate::world::{NONCE, World, add_web, guest, guest_on, guest_with, packed, policy, web};
 
 fn row<'a>(examination: &'a Examination, name: &str) -> &'a Row {
     let row = examination.rows.get(name);
@@ -403,6 +408,7 @@ fn policies_with_unknown_rules_are_refused_until_accepted() {
             claimed: false,
             accept_policies: &accept,
             owners: None,
+            require_chips: false,
             accept_history: true,
         };
         let examination = nacre_client::examine::examine(&snapshot, &question);
@@ -557,6 +563,133 @@ fn what_weakens_is_a_row() {
             ("root-of-trust", client::SIMULATED),
         ],
     );
+}
+
+/// A deployment whose Coordinator runs on this machine.
+fn world_on(
+    spec: &MachineSpec,
+    product: nacre_manifest::Product,
+    report: impl FnOnce(&mut ReportSpec),
+    change: impl FnOnce(&mut SnpReference),
+) -> World {
+    let of = match product {
+        nacre_manifest::Product::Milan => Product::Milan,
+        _ => Product::Genoa,
+    };
+    let pki = Pki::of_process(of).unwrap();
+    let mut world = World::with(true, |manifest| {
+        manifest.test_root = Some(RootDigest::of(&pki.ark.certificate));
+        manifest.reference_values.snp[0].product_name = product;
+        change(&mut manifest.reference_values.snp[0]);
+    });
+    world.trust.verifier = Arc::new(pki.verifier().unwrap());
+    world.guest = guest_on(pki, spec.clone(), world.coordinator, report);
+    world
+}
+
+#[test]
+fn what_no_check_decides_is_a_row_and_a_warning_counts_when_strict() {
+    use nacre_manifest::Product as Of;
+    let genoa = MachineSpec::new(Product::Genoa);
+    let milan = MachineSpec::new(Product::Milan);
+    let mut old = genoa.clone();
+    (old.tcb.snp, old.tcb.bootloader) = (2, 2);
+    let vlek = MachineSpec {
+        signing_key: SigningKey::Vlek,
+        ..genoa.clone()
+    };
+    let same = |_: &mut ReportSpec| {};
+    let provisional = |report: &mut ReportSpec| report.committed_firmware.build = 0;
+    let bit = |report: &mut ReportSpec| report.platform_info |= 1 << 6;
+    let any = |_: &mut SnpReference| {};
+    let provider = |set: &mut SnpReference| set.signing_key = nacre_manifest::SigningKey::Vlek;
+    for (world, name, outcome, code, says) in [
+        (
+            world_on(&milan, Of::Milan, same, any),
+            "chips",
+            Outcome::Warn,
+            client::ANY_CHIP,
+            "Milan",
+        ),
+        (
+            world_on(&old, Of::Genoa, same, any),
+            "advisories",
+            Outcome::Warn,
+            client::ADVISORIES,
+            "AMD-SB-",
+        ),
+        (
+            world_on(&genoa, Of::Genoa, provisional, any),
+            "firmware",
+            Outcome::Note,
+            client::FIRMWARE_PROVISIONAL,
+            "provisional",
+        ),
+        (
+            world_on(&vlek, Of::Genoa, same, provider),
+            "signing-key",
+            Outcome::Note,
+            client::PROVIDER_KEY,
+            "VLEK",
+        ),
+        (
+            world_on(&genoa, Of::Genoa, bit, any),
+            "platform-info",
+            Outcome::Note,
+            client::PLATFORM_BITS,
+            "bit 6",
+        ),
+    ] {
+        let examination = world.examine(&world.snapshot(NONCE), None);
+        let table = examination.rows.table(true);
+        assert!(examination.rows.hold(false), "{table}");
+        let row = row(&examination, name);
+        assert_eq!((row.outcome, row.code), (outcome, Some(code)), "{table}");
+        assert!(
+            row.text.contains(says) && table.contains(&row.text),
+            "{table}"
+        );
+        let finding = row.finding(true).unwrap();
+        let refused = finding.severity == nacre_findings::Severity::Error;
+        assert_eq!(refused, outcome == Outcome::Warn, "{name} under --strict");
+    }
+    let plain = World::new();
+    let plain = plain.examine(&plain.snapshot(NONCE), None);
+    for name in ["chips", "advisories", "firmware", "signing-key"] {
+        assert_eq!(row(&plain, name).outcome, Outcome::Pass, "{name}");
+    }
+}
+
+#[test]
+fn a_list_of_chips_can_be_demanded() {
+    let demand = |world: &World, demanded| {
+        let snapshot = world.snapshot(NONCE);
+        world.examine_with(&snapshot, None, |question| {
+            question.require_chips = demanded
+        })
+    };
+    let milan = MachineSpec::new(Product::Milan);
+    let mut id = [0; 64];
+    id[..milan.hwid.len()].copy_from_slice(&milan.hwid);
+    let of = |chips: Vec<ChipId>| {
+        world_on(
+            &milan,
+            nacre_manifest::Product::Milan,
+            |_| {},
+            |set| set.allowed_chip_ids = chips,
+        )
+    };
+    let any = of(Vec::new());
+    assert!(demand(&any, false).rows.hold(false));
+    refused(&demand(&any, true), "evidence", attest::CHIP_ALLOWED);
+    let listed = of(vec![ChipId::from_bytes(id)]);
+    let examination = demand(&listed, true);
+    assert!(
+        examination.rows.hold(false),
+        "{}",
+        examination.rows.table(false)
+    );
+    assert_eq!(row(&examination, "chips").outcome, Outcome::Pass);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use nacre_manifest::{
 use nacre_pki::{Authority, P384Key, Salt, Seed, SeedShares, pem};
 use nacre_policy::Carrier;
 use nacre_policy::rules::RULES;
-use nacre_sim::{Behaviour, Machine, Pki, ReportSpec, SimulatedGuest};
+use nacre_sim::{Behaviour, Machine, MachineSpec, Pki, ReportSpec, SimulatedGuest};
 use serde_json::{Value, json};
 
 pub(crate) const NONCE: [u8; 32] = [0x5e; 32];
@@ -69,7 +69,18 @@ pub(crate) fn guest_with(
     host_data: PolicyHash,
     change: impl FnOnce(&mut ReportSpec),
 ) -> Arc<dyn ReportSource> {
-    let machine = Machine::new(pki()).unwrap();
+    let product = MachineSpec::new(Product::Genoa);
+    guest_on(pki(), product, host_data, change)
+}
+
+/// The same, on a machine of another make.
+pub(crate) fn guest_on(
+    pki: &Pki,
+    spec: MachineSpec,
+    host_data: PolicyHash,
+    change: impl FnOnce(&mut ReportSpec),
+) -> Arc<dyn ReportSource> {
+    let machine = Machine::with(pki, spec).unwrap();
     let mut report = ReportSpec {
         host_data: *host_data.as_bytes(),
         ..machine.report()
@@ -79,7 +90,7 @@ pub(crate) fn guest_with(
     Arc::new(SimulatedGuest::with(
         machine,
         report,
-        pki().crl().unwrap(),
+        pki.crl().unwrap(),
         behaviour,
     ))
 }
@@ -303,6 +314,7 @@ impl World {
                 claimed: false,
                 accept_policies: &accept,
                 owners: None,
+                require_chips: false,
                 accept_history: false,
             },
         )
@@ -333,6 +345,7 @@ impl World {
                 claimed: false,
                 accept_policies: accept,
                 owners,
+                require_chips: false,
                 accept_history: false,
             },
         )
@@ -359,6 +372,7 @@ impl World {
             claimed: false,
             accept_policies: &accept,
             owners: None,
+            require_chips: false,
             accept_history: false,
         };
         change(&mut question);

@@ -107,4 +107,22 @@ codes! {
     SIMULATED = 1335, "Evidence is simulated",
         "The manifest names a test root: the evidence is made by software and protects nothing.",
         "For production, generate the manifest for a real platform.";
+    ANY_CHIP = 1336, "Any chip of a weak product may sign",
+        "The keys of a Milan chip can be taken out by its owner in software, who can then sign any report for it, and the manifest does not say which chips are the deployment's.",
+        "List the machines in `AllowedChipIDs` of the reference values, in hands you trust; `--require-chip-allowlist` refuses every manifest that lists none.";
+    ADVISORIES = 1337, "Firmware does not meet known advisories",
+        "The firmware is as new as the manifest asks for, and older than what AMD's advisories ask for.",
+        "Update the firmware of the machines, then raise the minimum in the reference values.";
+    FIRMWARE_PROVISIONAL = 1338, "Firmware is provisional",
+        "The firmware that runs is newer than the committed one, so the host can go back to the latter without a reset of the chip's keys.",
+        "Ask whoever runs the machines to commit the firmware; the minimum holds for what was reported either way.";
+    PROVIDER_KEY = 1339, "A cloud provider vouches for the machine",
+        "The report is signed with a provider's key (VLEK): it does not name the chip.",
+        "Use reference values with `SigningKey` VCEK where the chip has to be known.";
+    PLATFORM_BITS = 1340, "Platform says something without a known meaning",
+        "The report has bits in PLATFORM_INFO that have no meaning in AMD's specification.",
+        "`StrictPlatformInfo` in the reference values refuses them; every public Turin report has bit 6.";
+    REVOCATION_UNKNOWN = 1341, "No revocation list",
+        "No revocation list came with the evidence, so that the keys are not revoked is unknown.",
+        "Let the Coordinator reach a source of collateral: `NACRE_COLLATERAL`.";
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{Finding, Severity};
+use crate::{Finding, Severity, steers};
 
 const RED: &str = "\u{1b}[1;31m";
 const YELLOW: &str = "\u{1b}[1;33m";
@@ -87,14 +87,9 @@ fn clean(value: &str) -> String {
         match ch {
             '\n' => out.push_str("\n  | "),
             '\t' => out.push('\t'),
-            ch if ch.is_control() || is_direction_mark(ch) => out.extend(ch.escape_unicode()),
+            ch if steers(ch) => out.extend(ch.escape_unicode()),
             ch => out.push(ch),
         }
     }
     out
-}
-
-/// Characters that change the reading direction of what follows.
-fn is_direction_mark(ch: char) -> bool {
-    matches!(ch, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

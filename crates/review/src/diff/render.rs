@@ -1,5 +1,7 @@
 //! Differences for people: on a terminal and in a pull request.
 
+use nacre_findings::steers;
+
 use super::{Change, ChangeKind, Diff, Group};
 
 /// Longest value shown on a terminal line, in characters.
@@ -105,16 +107,11 @@ fn visible(value: &str) -> String {
     for character in value.chars() {
         match character {
             '\n' => out.push('⏎'),
-            c if c.is_control() || is_direction(c) => out.extend(c.escape_default()),
+            c if steers(c) => out.extend(c.escape_default()),
             c => out.push(c),
         }
     }
     out
-}
-
-/// Characters that change the direction of writing, so that a line reads as another one.
-fn is_direction(c: char) -> bool {
-    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }
 
 /// A code span that its content cannot end, inside a table cell.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::check::CheckId;
+use crate::crl::Crl;
 use crate::evidence::Evidence;
 use crate::policy::{Expected, HostData, Policy, ReportData};
 use crate::product::Product;
@@ -89,7 +90,7 @@ impl Verifier {
         let (expected, newest) = expected(lists, evidence, report_data, host_data);
         let verified = self.verify_any(evidence, policies, &expected, now)?;
         match (&verified, newest) {
-            (Err(rejection), Some(newest)) if is_about_an_older_list(rejection.verdict()) => {
+            (Err(rejection), Some(newest)) if is_about_the_list(rejection.verdict()) => {
                 self.verify_any(&with(evidence, newest), policies, &expected, now)
             }
             _ => Some(verified),
@@ -108,7 +109,7 @@ impl Verifier {
         let (expected, newest) = expected(lists, evidence, report_data, host_data);
         let examined = self.examine_any(evidence, policies, &expected, now)?;
         match newest {
-            Some(newest) if is_about_an_older_list(&examined.1) => {
+            Some(newest) if is_about_the_list(&examined.1) => {
                 self.examine_any(&with(evidence, newest), policies, &expected, now)
             }
             _ => Some(examined),
@@ -116,6 +117,7 @@ impl Verifier {
     }
 }
 
+/// What is expected, and the known list where it is newer than the one in the evidence.
 fn expected<'l>(
     lists: &'l NewestLists,
     evidence: &Evidence,
@@ -128,7 +130,13 @@ fn expected<'l>(
         host_data,
         newest_crl: newest.map(|(start, _)| start),
     };
-    (expected, newest.map(|(_, der)| der))
+    let given = evidence.crl.as_deref().and_then(|der| Crl::parse(der).ok());
+    let newer = |(start, _): &(Timestamp, &[u8])| {
+        given
+            .as_ref()
+            .is_some_and(|given| *start > given.this_update)
+    };
+    (expected, newest.filter(newer).map(|(_, der)| der))
 }
 
 fn with(evidence: &Evidence, list: &[u8]) -> Evidence {
@@ -138,10 +146,12 @@ fn with(evidence: &Evidence, list: &[u8]) -> Evidence {
     }
 }
 
-/// Whether the first thing wrong is a revocation list that is older than one already seen.
-fn is_about_an_older_list(verdict: &Verdict) -> bool {
+/// Whether the first thing wrong is a revocation list that is due or older than one already seen: a newer one
+/// mends either.
+fn is_about_the_list(verdict: &Verdict) -> bool {
+    let about = [CheckId::CrlCurrent, CheckId::CrlNotRolledBack];
     let first = verdict.first_failure();
-    first.is_some_and(|check| check.id == CheckId::CrlNotRolledBack)
+    first.is_some_and(|check| about.contains(&check.id))
 }
 
 #[cfg(test)]

@@ -13,8 +13,9 @@ use serde::Serialize;
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// A moment that certainly lies before this build ran: the clock of a guest is its host's, and is not
-    /// believed when it says less.
+    /// A moment that certainly lies before this build ran, 2026-11-27: the clock of a guest is its host's, and is
+    /// not believed when it says less. The one such floor: set to the day of a release, and when the test that
+    /// compares it with the age of the sources says so.
     pub const BUILT_AFTER: Self = Self(1_795_737_600);
 
     /// The system's clock; the epoch when it stands before that.
@@ -62,6 +63,31 @@ impl Serialize for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Days that the floor may lie before the newest change of the sources.
+    const FRESH: u64 = 90;
+
+    #[test]
+    fn the_floor_is_fresh_and_not_in_the_future() {
+        let floor = Timestamp::BUILT_AFTER;
+        assert!(floor.to_string().ends_with("T00:00:00Z"), "{floor}: a day");
+        assert!(floor >= Timestamp::parse(crate::as_of()).unwrap());
+        // The newest commit; today where the sources are without their history.
+        let git = std::process::Command::new("git")
+            .args(["log", "-1", "--format=%ct"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output();
+        let commit = git.ok().filter(|output| output.status.success());
+        let commit = commit.and_then(|output| String::from_utf8(output.stdout).ok());
+        let newest = commit.and_then(|text| text.trim().parse().ok());
+        let newest = newest.map_or_else(Timestamp::now, Timestamp);
+        assert!(
+            floor <= newest,
+            "{floor} lies after the sources of {newest}"
+        );
+        let limit = Timestamp(floor.0 + FRESH * 86_400);
+        assert!(newest <= limit, "set BUILT_AFTER to {newest}");
+    }
 
     #[test]
     fn reads_and_prints_rfc_3339() {

@@ -135,7 +135,7 @@ impl Guest {
         })
     }
 
-    /// Opens the sources. `verifier` decides what is worth keeping in the cache.
+    /// Opens the sources. `verifier` decides what is good, and worth keeping in the cache.
     pub fn open(&self, verifier: &Arc<Verifier>) -> Result<Assembled, SourceError> {
         let collateral = self
             .collateral
@@ -146,7 +146,11 @@ impl Guest {
                 what: "collateral",
                 source,
             })?;
-        Ok(Assembled::new(self.reports()?, collateral))
+        Ok(Assembled::new(
+            self.reports()?,
+            collateral,
+            Arc::clone(verifier),
+        ))
     }
 
     fn reports(&self) -> Result<Box<dyn RawReportSource>, SourceError> {

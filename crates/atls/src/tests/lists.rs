@@ -10,10 +10,14 @@ use crate::{AppraisalError, Appraise as _};
 const DATA: [u8; 64] = [7; 64];
 
 fn list(pki: &Pki, age: u64, revoked: Vec<Vec<u8>>) -> Vec<u8> {
+    list_until(pki, age, Timestamp::now().0 + 3600, revoked)
+}
+
+fn list_until(pki: &Pki, age: u64, due: u64, revoked: Vec<Vec<u8>>) -> Vec<u8> {
     let now = Timestamp::now().0;
     let spec = CrlSpec {
         this_update: Timestamp(now - age),
-        next_update: Some(Timestamp(now + 3600)),
+        next_update: Some(Timestamp(due)),
         revoked,
         ..CrlSpec::new(&pki.ark).unwrap()
     };
@@ -103,4 +107,26 @@ fn what_counts_is_the_newest_list_that_is_known() {
         refused(&references, &evidence(pki, cloud(), old)),
         Some(CheckId::NotRevoked)
     );
+}
+
+#[test]
+fn a_list_that_is_due_is_replaced_by_a_newer_one_that_is_known() {
+    let pki = Pki::of_process(Product::Genoa).unwrap();
+    let references = references(&[pki]);
+    let now = Timestamp::now().0;
+    let evidence = |list| evidence(pki, MachineSpec::new(Product::Genoa), list);
+    let due = list_until(pki, 900, now - 60, Vec::new());
+    // Nothing newer is known.
+    let current = Some(CheckId::CrlCurrent);
+    assert_eq!(refused(&references, &evidence(due.clone())), current);
+    let known = list(pki, 500, Vec::new());
+    assert_eq!(refused(&references, &evidence(known)), None);
+    assert_eq!(refused(&references, &evidence(due)), None);
+    // One that is due and newer than what is known is not helped by the older one.
+    let newer = list_until(pki, 100, now - 60, Vec::new());
+    assert_eq!(refused(&references, &evidence(newer)), current);
+    // What is known counts in full.
+    let revoking = list(pki, 50, vec![pki.ask.serial.clone()]);
+    let not_revoked = Some(CheckId::NotRevoked);
+    assert_eq!(refused(&references, &evidence(revoking)), not_revoked);
 }

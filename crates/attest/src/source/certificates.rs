@@ -60,11 +60,17 @@ impl CertificateTable {
         }
     }
 
-    /// The certificate of the key that signed.
+    /// Certificates of this kind of key, in the order of the table.
+    pub fn veks(&self, key: SigningKey) -> impl Iterator<Item = &[u8]> {
+        let wanted = guid_of(key);
+        let entries = self.entries.iter();
+        let fitting = entries.filter(move |(guid, _)| Some(*guid) == wanted);
+        fitting.map(|(_, data)| data.as_slice())
+    }
+
+    /// The first certificate of this kind of key.
     pub fn vek(&self, key: SigningKey) -> Option<&[u8]> {
-        let wanted = guid_of(key)?;
-        let (_, data) = self.entries.iter().find(|(guid, _)| *guid == wanted)?;
-        Some(data)
+        self.veks(key).next()
     }
 }
 

@@ -8,11 +8,15 @@ mod configfs;
 #[cfg(feature = "sev-guest")]
 mod sev_guest;
 
+use std::sync::Arc;
+
 use crate::collateral::{CollateralError, CollateralSource, VekRequest};
 use crate::evidence::Evidence;
 use crate::form::ReportDataForm;
 use crate::product::Product;
 use crate::report::{Report, ReportError};
+use crate::time::Timestamp;
+use crate::verify::Verifier;
 
 pub use agent::{AgentError, AskAgent, CocoAgent, MAX_AGENT_ANSWER, read_agent_answer};
 pub use certificates::CertificateTable;
@@ -52,40 +56,97 @@ pub struct RawReport {
     pub certificates: CertificateTable,
 }
 
-/// Reports from one place, collateral from the first place that has it.
+/// Reports from one place, collateral from the first place that has something good.
 pub struct Assembled {
     reports: Box<dyn RawReportSource>,
     collateral: Vec<Box<dyn CollateralSource>>,
+    verifier: Arc<Verifier>,
 }
 
 impl Assembled {
-    /// Certificates beside the report go first, then `collateral` in order.
+    /// Certificates beside the report go first, then `collateral` in order. What `verifier` does not find good is
+    /// passed over: a host's table may be of before a firmware update, a directory may be out of date.
     pub fn new(
         reports: Box<dyn RawReportSource>,
         collateral: Vec<Box<dyn CollateralSource>>,
+        verifier: Arc<Verifier>,
     ) -> Self {
         Self {
             reports,
             collateral,
+            verifier,
         }
     }
 
-    fn first<T>(
+    /// The certificate of the key that signed: the first that is genuine and the one asked for. Where nobody has it,
+    /// what there is instead, so that a verifier says what is wrong with it.
+    fn vek(
         &self,
-        what: &'static str,
-        ask: impl Fn(&dyn CollateralSource) -> Result<Option<T>, CollateralError>,
-    ) -> Result<Option<T>, SourceError> {
-        let mut last = None;
-        for source in &self.collateral {
-            match ask(source.as_ref()) {
-                Ok(Some(found)) => return Ok(Some(found)),
-                Ok(None) => {}
-                Err(error) => last = Some(error),
+        certificates: &CertificateTable,
+        report: &Report,
+    ) -> Result<Vec<u8>, SourceError> {
+        let beside = certificates.veks(report.signing_key());
+        let Some(request) = VekRequest::of(report) else {
+            let mut beside = beside.map(<[u8]>::to_vec);
+            return beside.next().ok_or(SourceError::NoVek);
+        };
+        let mut other = None;
+        for der in beside {
+            match self.verifier.is_vek_of(&request, der) {
+                true => return Ok(der.to_vec()),
+                false => other = other.or(Some(der.to_vec())),
             }
         }
-        match last {
-            Some(source) => Err(SourceError::Collateral { what, source }),
-            None => Ok(None),
+        let mut failed = None;
+        for source in &self.collateral {
+            match source.vek(&request) {
+                Ok(Some(der)) if self.verifier.is_vek_of(&request, &der) => return Ok(der),
+                Ok(der) => other = other.or(der),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match (failed, other) {
+            // Whoever has it may answer the next time.
+            (Some(source), _) => Err(SourceError::Collateral {
+                what: "VEK",
+                source,
+            }),
+            (None, other) => other.ok_or(SourceError::NoVek),
+        }
+    }
+
+    /// The first revocation list that is genuine and not due; else the newest that is genuine, else what there is.
+    fn crl(&self, product: Product, now: Timestamp) -> Result<Option<Vec<u8>>, SourceError> {
+        let (mut due, mut other, mut failed) = (None, None, None);
+        for source in &self.collateral {
+            let der = match source.crl(product) {
+                Ok(Some(der)) => der,
+                Ok(None) => continue,
+                Err(error) => {
+                    failed = Some(error);
+                    continue;
+                }
+            };
+            match self.verifier.genuine_crl(product, &der) {
+                Some(dates) if dates.next_update.is_some_and(|next| now <= next) => {
+                    return Ok(Some(der));
+                }
+                Some(dates) => {
+                    let newer = |(start, _): &(Timestamp, Vec<u8>)| dates.this_update > *start;
+                    if due.as_ref().is_none_or(newer) {
+                        due = Some((dates.this_update, der));
+                    }
+                }
+                None => other = other.or(Some(der)),
+            }
+        }
+        match (due, failed, other) {
+            (Some((_, der)), ..) => Ok(Some(der)),
+            (None, Some(source), _) => Err(SourceError::Collateral {
+                what: "CRL",
+                source,
+            }),
+            (None, None, other) => Ok(other),
         }
     }
 }
@@ -104,18 +165,11 @@ impl ReportSource for Assembled {
         if parsed.report_data != self.reports.form().apply(report_data) {
             return Err(SourceError::OtherReport);
         }
-        let request = VekRequest::of(&parsed);
-        let vek = match certificates.vek(parsed.signing_key()) {
-            Some(vek) => vek.to_vec(),
-            None => match &request {
-                Some(request) => self
-                    .first("VEK", |source| source.vek(request))?
-                    .ok_or(SourceError::NoVek)?,
-                None => return Err(SourceError::NoVek),
-            },
-        };
-        let crl = match parsed.cpu.and_then(Product::from_cpu) {
-            Some(product) => self.first("CRL", |source| source.crl(product))?,
+        let vek = self.vek(&certificates, &parsed)?;
+        let now = Timestamp::now().max(Timestamp::BUILT_AFTER);
+        let product = parsed.cpu.and_then(Product::from_cpu);
+        let crl = match product {
+            Some(product) => self.crl(product, now)?,
             None => None,
         };
         Ok(Evidence { report, vek, crl })

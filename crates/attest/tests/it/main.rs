@@ -8,6 +8,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod assembled;
 mod cases;
 mod corpus;
 mod differential;

@@ -183,7 +183,11 @@ fn evidence(server: &Server) -> Result<Evidence, SourceError> {
     let pki = Pki::of_process(Product::Genoa).unwrap();
     let lists = CollateralDirectory::new(scratch.path());
     lists.put_crl(Product::Genoa, &pki.crl().unwrap()).unwrap();
-    let source = Assembled::new(Box::new(CocoAgent::new(agent)), vec![Box::new(lists)]);
+    let source = Assembled::new(
+        Box::new(CocoAgent::new(agent)),
+        vec![Box::new(lists)],
+        Arc::new(pki.verifier().unwrap()),
+    );
     assert_eq!(source.name(), "coco-aa");
     source.evidence(&DATA)
 }

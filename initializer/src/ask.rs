@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use nacre_api::limits;
@@ -52,6 +53,33 @@ pub struct Issued {
     pub previous: Option<(String, Vec<PolicyHash>)>,
     /// The workload's secret.
     pub secret: Option<Zeroizing<[u8; 32]>>,
+}
+
+impl Issued {
+    /// Whether everything that is written is the same but for the leaf, which is new each time. A recovery by
+    /// owners, for one, keeps the transition and makes the mesh CA anew; a Coordinator of another version may
+    /// give what the last one did not.
+    pub(crate) fn differs_in_leaf_only(&self, other: &Self) -> bool {
+        let secrets = match (&self.secret, &other.secret) {
+            (Some(one), Some(other)) => {
+                verify_slices_are_equal(one.as_slice(), other.as_slice()).is_ok()
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        secrets
+            && self.generation == other.generation
+            && self.transition == other.transition
+            && behind_leaf(&self.chain) == behind_leaf(&other.chain)
+            && self.mesh_ca == other.mesh_ca
+            && self.root_ca == other.root_ca
+            && self.previous == other.previous
+    }
+}
+
+/// The certificates of a chain behind its first.
+fn behind_leaf(chain: &str) -> Option<&str> {
+    chain.split_once(CERTIFICATE.1).map(|(_, rest)| rest)
 }
 
 impl fmt::Debug for Issued {
@@ -253,6 +281,41 @@ mod tests {
     use nacre_pki::{Authority, CertificateRequest, LeafProfile, P384Key};
 
     use super::*;
+
+    #[test]
+    fn whatever_is_written_but_the_leaf_is_a_difference() {
+        let pem = |name: &str| format!("{}\n{name}\n{}\n", CERTIFICATE.0, CERTIFICATE.1);
+        let issued = || Issued {
+            generation: 4,
+            transition: vec![1; 32],
+            chain: [pem("leaf"), pem("intermediate")].concat(),
+            mesh_ca: pem("mesh"),
+            root_ca: pem("root"),
+            previous: Some((pem("old"), vec![PolicyHash::of(b"p")])),
+            secret: Some(Zeroizing::new([7; 32])),
+        };
+        let mut renewed = issued();
+        renewed.chain = [pem("another leaf"), pem("intermediate")].concat();
+        assert!(issued().differs_in_leaf_only(&renewed));
+        let changes: [fn(&mut Issued); 10] = [
+            |issued| issued.generation = 5,
+            |issued| issued.transition[0] = 2,
+            |issued| issued.chain = issued.chain.replace("intermediate", "other"),
+            |issued| issued.mesh_ca = issued.mesh_ca.replace("mesh", "other"),
+            |issued| issued.root_ca = issued.root_ca.replace("root", "other"),
+            |issued| issued.previous = None,
+            |issued| issued.previous.as_mut().unwrap().0.push(' '),
+            |issued| issued.previous.as_mut().unwrap().1.clear(),
+            |issued| issued.secret = None,
+            |issued| issued.secret.as_mut().unwrap()[31] = 8,
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut other = issued();
+            change(&mut other);
+            assert!(!issued().differs_in_leaf_only(&other), "change {number}");
+            assert!(!other.differs_in_leaf_only(&issued()), "change {number}");
+        }
+    }
 
     fn answer(key: &LeafKey) -> NewMeshCertResponse {
         let now = 1_800_000_000;

@@ -59,7 +59,7 @@ async fn serve(config: Config, deps: Deps) -> Result<(), RunError> {
             let issued = until_answered(&ask, &key).await;
             volume.write_issued(&issued, &key)?;
             tracing::info!(generation = issued.generation, "certificates are written");
-            (key, Some(under(issued)), Instant::now())
+            (key, Some(issued), Instant::now())
         }
     };
     volume.write_gate(&config.gate)?;
@@ -82,23 +82,17 @@ async fn serve(config: Config, deps: Deps) -> Result<(), RunError> {
         pause = jittered(every);
         let next = until_answered(&ask, &key).await;
         let due = written.elapsed() > Duration::from_secs(LEAF_LIFETIME / 3);
-        let same = issued.as_ref().is_some_and(|(transition, mesh_ca)| {
-            *transition == next.transition && *mesh_ca == next.mesh_ca
-        });
+        let same = issued
+            .as_ref()
+            .is_some_and(|last| last.differs_in_leaf_only(&next));
         if same && !due {
             continue;
         }
         volume.write_issued(&next, &key)?;
         tracing::info!(generation = next.generation, "certificates are renewed");
         written = Instant::now();
-        issued = Some(under(next));
+        issued = Some(next);
     }
-}
-
-/// The transition and the mesh CA under which a certificate stands. A recovery by owners keeps the first and
-/// makes the second anew, and certificates of before are void.
-fn under(issued: Issued) -> (Vec<u8>, String) {
-    (issued.transition, issued.mesh_ca)
 }
 
 /// Whom it asks and whom it believes.

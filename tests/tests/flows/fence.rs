@@ -3,12 +3,26 @@
 //! workspace.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::harness::{Place, given, program, root};
 
 /// In the names of every simulated certificate, and the variable by which simulations find their root.
 const MARKS: [&str; 2] = ["NACRE SIMULATION, NOT AMD", "NACRE_SIM_PKI"];
+
+/// Every program of an image or a package.
+const SHIPPED: [&str; 7] = [
+    "nacre",
+    "nacre-coordinator",
+    "nacre-gate",
+    "nacre-initializer",
+    "nacre-krm-fn",
+    "nacre-mesh",
+    "nacre-post-renderer",
+];
 
 fn contains(bytes: &[u8], mark: &str) -> bool {
     bytes
@@ -37,7 +51,7 @@ fn shipped_programs_carry_nothing_of_the_simulation() {
         }
         seen.push(name);
     }
-    for name in ["nacre", "nacre-krm-fn", "nacre-mesh", "nacre-post-renderer"] {
+    for name in SHIPPED {
         assert!(seen.iter().any(|found| found == name), "{name}: {seen:?}");
     }
     // The search finds what is there.
@@ -45,6 +59,65 @@ fn shipped_programs_carry_nothing_of_the_simulation() {
         &fs::read(simulated("vcek.der")).unwrap(),
         MARKS[0]
     ));
+}
+
+/// Where simulated ones start, with the very variables that simulations read, the shipped ones find no hardware.
+#[test]
+fn shipped_programs_of_the_control_plane_start_on_hardware_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let history = format!("directory:{}", folder.path().display());
+    let simulation = [
+        ("NACRE_SIM_PKI", path("pki")),
+        ("NACRE_SIM_HOST_DATA", "ab".repeat(32)),
+        ("NACRE_SIM_MEASUREMENT", "cd".repeat(48)),
+    ];
+    let coordinator = [("NACRE_HISTORY", history)];
+    let initializer = [
+        ("COORDINATOR_HOST", "127.0.0.1".to_owned()),
+        ("NACRE_ALLOW_UNATTESTED_COORDINATOR", "true".to_owned()),
+        ("NACRE_TLS_DIR", path("tls")),
+    ];
+    for evidence in ["auto", "configfs", "sev-guest", "simulated"] {
+        for (name, variables) in [
+            ("nacre-coordinator", &coordinator[..]),
+            ("nacre-initializer", &initializer[..]),
+        ] {
+            let mut child = Command::new(program(name))
+                .env_clear()
+                .env("NACRE_EVIDENCE", evidence)
+                .envs(simulation.iter().chain(variables).cloned())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let started = Instant::now();
+            let ended = loop {
+                match child.try_wait().unwrap() {
+                    Some(ended) => break ended,
+                    None if started.elapsed() > Duration::from_secs(10) => {
+                        child.kill().unwrap();
+                        panic!("{name} runs with NACRE_EVIDENCE={evidence} and no hardware");
+                    }
+                    None => std::thread::sleep(Duration::from_millis(20)),
+                }
+            };
+            let mut said = String::new();
+            child
+                .stderr
+                .take()
+                .unwrap()
+                .read_to_string(&mut said)
+                .unwrap();
+            // It is the lack of hardware that ends it, not a configuration that no program would take.
+            let (code, why) = match evidence {
+                "simulated" => (2, "NACRE_EVIDENCE"),
+                _ => (1, "is not there"),
+            };
+            assert_eq!(ended.code(), Some(code), "{name} {evidence}: {said}");
+            assert!(said.contains(why), "{name} {evidence}: {said}");
+        }
+    }
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! `nacre reference-values`.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 
 use nacre_attest::measure::{DirectBoot, Launch, SNP_ACTIVE, cpu_model};
-use nacre_attest::{CpuId, Product, Report};
+use nacre_attest::{CpuId, Product, Report, met_by};
 use nacre_findings::{Finding, codes};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::context::{Context, Output};
 use crate::error::CommandError;
@@ -55,6 +56,12 @@ pub(crate) struct MeasureArgs {
 pub(crate) struct FromReportArgs {
     /// The report, 1184 bytes. It is not verified: see verify-report
     report_file: PathBuf,
+    /// Platform of the guest, as in the manifest; says what its guest does about HOST_DATA
+    #[arg(long, value_name = "NAME")]
+    platform: String,
+    /// Number of vCPUs of the guest, which enters the measurement and stands in no report
+    #[arg(long, value_name = "NUMBER")]
+    cpus: u32,
 }
 
 pub(crate) fn run(what: &ReferenceValues, context: &mut Context) -> Result<(), CommandError> {
@@ -100,7 +107,7 @@ fn measure(args: &MeasureArgs, context: &Context) -> Result<(), CommandError> {
     }
 }
 
-fn from_report(args: &FromReportArgs, context: &Context) -> Result<(), CommandError> {
+fn from_report(args: &FromReportArgs, context: &mut Context) -> Result<(), CommandError> {
     let refused = |message: String| {
         let path = args.report_file.display();
         CommandError::from(Finding::error(
@@ -115,52 +122,27 @@ fn from_report(args: &FromReportArgs, context: &Context) -> Result<(), CommandEr
         .ok_or_else(|| refused("version 2 names no processor".into()))?;
     let product =
         Product::from_cpu(cpu).ok_or_else(|| refused(format!("processor {cpu} is not known")))?;
-    let tcb: serde_json::Map<_, _> = report
-        .reported_tcb
-        .decode(product)
-        .parts()
-        .map(|(part, number)| (part.manifest_field().to_owned(), number.into()))
-        .collect();
-    let bit = |number: u32| report.policy >> number & 1 == 1;
-    let [minor, major, ..] = report.policy.to_le_bytes();
-    let mut values = json!({
-        "ProductName": product.name(),
-        "TrustedMeasurement": hex::encode(report.measurement),
-        "MinimumTCB": tcb,
-        "GuestPolicy": {
-            "ABIMajor": major,
-            "ABIMinor": minor,
-            "SMT": bit(16),
-            "MigrateMA": bit(18),
-            "Debug": bit(19),
-            "SingleSocket": bit(20),
-            "CXLAllowed": bit(21),
-            "MemAES256XTS": bit(22),
-            "RAPLDis": bit(23),
-            "CipherTextHidingDRAM": bit(24),
-            "PageSwapDisable": bit(25),
-        },
-    });
-    if let Some(fields) = values.as_object_mut() {
-        let mut some = |name: &str, bytes: &[u8]| {
-            if bytes.iter().any(|&byte| byte != 0) {
-                fields.insert(name.into(), Value::from(vec![hex::encode(bytes)]));
-            }
-        };
-        some("AllowedChipIDs", &report.chip_id);
-        some("IDKeyDigests", &report.id_key_digest);
-        if report.author_key_en() {
-            some("AuthorKeyDigests", &report.author_key_digest);
-        }
-        if report.vmpl != 0 {
-            fields.insert("VMPL".into(), report.vmpl.into());
-        }
-        if report.signing_key() == nacre_attest::SigningKey::Vlek {
-            fields.insert("SigningKey".into(), "VLEK".into());
+    let platform = nacre_platform::find(&args.platform)
+        .map_err(|error| CommandError::usage(format!("--platform: {error}")))?;
+    let name = nacre_manifest::Product::from_str(product.name())
+        .map_err(|error| refused(error.to_string()))?;
+    let base = platform.default_set(name, args.cpus);
+    let values = met_by(&report, product, base);
+    for (allowed, field) in [
+        (values.guest_policy.debug, "GuestPolicy.Debug"),
+        (values.guest_policy.migrate_ma, "GuestPolicy.MigrateMA"),
+    ] {
+        if allowed {
+            let message =
+                format!("{field} is true: no verifier accepts that, whatever the manifest says");
+            let finding = Finding::warning(codes::cli::REPORT_NEVER_ACCEPTED, message);
+            context
+                .report([finding.help("take the report from a guest that was started without it")]);
         }
     }
+    context.publish()?;
     context.note("not verified: these are what the report says, not what it should say");
-    context.print(&format!("{values:#}\n"))
+    context.print(&format!("{:#}\n", json!(values)))
 }
 
 /// Firmware, kernels and initial file systems are at most a few hundred MiB.

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use nacre_attest::{
-    Baseline, Check, CollateralDirectory, CollateralError, CollateralSource as _, CrlMode,
-    Evidence, Expected, HostData, Outcome, Policy, Product, Report, ReportData, Timestamp,
+    Baseline, Check, CollateralDirectory, CollateralError, CollateralSource as _, Counting,
+    CrlMode, Evidence, Expected, HostData, Outcome, Policy, Product, Report, ReportData, Timestamp,
     VekRequest, Verdict, Verifier,
 };
 use nacre_findings::{Code, Finding, codes};
@@ -70,7 +70,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError> {
     let evidence = evidence(args, context)?;
     let (policies, host_data) = match &args.manifest {
-        Some(path) => from_manifest(args, &read(context, path)?)?,
+        Some(path) => from_manifest(args, &read(context, path)?, &evidence)?,
         None => (vec![from_options(args, &evidence)?], host_data(args)),
     };
     let expected = Expected {
@@ -81,7 +81,8 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
     let now = args.at.unwrap_or_else(Timestamp::now);
     let Some((_, verdict)) = Verifier::amd().examine_any(&evidence, &policies, &expected, now)
     else {
-        let message = "the manifest has no reference values for SNP";
+        let message = "the manifest has no reference values that count for the policy of this report: none for SNP, \
+                       or its Platforms name none of them";
         return Err(Finding::error(codes::cli::USAGE, message).into());
     };
     match context.output {
@@ -160,15 +161,19 @@ fn finding(check: &Check) -> Finding {
     }
 }
 
-fn from_manifest(args: &Args, bytes: &[u8]) -> Result<(Vec<Policy>, HostData), CommandError> {
+/// The sets that count for the policy that the report names, as everywhere else.
+fn from_manifest(
+    args: &Args,
+    bytes: &[u8],
+    evidence: &Evidence,
+) -> Result<(Vec<Policy>, HostData), CommandError> {
     let refused = |message: String| Finding::error(codes::cli::USAGE, message);
     let manifest =
         Manifest::parse(bytes).map_err(|error| refused(format!("the manifest: {error}")))?;
-    let policies = manifest
-        .reference_values
-        .snp
-        .iter()
-        .enumerate()
+    let counting = Counting::of(&manifest, &evidence.report, |_| true);
+    let sets = manifest.reference_values.snp.iter().enumerate();
+    let policies = sets
+        .filter(|(index, _)| counting.sets.contains(index))
         .map(|(index, values)| {
             let mut policy = Policy::try_from(values)
                 .map_err(|error| refused(format!("ReferenceValues.snp[{index}]: {error}")))?;
@@ -176,12 +181,7 @@ fn from_manifest(args: &Args, bytes: &[u8]) -> Result<(Vec<Policy>, HostData), C
             Ok(policy)
         })
         .collect::<Result<_, Finding>>()?;
-    let hashes = manifest
-        .policies
-        .keys()
-        .map(|hash| *hash.as_bytes())
-        .collect();
-    Ok((policies, HostData::OneOf(hashes)))
+    Ok((policies, HostData::OneOf(counting.host_data)))
 }
 
 fn from_options(args: &Args, evidence: &Evidence) -> Result<Policy, CommandError> {

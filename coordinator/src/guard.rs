@@ -1,13 +1,13 @@
 //! Who may do what: evidence against the manifest in force, signatures against its lists.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
 use nacre_api::{method, recover_digest, v1};
 use nacre_atls::tonic::Caller;
 use nacre_atls::{AppraisalError, Appraise, AttestedPeer};
-use nacre_attest::{Claims, Evidence, HostData, Report, ReportData, Timestamp, Verifier};
+use nacre_attest::{Claims, Counting, Evidence, HostData, ReportData, Timestamp, Verifier};
 use nacre_history::Rules;
 use nacre_manifest::{Manifest, PolicyEntry, PolicyHash, SeedshareOwnerKey, TransitionHash};
 
@@ -79,25 +79,17 @@ impl Core {
         report_data: [u8; 64],
         wanted: Wanted,
     ) -> Result<Claims, AppraisalError> {
-        let report = Report::parse(&evidence.report).ok();
-        let stated = report.as_ref();
-        let stated = stated.map(|report| PolicyHash::from_bytes(report.host_data));
-        let entry = stated.and_then(|hash| Some((hash, manifest.policies.get(&hash)?)));
-        let entry = entry.filter(|(_, entry)| wanted.fits(entry));
-        // An unlisted policy is compared with everything, so that the verdict says what is wrong.
-        let (mut policies, host_data) = match entry {
-            Some((hash, entry)) => (
-                references.fitting(Some(entry), wanted),
-                BTreeSet::from([*hash.as_bytes()]),
-            ),
-            None => (references.fitting(None, wanted), hashes(manifest, wanted)),
-        };
+        let counting = Counting::of(manifest, &evidence.report, |entry| wanted.fits(entry));
+        let mut policies = references.fitting(&counting.sets, wanted);
         if wanted != Wanted::Listed && !manifest.allow_any_chip {
             for policy in &mut policies {
                 policy.require_chips = true;
             }
         }
-        let expected = (ReportData::Exact(report_data), HostData::OneOf(host_data));
+        let expected = (
+            ReportData::Exact(report_data),
+            HostData::OneOf(counting.host_data),
+        );
         let now = Timestamp(self.time.now());
         let (_, claims) = self
             .verifier
@@ -149,14 +141,6 @@ impl Core {
         }
         Ok((ready, policy))
     }
-}
-
-fn hashes(manifest: &Manifest, wanted: Wanted) -> BTreeSet<[u8; 32]> {
-    let fitting = manifest
-        .policies
-        .iter()
-        .filter(|(_, entry)| wanted.fits(entry));
-    fitting.map(|(hash, _)| *hash.as_bytes()).collect()
 }
 
 /// Decides on the evidence of new connections by the manifest in force.

@@ -99,42 +99,35 @@ pub(crate) struct Parts {
     pub(crate) previous: Option<Previous>,
 }
 
-/// The reference values of a manifest.
+/// The reference values of a manifest, each in its place.
 #[derive(Clone, Debug)]
 pub(crate) struct References(Vec<Reference>);
 
 /// One set of them.
 #[derive(Clone, Debug)]
 struct Reference {
-    platform: String,
     /// Whether the guest enforces the policy that its reports name.
     enforced: bool,
-    policy: Policy,
+    /// `None` where nothing can be compared with it: it admits nobody.
+    policy: Option<Policy>,
 }
 
 impl References {
-    /// Those of a manifest. What cannot be compared with is left out, so it admits nobody; a manifest in force
-    /// was checked for such values before.
+    /// Those of a manifest. One in force was checked for values that nothing can be compared with.
     pub(crate) fn of(manifest: &Manifest) -> Self {
         let sets = manifest.reference_values.snp.iter();
-        let sets = sets.filter_map(|set| {
-            Some(Reference {
-                platform: set.platform.clone(),
-                enforced: set.host_data_binding == HostDataBinding::Enforced,
-                policy: Policy::try_from(set).ok()?,
-            })
+        let sets = sets.map(|set| Reference {
+            enforced: set.host_data_binding == HostDataBinding::Enforced,
+            policy: Policy::try_from(set).ok(),
         });
         Self(sets.collect())
     }
 
-    /// Those under which somebody with this entry, or anybody, is what is wanted.
-    pub(crate) fn fitting(&self, entry: Option<&PolicyEntry>, wanted: Wanted) -> Vec<Policy> {
-        let fits = |set: &&Reference| {
-            entry.is_none_or(|entry| entry.may_run_on(&set.platform))
-                && (wanted != Wanted::Heir || set.enforced)
-        };
-        let sets = self.0.iter().filter(fits);
-        sets.map(|set| set.policy.clone()).collect()
+    /// Of those that count for somebody, by their places, the ones under which he is what is wanted.
+    pub(crate) fn fitting(&self, places: &[usize], wanted: Wanted) -> Vec<Policy> {
+        let sets = places.iter().filter_map(|place| self.0.get(*place));
+        let sets = sets.filter(|set| wanted != Wanted::Heir || set.enforced);
+        sets.filter_map(|set| set.policy.clone()).collect()
     }
 }
 
@@ -270,6 +263,7 @@ pub(crate) fn is_coordinator(manifest: &Manifest, policy: &PolicyHash) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use nacre_attest::Counting;
     use nacre_manifest::{Identity, LaunchMeasurement, Product, SnpReference, Tcb};
 
     use super::*;
@@ -295,13 +289,15 @@ mod tests {
         ];
         let references = References::of(&manifest);
         let mut entry = PolicyEntry::new(Identity::new("shop", "StatefulSet", "c"), Vec::new());
-        let count = |entry: Option<&PolicyEntry>, wanted| references.fitting(entry, wanted).len();
-        assert_eq!(count(None, Wanted::Listed), 2);
-        assert_eq!(count(Some(&entry), Wanted::Coordinator), 2);
-        assert_eq!(count(Some(&entry), Wanted::Heir), 1);
-        assert_eq!(count(None, Wanted::Heir), 1);
+        let count = |entry: &PolicyEntry, wanted| {
+            let places = Counting::sets_for(&manifest, entry);
+            references.fitting(&places, wanted).len()
+        };
+        assert_eq!(count(&entry, Wanted::Listed), 2);
+        assert_eq!(count(&entry, Wanted::Coordinator), 2);
+        assert_eq!(count(&entry, Wanted::Heir), 1);
         entry.platforms = vec!["kata-qemu-snp".to_owned()];
-        assert_eq!(count(Some(&entry), Wanted::Coordinator), 1);
-        assert_eq!(count(Some(&entry), Wanted::Heir), 0);
+        assert_eq!(count(&entry, Wanted::Coordinator), 1);
+        assert_eq!(count(&entry, Wanted::Heir), 0);
     }
 }

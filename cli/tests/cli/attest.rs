@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use nacre_attest::Product;
+use nacre_manifest::{Identity, Manifest, PolicyEntry, PolicyHash};
 use nacre_sim::{Machine, Pki};
+use serde_json::json;
 
 use crate::common::{Done, TestEnvironment};
 
@@ -214,15 +216,128 @@ fn launch_digests_are_computed() {
     );
 }
 
-#[test]
-fn a_report_says_what_it_would_meet() {
-    let report = data("ms-turin/report.bin");
-    let done = TestEnvironment::empty()
-        .run(&["reference-values", "from-report", &report])
-        .success();
-    let value: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
-    assert_eq!(value["ProductName"], "Turin");
-    assert_eq!(value["MinimumTCB"]["FMCVersion"], 1);
-    assert_eq!(value["GuestPolicy"]["Debug"], false);
+/// What `reference-values from-report` prints for a sample.
+fn from_report(sample: &str, platform: &str) -> serde_json::Value {
+    let report = data(&format!("{sample}/report.bin"));
+    let args = ["--platform", platform, "--cpus", "2"];
+    let all = [&["reference-values", "from-report", &report][..], &args].concat();
+    let done = TestEnvironment::empty().run(&all).success();
     assert!(done.stderr.contains("not verified"), "{}", done.stderr);
+    serde_json::from_str(&done.stdout).unwrap()
+}
+
+/// A manifest with these reference values, and the policy that the sample's report names.
+fn manifest(sample: &str, sets: Vec<serde_json::Value>, platforms: &[&str]) -> Manifest {
+    let sets = sets
+        .into_iter()
+        .map(|set| serde_json::from_value(set).unwrap());
+    let report = std::fs::read(data(&format!("{sample}/report.bin"))).unwrap();
+    let mut manifest = Manifest::default();
+    manifest.reference_values.snp = sets.collect();
+    let mut entry = PolicyEntry::new(Identity::new("a", "Pod", "b"), Vec::new());
+    entry.platforms = platforms.iter().map(|name| (*name).to_owned()).collect();
+    let policy = PolicyHash::from_bytes(report[0xc0..0xe0].try_into().unwrap());
+    manifest.policies.insert(policy, entry);
+    manifest
+}
+
+/// Holds the sample's report against a manifest, bound to what it is bound to.
+fn against(sample: &str, manifest: &Manifest) -> Done {
+    let report = std::fs::read(data(&format!("{sample}/report.bin"))).unwrap();
+    let environment = TestEnvironment::empty();
+    environment.write("manifest.json", manifest.to_bytes());
+    let report_data = hex::encode(&report[0x50..0x90]);
+    let (report, vek) = (
+        data(&format!("{sample}/report.bin")),
+        data(&format!("{sample}/vcek.der")),
+    );
+    let args = [
+        "verify-report",
+        &report,
+        "--vek",
+        &vek,
+        "--without-crl",
+        "--at",
+        "2026-11-23",
+        "--manifest",
+        "manifest.json",
+        "--report-data",
+        &report_data,
+    ];
+    environment.run(&args)
+}
+
+#[test]
+fn what_a_report_says_is_an_entry_of_the_manifest_that_accepts_it() {
+    for sample in ["ms-milan", "ms-genoa", "ms-turin"] {
+        let values = from_report(sample, "metal-qemu-snp");
+        let accepting = manifest(sample, vec![values.clone()], &[]);
+        let done = against(sample, &accepting).success();
+        assert!(done.stdout.ends_with("\naccepted\n"), "{}", done.stdout);
+        // Nothing of it is left to chance: a part that says more than the report refuses it.
+        for (field, value, code) in [
+            ("/MinimumTCB/SNPVersion", json!(255), "NCR1045"),
+            ("/AllowedChipIDs", json!(["ab".repeat(64)]), "NCR1072"),
+            ("/TrustedMeasurement", json!("ab".repeat(48)), "NCR1066"),
+            ("/GuestPolicy/ABIMajor", json!(255), "NCR1054"),
+            ("/PlatformInfo/TIOEnabled", json!(true), "NCR1062"),
+        ] {
+            let mut other = values.clone();
+            *other
+                .pointer_mut(field)
+                .unwrap_or_else(|| panic!("{field}")) = value;
+            let done = against(sample, &manifest(sample, vec![other], &[]));
+            assert_eq!(done.code, Some(3), "{field}: {}", done.shown());
+            assert!(done.stderr.contains(code), "{field}: {}", done.stderr);
+        }
+    }
+    let turin = from_report("ms-turin", "metal-qemu-snp");
+    assert_eq!(turin["Platform"], "metal-qemu-snp");
+    assert_eq!(turin["CPUs"], 2);
+    assert_eq!(turin["ProductName"], "Turin");
+    assert_eq!(turin["MinimumTCB"]["FMCVersion"], 1);
+    assert_eq!(turin["GuestPolicy"]["Debug"], false);
+    assert_eq!(turin["PlatformInfo"]["AliasCheckComplete"], true);
+    let binding = |platform| from_report("ms-turin", platform)["HostDataBinding"].clone();
+    assert_eq!(binding("metal-qemu-snp"), "enforced");
+    assert_eq!(binding("kata-qemu-snp"), "none");
+}
+
+#[test]
+fn a_report_of_a_guest_that_can_be_debugged_is_remarked_on() {
+    let mut report = std::fs::read(data("ms-turin/report.bin")).unwrap();
+    report[0x08 + 2] |= 1 << 3;
+    let environment = TestEnvironment::empty();
+    environment.write("report.bin", report);
+    let args = ["--platform", "metal-qemu-snp", "--cpus", "1"];
+    let all = [
+        &["reference-values", "from-report", "report.bin"][..],
+        &args,
+    ]
+    .concat();
+    let done = environment.run(&all).success();
+    assert!(done.stderr.contains("NCR0932"), "{}", done.stderr);
+    let value: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(value["GuestPolicy"]["Debug"], true);
+}
+
+/// The values of a platform on which the report's policy may not run do not count for it, here as at a Coordinator.
+#[test]
+fn a_report_counts_on_the_platforms_of_its_own_policy() {
+    let right = from_report("ms-turin", "metal-qemu-snp");
+    let mut other = from_report("ms-turin", "kata-qemu-snp");
+    other["TrustedMeasurement"] = json!("ab".repeat(48));
+    let with = |platforms: &[&str]| {
+        let manifest = manifest("ms-turin", vec![right.clone(), other.clone()], platforms);
+        against("ms-turin", &manifest)
+    };
+    with(&[]).success();
+    with(&["metal-qemu-snp"]).success();
+    with(&["kata-qemu-snp", "metal-qemu-snp"]).success();
+    let done = with(&["kata-qemu-snp"]);
+    assert_eq!(done.code, Some(3), "{}", done.shown());
+    assert!(done.stderr.contains("NCR1066"), "{}", done.stderr);
+    let none = with(&["aks-clh-snp"]);
+    assert_eq!(none.code, Some(2), "{}", none.shown());
+    assert!(none.stderr.contains("Platforms"), "{}", none.stderr);
 }

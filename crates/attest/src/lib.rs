@@ -51,7 +51,7 @@ pub use policy::{
     PlatformInfoRules, Policy, ReportData,
 };
 pub use product::{Component, CpuId, Product, Shortfall, Tcb, TcbBytes};
-pub use reference::ReferenceError;
+pub use reference::{Counting, ReferenceError, met_by};
 pub use report::{Firmware, REPORT_LEN, Report, ReportError, SIGNED_LEN, SigningKey};
 pub use roots::Roots;
 #[cfg(feature = "sev-guest")]

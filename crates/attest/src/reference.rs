@@ -1,13 +1,19 @@
 //! From the reference values of a manifest to a policy.
 
+use std::collections::BTreeSet;
+
 use nacre_manifest as manifest;
-use nacre_manifest::{SigningKey, SnpReference};
+use nacre_manifest::{
+    ChipId, LaunchMeasurement, Manifest, PolicyEntry, PolicyHash, SignerDigest, SigningKey,
+    SnpReference,
+};
 
 use crate::form::ReportDataForm;
 use crate::policy::{
     Bit, CpuMatch, CrlMode, GuestPolicyRules, MinimumTcb, PlatformInfoRules, Policy,
 };
 use crate::product::{Component, Product, Tcb};
+use crate::report::Report;
 
 impl TryFrom<&SnpReference> for Policy {
     type Error = ReferenceError;
@@ -79,6 +85,115 @@ impl TryFrom<&SnpReference> for Policy {
             crl: CrlMode::Require,
             ..Self::new(product, [*measurement.as_bytes()])
         })
+    }
+}
+
+/// Which reference values of a manifest count for a report, and which HOST_DATA it may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counting {
+    /// Places in `ReferenceValues.snp`, from 0.
+    pub sets: Vec<usize>,
+    /// Hashes of policies.
+    pub host_data: BTreeSet<[u8; 32]>,
+}
+
+impl Counting {
+    /// For the raw bytes of a report. One of a listed policy whose entry `fits` counts as that policy only, on the
+    /// platforms where that one may run. Any other is held against all of them, so that the verdict says what
+    /// is wrong with it.
+    pub fn of(manifest: &Manifest, report: &[u8], fits: impl Fn(&PolicyEntry) -> bool) -> Self {
+        let stated = Report::parse(report).ok().map(|report| report.host_data);
+        let entry = stated.and_then(|stated| {
+            let entry = manifest.policies.get(&PolicyHash::from_bytes(stated))?;
+            fits(entry).then_some((stated, entry))
+        });
+        match entry {
+            Some((stated, entry)) => Self {
+                sets: Self::sets_for(manifest, entry),
+                host_data: BTreeSet::from([stated]),
+            },
+            None => {
+                let fitting = manifest.policies.iter().filter(|(_, entry)| fits(entry));
+                Self {
+                    sets: (0..manifest.reference_values.snp.len()).collect(),
+                    host_data: fitting.map(|(hash, _)| *hash.as_bytes()).collect(),
+                }
+            }
+        }
+    }
+
+    /// Places of the reference values under which the policy of an entry may run.
+    pub fn sets_for(manifest: &Manifest, entry: &PolicyEntry) -> Vec<usize> {
+        let sets = manifest.reference_values.snp.iter().enumerate();
+        let sets = sets.filter(|(_, set)| entry.may_run_on(&set.platform));
+        sets.map(|(place, _)| place).collect()
+    }
+}
+
+/// The values that a report meets and that leave it no room downwards: `values` with everything in them that a
+/// report says. Nothing of it is verified, and what a report cannot say (platform, number of vCPUs, what the guest
+/// does about HOST_DATA) stays as it is.
+pub fn met_by(report: &Report, product: Product, values: SnpReference) -> SnpReference {
+    let bit = |number: u32| report.policy >> number & 1 == 1;
+    let info = |number: u32| report.platform_info >> number & 1 == 1;
+    let [minor, major, ..] = report.policy.to_le_bytes();
+    let tcb = report.reported_tcb.decode(product);
+    let named = |bytes: &[u8]| bytes.iter().any(|&byte| byte != 0);
+    let signer = |digest: [u8; 48]| vec![SignerDigest::from_bytes(digest)];
+    let mitigations = report.launch_mitigations.zip(report.current_mitigations);
+    SnpReference {
+        trusted_measurement: Some(LaunchMeasurement::from_bytes(report.measurement)),
+        minimum_tcb: manifest::Tcb {
+            fmc: tcb.fmc,
+            bootloader: Some(tcb.bootloader),
+            tee: Some(tcb.tee),
+            snp: Some(tcb.snp),
+            microcode: Some(tcb.microcode),
+        },
+        minimum_tcb_by_model: Vec::new(),
+        guest_policy: manifest::GuestPolicy {
+            abi_major: major,
+            abi_minor: minor,
+            smt: bit(16),
+            migrate_ma: bit(18),
+            debug: bit(19),
+            single_socket: bit(20),
+            cxl_allowed: bit(21),
+            mem_aes_256_xts: bit(22),
+            rapl_dis: bit(23),
+            ciphertext_hiding_dram: bit(24),
+            page_swap_disable: bit(25),
+        },
+        // What protects is demanded where it is on, what opens is refused where it is off.
+        platform_info: manifest::PlatformInfo {
+            smt_enabled: (!info(0)).then_some(false),
+            tsme_enabled: info(1).then_some(true),
+            ecc_enabled: info(2).then_some(true),
+            rapl_disabled: info(3).then_some(true),
+            ciphertext_hiding_dram_enabled: info(4).then_some(true),
+            alias_check_complete: info(5).then_some(true),
+            tio_enabled: (!info(7)).then_some(false),
+        },
+        minimum_mitigation_vector: mitigations.map_or(0, |(launch, current)| launch & current),
+        // A level that fits no manifest is none that a policy accepts.
+        vmpl: report.vmpl.try_into().unwrap_or(u8::MAX),
+        signing_key: match report.signing_key() {
+            crate::report::SigningKey::Vlek => SigningKey::Vlek,
+            _ => SigningKey::Vcek,
+        },
+        allowed_chip_ids: match named(&report.chip_id) {
+            true => vec![ChipId::from_bytes(report.chip_id)],
+            false => Vec::new(),
+        },
+        id_key_digests: match named(&report.id_key_digest) {
+            true => signer(report.id_key_digest),
+            false => Vec::new(),
+        },
+        author_key_digests: match report.author_key_en() {
+            true => signer(report.author_key_digest),
+            false => Vec::new(),
+        },
+        ..values
     }
 }
 
@@ -172,14 +287,12 @@ fn demand_if(wanted: bool) -> Bit {
 }
 
 /// A list as a set; an empty one asks for nothing.
-fn set<T, U: Ord>(list: &[T], bytes: impl Fn(&T) -> U) -> Option<std::collections::BTreeSet<U>> {
+fn set<T, U: Ord>(list: &[T], bytes: impl Fn(&T) -> U) -> Option<BTreeSet<U>> {
     (!list.is_empty()).then(|| list.iter().map(bytes).collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use nacre_manifest::LaunchMeasurement;
-
     use super::*;
 
     fn values(product: manifest::Product) -> SnpReference {

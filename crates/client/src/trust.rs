@@ -1,13 +1,12 @@
 //! What is believed without proof, as values.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use nacre_atls::{AppraisalError, Appraise};
 use nacre_attest::{
-    Claims, Evidence, HostData, NewestLists, Policy, ReferenceError, Report, ReportData, Timestamp,
-    Verdict, Verifier,
+    Claims, Counting, Evidence, HostData, NewestLists, Policy, ReferenceError, ReportData,
+    Timestamp, Verdict, Verifier,
 };
 use nacre_history::ManifestReader;
 use nacre_manifest::{Manifest, PolicyEntry, PolicyHash};
@@ -42,10 +41,9 @@ impl fmt::Debug for Trust {
 /// What a Coordinator has to be: one of a manifest's, on a platform where that one may run.
 #[derive(Clone, Debug)]
 pub struct Expectation {
+    manifest: Manifest,
     /// By the place of the reference values in the manifest, from 0.
     policies: Vec<Policy>,
-    /// By HOST_DATA: the places of the reference values that count for it.
-    coordinators: BTreeMap<[u8; 32], Vec<usize>>,
     lists: NewestLists,
 }
 
@@ -85,23 +83,12 @@ impl Expectation {
         if policies.is_empty() {
             return Err(ExpectationError::NoReference);
         }
-        let sets = &manifest.reference_values.snp;
-        let places = |entry: &PolicyEntry| {
-            let sets = sets.iter().enumerate();
-            sets.filter(|(_, set)| entry.may_run_on(&set.platform))
-                .map(|(place, _)| place)
-                .collect()
-        };
-        let coordinators: BTreeMap<_, _> = manifest
-            .coordinators()
-            .map(|(hash, entry)| (*hash.as_bytes(), places(entry)))
-            .collect();
-        if coordinators.is_empty() {
+        if manifest.coordinators().next().is_none() {
             return Err(ExpectationError::NoCoordinator);
         }
         Ok(Self {
+            manifest: manifest.clone(),
             policies,
-            coordinators,
             lists,
         })
     }
@@ -117,10 +104,7 @@ impl Expectation {
 
     /// Policies of the Coordinators, as HOST_DATA shows them.
     pub fn coordinators(&self) -> impl Iterator<Item = PolicyHash> {
-        self.coordinators
-            .keys()
-            .copied()
-            .map(PolicyHash::from_bytes)
+        self.manifest.coordinators().map(|(hash, _)| *hash)
     }
 
     /// Every check on evidence that has to be bound to `report_data`, and which set of reference values it
@@ -134,27 +118,24 @@ impl Expectation {
         report_data: [u8; 64],
         now: Timestamp,
     ) -> Option<(usize, Verdict)> {
-        let report = Report::parse(&evidence.report).ok();
-        let stated = report.map(|report| report.host_data);
-        let known = stated.and_then(|stated| self.coordinators.get_key_value(&stated));
-        let (places, host_data) = match known {
-            Some((stated, places)) => (places.clone(), BTreeSet::from([*stated])),
-            None => (
-                (0..self.policies.len()).collect(),
-                self.coordinators.keys().copied().collect(),
-            ),
-        };
-        let policies: Vec<_> = places
+        let counting = Counting::of(
+            &self.manifest,
+            &evidence.report,
+            PolicyEntry::is_coordinator,
+        );
+        let policies: Vec<_> = counting
+            .sets
             .iter()
             .filter_map(|place| self.policies.get(*place).cloned())
             .collect();
-        let expected = (ReportData::Exact(report_data), HostData::OneOf(host_data));
+        let host_data = HostData::OneOf(counting.host_data);
+        let expected = (ReportData::Exact(report_data), host_data);
         let now = now.max(self.lists.latest());
         let (chosen, verdict) =
             trust
                 .verifier
                 .examine_any_by(&self.lists, evidence, &policies, expected, now)?;
-        Some((*places.get(chosen)?, verdict))
+        Some((*counting.sets.get(chosen)?, verdict))
     }
 }
 

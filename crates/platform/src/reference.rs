@@ -39,7 +39,8 @@ impl Platform {
         sets
     }
 
-    fn default_set(&self, product: Product, cpus: u32) -> SnpReference {
+    /// What is known of a guest of this platform before anything was measured.
+    pub fn default_set(&self, product: Product, cpus: u32) -> SnpReference {
         let known = self
             .data
             .measurements

@@ -50,6 +50,9 @@ codes! {
     COLLATERAL_UNAVAILABLE = 931, "Collateral cannot be had",
         "AMD's key distribution service, or the mirror named, could not be reached, asks to wait, does not know the chip and firmware, or gave something that AMD's keys have not signed.",
         "Wait as long as it asks and run the command again: what is in the directory already is not asked for again. Behind a proxy of your own, name its certificate with `--ca-file`.";
+    REPORT_NEVER_ACCEPTED = 932, "Report that no verifier accepts",
+        "The guest that the report is of may be debugged or migrated by its host, so its memory is the host's. No reference values allow that.",
+        "Start the guest without it, and take the report again.";
     INTERNAL = 970, "Internal error",
         "Something that cannot happen has happened. Nothing was written.",
         "Please report it with the message.";

@@ -152,6 +152,7 @@ async fn talk(
             pin,
             now: Timestamp::now(),
             claimed: false,
+            past: false,
             // Whoever set or verified the manifest has accepted them, or not.
             accept_policies: &AcceptPolicies::All,
             owners: args.named.owners.as_ref(),

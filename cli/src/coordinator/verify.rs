@@ -85,6 +85,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
         pin: pin.as_ref(),
         now: answer.now,
         claimed: answer.claimed,
+        past: args.from_bundle.is_some(),
         accept_policies: &accept,
         owners: args.acceptance.named.owners.as_ref(),
         require_chips: args.demands.require_chip_allowlist,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use nacre_attest::{MAX_CRL, NewestLists, Product, Timestamp};
-use nacre_history::Transition;
+use nacre_history::{MAX_GENERATIONS, Transition};
 use nacre_manifest::{ManifestHash, TransitionHash};
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +14,11 @@ use crate::genesis::MeasuredOwners;
 
 /// Version of the file.
 const VERSION: u32 = 1;
-/// Longest pin that is read: a manifest, a revocation list of each product in hex and a few hashes.
-pub const MAX_PIN: usize = nacre_manifest::MAX_BYTES + 2 * MAX_CRL * Product::ALL.len() + 64 * 1024;
+/// Longest pin that is read: a manifest, a revocation list of each product in hex and a hash of each generation.
+pub const MAX_PIN: usize = nacre_manifest::MAX_BYTES
+    + 2 * MAX_CRL * Product::ALL.len()
+    + 80 * MAX_GENERATIONS as usize
+    + 64 * 1024;
 
 /// A deployment as it was last seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +34,9 @@ pub struct Pin {
     /// What the seed is mixed with, 32 bytes in hex; no secret.
     #[serde(with = "hex::serde")]
     pub salt: [u8; 32],
+    /// Every transition before the newest one seen, from the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<TransitionHash>,
     /// The newest transition seen.
     pub head: Seen,
     /// The newest transition up to which somebody has accepted every entry; absent = none.
@@ -196,6 +202,9 @@ pub enum PinError {
     /// Its manifest is not the one its head names.
     #[error("its manifest is not the one of its head")]
     Manifest,
+    /// Its earlier transitions do not lead to its head.
+    #[error("its earlier transitions do not lead to its head")]
+    Earlier,
 }
 
 impl Pin {
@@ -207,6 +216,7 @@ impl Pin {
             root_key: found.root_key,
             history_key: found.history_key,
             salt: found.salt,
+            earlier: before(found),
             head,
             accepted: None,
             manifest,
@@ -229,7 +239,16 @@ impl Pin {
         if ManifestHash::of(pin.manifest.as_bytes()) != pin.head.0.manifest {
             return Err(PinError::Manifest);
         }
-        Ok(pin)
+        let head = &pin.head.0;
+        let length = u64::try_from(pin.earlier.len()).unwrap_or(u64::MAX);
+        let ends = match pin.earlier.as_slice() {
+            [] => pin.head.hash() == pin.genesis,
+            [first, ..] => *first == pin.genesis && pin.earlier.last() == Some(&head.previous),
+        };
+        match ends && length.checked_add(1) == Some(head.generation) {
+            true => Ok(pin),
+            false => Err(PinError::Earlier),
+        }
     }
 
     /// The file.
@@ -240,7 +259,26 @@ impl Pin {
         bytes
     }
 
-    /// Whether a history is the pinned one, gone on or not.
+    /// Every transition that was seen, from the first.
+    fn seen(&self) -> impl Iterator<Item = TransitionHash> {
+        let earlier = self.earlier.iter().copied();
+        earlier.chain([self.head.hash()])
+    }
+
+    /// How many transitions of a history, the newest ones, nobody has accepted.
+    pub fn unaccepted(&self, chain: &[TransitionHash]) -> usize {
+        let accepted = self.accepted.and_then(|accepted| {
+            let mut all = chain.iter().copied();
+            // In a history of before, everything up to what was accepted later is accepted.
+            all.position(|transition| transition == accepted)
+                .or(self.seen().position(|transition| transition == accepted))
+        });
+        let accepted = accepted.map_or(0, |at| at + 1);
+        chain.len().saturating_sub(accepted)
+    }
+
+    /// Whether a history is the pinned one, gone on or not. One that ends before what was seen is told from one
+    /// that went another way.
     pub fn compare(&self, found: &Found<'_>) -> Result<Progress, Contradiction> {
         let zero = TransitionHash::from_bytes([0; 32]);
         let genesis = found.chain.first().copied().unwrap_or(zero);
@@ -265,27 +303,30 @@ impl Pin {
         let length = found.chain.len();
         let place = usize::try_from(self.head.0.generation).unwrap_or(usize::MAX);
         match place.checked_sub(1).and_then(|at| found.chain.get(at)) {
-            None => Err(Contradiction::Rollback {
-                seen: self.head.0.generation,
-                found: u64::try_from(length).unwrap_or(u64::MAX),
-            }),
+            None => {
+                let mut pairs = (1u64..).zip(self.seen().zip(found.chain));
+                let fork = pairs.find(|(_, (seen, found))| seen != *found);
+                Err(match fork {
+                    Some((generation, (seen, found))) => Contradiction::Fork {
+                        generation,
+                        seen,
+                        found: *found,
+                    },
+                    None => Contradiction::Rollback {
+                        seen: self.head.0.generation,
+                        found: u64::try_from(length).unwrap_or(u64::MAX),
+                    },
+                })
+            }
             Some(there) if *there != self.head.hash() => Err(Contradiction::Fork {
                 generation: self.head.0.generation,
                 seen: self.head.hash(),
                 found: *there,
             }),
-            Some(_) => {
-                let accepted = self.accepted.and_then(|accepted| {
-                    found
-                        .chain
-                        .iter()
-                        .position(|transition| *transition == accepted)
-                });
-                Ok(Progress {
-                    newer: length - place,
-                    unaccepted: length - accepted.map_or(0, |at| at + 1),
-                })
-            }
+            Some(_) => Ok(Progress {
+                newer: length - place,
+                unaccepted: self.unaccepted(found.chain),
+            }),
         }
     }
 
@@ -300,13 +341,20 @@ impl Pin {
 
     /// The pin after a run that saw this head. What was accepted stays so.
     #[must_use]
-    pub fn advanced(&self, head: Seen, manifest: String) -> Self {
+    pub fn advanced(&self, found: &Found<'_>, head: Seen, manifest: String) -> Self {
         Self {
+            earlier: before(found),
             head,
             manifest,
             ..self.clone()
         }
     }
+}
+
+/// The transitions before the head.
+fn before(found: &Found<'_>) -> Vec<TransitionHash> {
+    let before = found.chain.split_last().map(|(_, before)| before);
+    before.unwrap_or_default().to_vec()
 }
 
 /// The revocation lists that earlier runs have verified.
@@ -399,7 +447,7 @@ mod tests {
     fn pin(chain: &[Transition]) -> Pin {
         let genesis = chain.first().unwrap().hash();
         let head = Seen::of(chain.last().unwrap());
-        Pin::new(genesis, &found(&[]), head, "{}".into())
+        Pin::new(genesis, &found(&hashes(chain)), head, "{}".into())
     }
 
     fn lists(all: &[(Product, u64)]) -> NewestLists {
@@ -416,7 +464,7 @@ mod tests {
         let pin = pin.with_lists(&lists(&[(Product::Milan, 20), (Product::Genoa, 3)]));
         let RevocationLists(kept) = &pin.revocation_lists;
         assert_eq!(*kept, lists(&[(Product::Genoa, 9), (Product::Milan, 20)]));
-        let advanced = pin.advanced(pin.head, pin.manifest.clone());
+        let advanced = pin.advanced(&found(&[]), pin.head, pin.manifest.clone());
         assert_eq!(advanced.revocation_lists, pin.revocation_lists);
         // What is no list of a product is refused.
         let text = String::from_utf8(pin.to_bytes()).unwrap();
@@ -453,6 +501,37 @@ mod tests {
     }
 
     #[test]
+    fn earlier_transitions_lead_to_the_head() {
+        let chain = chain(3, 5);
+        let good = pin(&chain);
+        assert_eq!(good.earlier, hashes(&chain[..2]));
+        let changes: [fn(&mut Pin); 4] = [
+            |pin| pin.earlier.clear(),
+            |pin| pin.earlier.swap(0, 1),
+            |pin| drop(pin.earlier.remove(0)),
+            |pin| pin.earlier.push(pin.head.hash()),
+        ];
+        for change in changes {
+            let mut pin = good.clone();
+            change(&mut pin);
+            let read = Pin::parse(&pin.to_bytes());
+            assert!(matches!(read, Err(PinError::Earlier)), "{read:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_history_of_before_everything_is_accepted_that_was_accepted_later() {
+        let all = hashes(&chain(3, 5));
+        let pin = |accepted: Option<usize>| Pin {
+            accepted: accepted.map(|at| all[at - 1]),
+            ..pin(&chain(3, 5))
+        };
+        assert_eq!(pin(Some(3)).unaccepted(&all[..2]), 0);
+        assert_eq!(pin(Some(1)).unaccepted(&all[..2]), 1);
+        assert_eq!(pin(None).unaccepted(&all[..2]), 2);
+    }
+
+    #[test]
     fn the_same_history_and_a_longer_one_are_told_apart() {
         let all = chain(3, 5);
         let hashes = hashes(&all);
@@ -481,6 +560,12 @@ mod tests {
             found: other[2].hash(),
         };
         assert_eq!(compare(&found(&others)), fork);
+        let fork = Contradiction::Fork {
+            generation: 2,
+            seen: three[1].hash(),
+            found: other[1].hash(),
+        };
+        assert_eq!(compare(&found(&others[..2])), fork, "shorter, and another");
         for chain in [&[][..], &others[1..]] {
             assert!(matches!(
                 compare(&found(chain)),

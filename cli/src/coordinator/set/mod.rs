@@ -475,6 +475,7 @@ fn examined(
             pin: plan.pin.as_ref(),
             now: Timestamp::now(),
             claimed: false,
+            past: false,
             accept_policies: &accept,
             owners: plan.args.acceptance.named.owners.as_ref(),
             require_chips: plan.args.demands.require_chip_allowlist,

@@ -67,6 +67,14 @@ pub(super) fn pinned(question: &Question<'_>, history: &History, out: &mut Exami
             out.rows.push(Row::pass("pin", text));
             progress.unaccepted
         }
+        Err(Contradiction::Rollback { seen, found }) if question.past => {
+            let text = format!(
+                "the deployment of earlier runs as it was at generation {found}; they saw generation {seen}"
+            );
+            let row = Row::of(Outcome::Note, "pin", codes::ROLLED_BACK, text);
+            out.rows.push(row);
+            pin.unaccepted(&chain)
+        }
         Err(error) => {
             let code = match &error {
                 Contradiction::Rollback { .. } => codes::ROLLED_BACK,
@@ -130,7 +138,7 @@ pub(super) fn pin(
     let chain = chain_of(history);
     let found = found(history, &chain);
     let mut pin = match question.pin {
-        Some(pin) => pin.advanced(head, manifest),
+        Some(pin) => pin.advanced(&found, head, manifest),
         None => {
             let genesis = history.genesis_entry().hash;
             Pin::new(genesis, &found, head, manifest)

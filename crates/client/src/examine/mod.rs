@@ -48,6 +48,8 @@ pub struct Question<'a> {
     pub now: Timestamp,
     /// Whether that is the time a bundle claims it was made at.
     pub claimed: bool,
+    /// Whether the answer may be of before what earlier runs saw, as one in a bundle is.
+    pub past: bool,
     /// Policies with unknown rules that are accepted.
     pub accept_policies: &'a AcceptPolicies,
     /// Who may have set the first manifest, where the Coordinator's policy is one that is accepted and not read;

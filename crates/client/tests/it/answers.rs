@@ -226,6 +226,45 @@ fn an_older_history_than_was_seen_is_refused() {
     refused(&examination, "pin", client::ROLLED_BACK);
 }
 
+/// What a bundle holds was so once: before what was seen is no rollback, beside it is a fork.
+#[test]
+fn a_bundle_of_before_is_a_note_and_a_fork_in_it_a_failure() {
+    let mut world = World::new();
+    let past = |question: &mut Question<'_>| question.past = true;
+    let early = world.snapshot(NONCE);
+    let manifests = world.manifests.clone();
+    let first = (world.transitions.clone(), world.objects.clone());
+    for replicas in [2, 3] {
+        let mut next = world.manifest();
+        next.coordinator_replicas = replicas;
+        world.add(&next, &[]);
+    }
+    let accepting = |question: &mut Question<'_>| question.accept_history = true;
+    let seen = world.examine_with(&world.snapshot(NONCE), None, accepting);
+    let pin = seen.pin.unwrap();
+    world.manifests = manifests;
+    let then = world.examine_with(&early, Some(&pin), past);
+    assert!(then.rows.hold(false), "{}", then.rows.table(false));
+    let note = row(&then, "pin");
+    let expected = (Outcome::Note, Some(client::ROLLED_BACK));
+    assert_eq!((note.outcome, note.code), expected, "{}", note.text);
+    assert!(note.text.contains("generation 1") && note.text.contains("generation 3"));
+    assert_eq!(row(&then, "entries").outcome, Outcome::Pass);
+    // A Coordinator that answers so has been set back.
+    refused(
+        &world.examine(&early, Some(&pin)),
+        "pin",
+        client::ROLLED_BACK,
+    );
+    // Shorter than what was seen, and another way.
+    (world.transitions, world.objects) = first;
+    let mut other = world.manifest();
+    other.coordinator_replicas = 4;
+    world.add(&other, &[]);
+    let fork = world.examine_with(&world.snapshot(NONCE), Some(&pin), past);
+    refused(&fork, "pin", client::FORKED);
+}
+
 #[test]
 fn a_split_history_is_refused() {
     let mut world = World::new();
@@ -406,6 +445,7 @@ fn policies_with_unknown_rules_are_refused_until_accepted() {
             pin: None,
             now: nacre_attest::Timestamp::now(),
             claimed: false,
+            past: false,
             accept_policies: &accept,
             owners: None,
             require_chips: false,

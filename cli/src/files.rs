@@ -20,12 +20,18 @@ pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, CommandError> {
         )
     };
     let mut bytes = Vec::new();
-    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    std::fs::File::open(path)
-        .and_then(|file| file.take(most).read_to_end(&mut bytes))
+    let most = u64::try_from(limit).unwrap_or(u64::MAX);
+    let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
+    let too_long = || failed(format!("it has more than {limit} bytes"));
+    // Said before a long file is read; what is no file has no length, and any may grow meanwhile.
+    if file.metadata().is_ok_and(|found| found.len() > most) {
+        return Err(too_long());
+    }
+    file.take(most.saturating_add(1))
+        .read_to_end(&mut bytes)
         .map_err(|error| failed(error.to_string()))?;
     match bytes.len() > limit {
-        true => Err(failed(format!("it has more than {limit} bytes"))),
+        true => Err(too_long()),
         false => Ok(bytes),
     }
 }
@@ -107,4 +113,27 @@ pub(crate) fn write_result(
     replace_one(&path, text.as_bytes()).map_err(|error| write_error(&error))?;
     context.note(&format!("wrote {}", path.display()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_limit_is_read_whole_and_one_byte_more_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for (length, is_read) in [(0, true), (9, true), (10, true), (11, false), (4096, false)] {
+            std::fs::write(&path, vec![7; length]).unwrap();
+            let read = read(&path, 10);
+            assert_eq!(
+                read.ok().map(|bytes| bytes.len()),
+                is_read.then_some(length)
+            );
+        }
+        // What says nothing of its length is read to one byte more than the limit.
+        let endless = read(Path::new("/dev/zero"), 10);
+        let message = endless.unwrap_err().findings.remove(0).message;
+        assert!(message.ends_with("it has more than 10 bytes"), "{message}");
+    }
 }

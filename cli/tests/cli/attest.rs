@@ -216,6 +216,58 @@ fn launch_digests_are_computed() {
     );
 }
 
+/// A value made from the beginning of a file would be right in form, and wrong.
+#[test]
+fn files_are_never_cut_at_a_limit() {
+    let environment = TestEnvironment::empty();
+    let long = |name: &str, length: u64| {
+        environment.write(name, "");
+        let file = std::fs::File::options()
+            .write(true)
+            .open(environment.path(name));
+        file.unwrap().set_len(length).unwrap();
+    };
+    long("initrd", (1 << 30) + 1);
+    long("kernel", 1);
+    let ovmf = data("ovmf/ovmf_AmdSev_suffix.bin");
+    let measured = ["--kernel", "kernel", "--initrd", "initrd", "--vcpus", "1"];
+    let measure = [
+        "reference-values",
+        "measure",
+        "--cpu",
+        "EPYC-v4",
+        "--ovmf",
+        &ovmf,
+    ];
+    let done = environment.run(&[&measure[..], &measured].concat());
+    assert_eq!(
+        (done.code, done.stdout.as_str()),
+        (Some(1), ""),
+        "{}",
+        done.stderr
+    );
+    assert!(
+        done.stderr.contains("more than 1073741824 bytes"),
+        "{}",
+        done.stderr
+    );
+    // As many blanks behind a manifest as make it one byte too long: it would read as it does without them.
+    let most = nacre_manifest::MAX_BYTES;
+    let report = data("ms-turin/report.bin");
+    let vek = data("ms-turin/vcek.der");
+    let verify = |length: usize| {
+        let mut text = Manifest::default().to_bytes();
+        text.resize(length, b' ');
+        environment.write("manifest.json", text);
+        let args = ["verify-report", &report, "--vek", &vek, "--without-crl"];
+        environment.run(&[&args[..], &["--manifest", "manifest.json"]].concat())
+    };
+    let done = verify(most + 1);
+    let says = format!("more than {most} bytes");
+    assert!(done.stderr.contains(&says), "{}", done.stderr);
+    assert!(!verify(most).stderr.contains("more than"));
+}
+
 /// What `reference-values from-report` prints for a sample.
 fn from_report(sample: &str, platform: &str) -> serde_json::Value {
     let report = data(&format!("{sample}/report.bin"));

@@ -2,8 +2,11 @@
 
 use std::fs;
 
-use nacre_manifest::{PolicyHash, SeedshareOwnerKey, TransitionHash};
+use nacre_attest::Product;
+use nacre_client::pin::{Found, Seen};
+use nacre_manifest::{ChipId, PolicyHash, SeedshareOwnerKey, TransitionHash};
 use nacre_policy::rules::RULES;
+use nacre_sim::MachineSpec;
 
 use crate::common::TestEnvironment;
 use crate::coordinator::openssl;
@@ -93,7 +96,10 @@ fn the_page_from_set_to_recover() {
         "--out",
         "then",
     ];
-    expect(live.run(&args), 3, "NCR1311");
+    // It is of before what this workspace has seen, and on the way to it: that is said, and no failure.
+    expect(live.run(&args), 0, "");
+    assert_eq!(live.workspace.read("nacre-pin.json"), pin);
+    fs::remove_file(live.workspace.path("then/mesh-ca.pem")).unwrap();
     fs::remove_file(live.workspace.path("nacre-pin.json")).unwrap();
     expect(live.run(&args), 0, "");
     assert!(live.workspace.exists("then/mesh-ca.pem") && !live.workspace.exists("nacre-pin.json"));
@@ -400,4 +406,98 @@ fn a_coordinator_with_foreign_rules_is_used_by_those_who_reviewed_it() {
     by_name.extend(["--owners".to_owned(), owners.clone()]);
     expect(run(&live, by_name), 0, "");
     expect(run(&live, with(&["verify"], &named)), 0, "");
+}
+
+/// A share goes to whom the newest manifest seen names, whatever older file is at hand.
+#[test]
+fn a_coordinator_that_a_later_manifest_removed_gets_no_share() {
+    let mut live = Live::new(1);
+    live.start();
+    expect(live.run(&["set", "resources"]), 0, "");
+    let (older, seen) = (live.workspace.read("nacre-pin.json"), live.pin());
+    // Elsewhere the owner has replaced the Coordinator's policy since; this workspace has seen it.
+    let mut later = live.manifest("/web");
+    let own = PolicyHash::of(&live.coordinator);
+    let entry = later.policies.remove(&own).unwrap();
+    later
+        .policies
+        .insert(PolicyHash::of(b"its successor"), entry);
+    let head = seen.head.transition();
+    let next = head.next(&later, later.hash(), head.signed_at + 1);
+    let text = String::from_utf8(later.to_bytes()).unwrap();
+    let chain = [head.hash(), next.hash()];
+    let found = Found {
+        root_key: seen.root_key,
+        history_key: seen.history_key,
+        salt: seen.salt,
+        chain: &chain,
+    };
+    let newer = seen.advanced(&found, Seen::of(&next), text);
+    // The removed one starts again from a copy of the store. manifest.json is still of before.
+    live.restart();
+    live.workspace.write("nacre-pin.json", newer.to_bytes());
+    expect(live.run(&["recover"]), 3, "NCR1073");
+    expect(live.run(&["recover", "--dry-run"]), 3, "NCR1073");
+    // It has nothing: it waits for the share as before, which whoever has seen no later manifest gives.
+    live.workspace.write("nacre-pin.json", older);
+    expect(live.run(&["verify"]), 1, "NCR1304");
+    expect(live.run(&["recover"]), 0, "");
+    expect(live.run(&["verify"]), 0, "");
+}
+
+/// And the other way round: it is the pin that counts, not a file that names somebody else.
+#[test]
+fn recovery_attests_with_the_manifest_of_the_pin() {
+    let mut live = Live::new(1);
+    live.start();
+    expect(live.run(&["set", "resources"]), 0, "");
+    live.restart();
+    let mut other = live.manifest("/web");
+    let own = PolicyHash::of(&live.coordinator);
+    let entry = other.policies.remove(&own).unwrap();
+    other.policies.insert(PolicyHash::of(b"another"), entry);
+    live.workspace.write("other.json", other.to_bytes());
+    // The share fits the Coordinator of the pin.
+    expect(
+        live.run(&["recover", "--dry-run", "-m", "other.json"]),
+        0,
+        "",
+    );
+    // Whoever names a transition himself says that the file is the one that counts.
+    let latest = live.pin().head.hash().to_string();
+    let args = [
+        "recover",
+        "--dry-run",
+        "-m",
+        "other.json",
+        "--latest-transition",
+        &latest,
+    ];
+    expect(live.run(&args), 3, "NCR1073");
+}
+
+/// Whoever does not believe a whole product line says so, to every command that sends or believes something.
+#[test]
+fn a_list_of_chips_can_be_demanded_of_every_command() {
+    let demand = "--require-chip-allowlist";
+    let mut live = Live::new(1);
+    live.start();
+    expect(live.run(&["set", "resources", demand]), 3, "NCR1072");
+    assert!(!live.workspace.exists("seed-shares.json"));
+    expect(live.run(&["set", "resources"]), 0, "");
+    expect(live.run(&["verify", demand]), 3, "NCR1072");
+    live.restart();
+    expect(live.run(&["recover", demand]), 3, "NCR1072");
+    expect(live.run(&["recover"]), 0, "");
+    // With the list in force all of them go on.
+    let mut listed = live.manifest("/web");
+    let chip = MachineSpec::new(Product::Genoa).hwid;
+    let chip = ChipId::from_bytes(chip.try_into().unwrap());
+    listed.reference_values.snp[0].allowed_chip_ids.push(chip);
+    live.write(&listed, "/web");
+    expect(live.run(&["set", "resources"]), 0, "");
+    expect(live.run(&["set", "resources", demand]), 0, "");
+    expect(live.run(&["verify", demand]), 0, "");
+    live.restart();
+    expect(live.run(&["recover", demand]), 0, "");
 }

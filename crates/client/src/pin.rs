@@ -508,7 +508,7 @@ mod tests {
         let changes: [fn(&mut Pin); 4] = [
             |pin| pin.earlier.clear(),
             |pin| pin.earlier.swap(0, 1),
-            |pin| drop(pin.earlier.remove(0)),
+            |pin| pin.earlier.truncate(1),
             |pin| pin.earlier.push(pin.head.hash()),
         ];
         for change in changes {

@@ -1,32 +1,25 @@
 //! One change to a good answer, and the row that refuses it.
 
-use std::sync::Arc;
-
-use nacre_attest::{Product, SigningKey};
+use nacre_attest::Product;
 use nacre_client::bundle::Bundle;
 use nacre_client::examine::{AcceptPolicies, Examination, Question};
-use nacre_client::genesis::MeasuredOwners;
-use nacre_client::pin::Pin;
 use nacre_client::verdict::{Outcome, Row};
 use nacre_findings::Code;
 use nacre_findings::codes::{attest, client, history};
 use nacre_history::OwnerKeyPair;
-use nacre_manifest::{
-    ChipId, HostDataBinding, LaunchMeasurement, Manifest, PolicyHash, RootDigest, SnpReference,
-};
+use nacre_manifest::{HostDataBinding, Manifest, PolicyHash};
 use nacre_pki::{Authority, P384Key, Salt, Seed};
-use nacre_sim::{MachineSpec, Pki, ReportSpec};
 use serde_json::json;
 
-use crate::world::{NONCE, World, add_web, guest, guest_on, guest_with, packed, policy, web};
+use crate::world::{NONCE, World, add_web, guest, packed, policy, web};
 
-fn row<'a>(examination: &'a Examination, name: &str) -> &'a Row {
+pub(crate) fn row<'a>(examination: &'a Examination, name: &str) -> &'a Row {
     let row = examination.rows.get(name);
     row.unwrap_or_else(|| panic!("no row {name}:\n{}", examination.rows.table(false)))
 }
 
 /// The only row that fails, and with this code.
-fn refused(examination: &Examination, name: &str, code: Code) {
+pub(crate) fn refused(examination: &Examination, name: &str, code: Code) {
     let failed: Vec<_> = examination
         .rows
         .iter()
@@ -101,34 +94,6 @@ fn the_history_is_told_as_meaning() {
     assert_eq!(
         second.policies["shop/Deployment/web"],
         ["container web: args: [\"/web\"] → [\"/web2\"]"]
-    );
-}
-
-#[test]
-fn a_coordinator_on_the_platform_of_another_workload_is_refused() {
-    let other = [0x77; 48];
-    let change = |manifest: &mut Manifest| {
-        let metal = manifest.reference_values.snp[0].clone();
-        for entry in manifest.policies.values_mut() {
-            entry.platforms = vec![metal.platform.clone()];
-        }
-        // Its guests start whatever the host wants, with any HOST_DATA.
-        let mut stock = SnpReference {
-            platform: "kata-qemu-snp".to_owned(),
-            host_data_binding: HostDataBinding::None,
-            ..metal
-        };
-        stock.trusted_measurement = Some(LaunchMeasurement::from_bytes(other));
-        manifest.reference_values.snp.push(stock);
-    };
-    let mut world = World::with(true, change);
-    let good = world.examine(&world.snapshot(NONCE), None);
-    assert!(good.rows.hold(false), "{}", good.rows.table(false));
-    world.guest = guest_with(world.coordinator, |report| report.measurement = other);
-    refused(
-        &world.examine(&world.snapshot(NONCE), None),
-        "evidence",
-        attest::MEASUREMENT,
     );
 }
 
@@ -456,83 +421,6 @@ fn policies_with_unknown_rules_are_refused_until_accepted() {
     }
 }
 
-/// A Coordinator of before or after this program's time: its policy cannot be read, so what is measured into it has
-/// to come from somebody who has read it.
-#[test]
-fn owners_of_a_coordinator_with_foreign_rules_come_from_a_named_source_only() {
-    let world = World::with_foreign_rules();
-    let snapshot = world.snapshot(NONCE);
-    let accept = AcceptPolicies::These([world.coordinator].into());
-    let other = AcceptPolicies::These([PolicyHash::of(&web("/web"))].into());
-    let owners: MeasuredOwners = format!("1:{}", world.owner.digest()).parse().unwrap();
-    let stranger = OwnerKeyPair::generate().unwrap().digest();
-    let strangers: MeasuredOwners = format!("1:{stranger}").parse().unwrap();
-    let unbound: MeasuredOwners = "unbound".parse().unwrap();
-    let ask = |accept, owners, pin| world.examine_accepting(&snapshot, pin, accept, owners);
-    let none = AcceptPolicies::None;
-    // Neither alone is enough, and what is named has to fit the signatures.
-    for (accept, owners, name, code) in [
-        (&none, None, "instance", client::RULES_UNKNOWN),
-        (&none, Some(&owners), "instance", client::RULES_UNKNOWN),
-        (&other, Some(&owners), "instance", client::RULES_UNKNOWN),
-        (&accept, None, "instance", client::RULES_UNKNOWN),
-        (&accept, Some(&strangers), "history", history::NOT_AN_OWNER),
-        (
-            &accept,
-            Some(&unbound),
-            "history",
-            history::FIRST_SET_UNBOUND,
-        ),
-    ] {
-        let examination = ask(accept, owners, None);
-        refused(&examination, name, code);
-        let help = row(&examination, name).help.as_deref();
-        assert!(name == "history" || help.is_some_and(|help| help.contains("--owners")));
-    }
-    let named = ask(&accept, Some(&owners), None);
-    assert!(named.rows.hold(false), "{}", named.rows.table(false));
-    let instance = row(&named, "instance");
-    assert_eq!(instance.outcome, Outcome::Note);
-    assert!(
-        instance.text.contains("named by --owners"),
-        "{}",
-        instance.text
-    );
-    // Later runs have it from the pin; a pin of a run that did not know does not help.
-    let pin = named.pin.unwrap();
-    let pin = Pin::parse(&pin.to_bytes()).unwrap();
-    assert_eq!(pin.owners, Some(owners.clone()));
-    let pinned = ask(&accept, None, Some(&pin));
-    assert!(pinned.rows.hold(false), "{}", pinned.rows.table(false));
-    assert!(row(&pinned, "instance").text.contains("of earlier runs"));
-    refused(
-        &ask(&none, None, Some(&pin)),
-        "instance",
-        client::RULES_UNKNOWN,
-    );
-    let mut silent = pin.clone();
-    silent.owners = None;
-    refused(
-        &ask(&accept, None, Some(&silent)),
-        "instance",
-        client::RULES_UNKNOWN,
-    );
-}
-
-#[test]
-fn owners_that_can_be_read_are_believed_before_those_that_are_named() {
-    let world = World::new();
-    let snapshot = world.snapshot(NONCE);
-    let owners = |key| -> MeasuredOwners { format!("1:{key}").parse().unwrap() };
-    let (own, other) = (
-        owners(world.owner.digest()),
-        owners(OwnerKeyPair::generate().unwrap().digest()),
-    );
-    let ask = |named| world.examine_accepting(&snapshot, None, &AcceptPolicies::All, Some(named));
-    assert_eq!(row(&ask(&own), "instance").outcome, Outcome::Pass);
-    refused(&ask(&other), "instance", client::RULES_UNKNOWN);
-}
-
 #[test]
 fn a_policy_weaker_than_its_entry_is_refused() {
     for (open, profile) in [("logs", "logs"), ("stdin", "debug"), ("debug", "debug")] {
@@ -550,27 +438,6 @@ fn a_policy_weaker_than_its_entry_is_refused() {
         let mut workloads = examination.workloads.iter();
         assert!(workloads.any(|workload| workload.profile == Some(profile)));
     }
-}
-
-#[test]
-fn a_coordinator_without_owners_is_not_authenticated_and_every_verdict_says_so() {
-    let unbound = World::with(false, |manifest| manifest.insecure_unbound_first_set = true);
-    let examination = unbound.examine(&unbound.snapshot(NONCE), None);
-    let instance = row(&examination, "instance");
-    assert_eq!(
-        (instance.outcome, instance.code),
-        (Outcome::Warn, Some(client::UNAUTHENTICATED))
-    );
-    assert!(
-        instance
-            .text
-            .starts_with("Coordinator instance not authenticated")
-    );
-    assert!(!examination.rows.hold(true));
-    // Without the manifest saying that this is meant, it is no history at all.
-    let silent = World::with(false, |_| {});
-    let examination = silent.examine(&silent.snapshot(NONCE), None);
-    refused(&examination, "history", history::FIRST_SET_UNBOUND);
 }
 
 #[test]
@@ -603,133 +470,6 @@ fn what_weakens_is_a_row() {
             ("root-of-trust", client::SIMULATED),
         ],
     );
-}
-
-/// A deployment whose Coordinator runs on this machine.
-fn world_on(
-    spec: &MachineSpec,
-    product: nacre_manifest::Product,
-    report: impl FnOnce(&mut ReportSpec),
-    change: impl FnOnce(&mut SnpReference),
-) -> World {
-    let of = match product {
-        nacre_manifest::Product::Milan => Product::Milan,
-        _ => Product::Genoa,
-    };
-    let pki = Pki::of_process(of).unwrap();
-    let mut world = World::with(true, |manifest| {
-        manifest.test_root = Some(RootDigest::of(&pki.ark.certificate));
-        manifest.reference_values.snp[0].product_name = product;
-        change(&mut manifest.reference_values.snp[0]);
-    });
-    world.trust.verifier = Arc::new(pki.verifier().unwrap());
-    world.guest = guest_on(pki, spec.clone(), world.coordinator, report);
-    world
-}
-
-#[test]
-fn what_no_check_decides_is_a_row_and_a_warning_counts_when_strict() {
-    use nacre_manifest::Product as Of;
-    let genoa = MachineSpec::new(Product::Genoa);
-    let milan = MachineSpec::new(Product::Milan);
-    let mut old = genoa.clone();
-    (old.tcb.snp, old.tcb.bootloader) = (2, 2);
-    let vlek = MachineSpec {
-        signing_key: SigningKey::Vlek,
-        ..genoa.clone()
-    };
-    let same = |_: &mut ReportSpec| {};
-    let provisional = |report: &mut ReportSpec| report.committed_firmware.build = 0;
-    let bit = |report: &mut ReportSpec| report.platform_info |= 1 << 6;
-    let any = |_: &mut SnpReference| {};
-    let provider = |set: &mut SnpReference| set.signing_key = nacre_manifest::SigningKey::Vlek;
-    for (world, name, outcome, code, says) in [
-        (
-            world_on(&milan, Of::Milan, same, any),
-            "chips",
-            Outcome::Warn,
-            client::ANY_CHIP,
-            "Milan",
-        ),
-        (
-            world_on(&old, Of::Genoa, same, any),
-            "advisories",
-            Outcome::Warn,
-            client::ADVISORIES,
-            "AMD-SB-",
-        ),
-        (
-            world_on(&genoa, Of::Genoa, provisional, any),
-            "firmware",
-            Outcome::Note,
-            client::FIRMWARE_PROVISIONAL,
-            "provisional",
-        ),
-        (
-            world_on(&vlek, Of::Genoa, same, provider),
-            "signing-key",
-            Outcome::Note,
-            client::PROVIDER_KEY,
-            "VLEK",
-        ),
-        (
-            world_on(&genoa, Of::Genoa, bit, any),
-            "platform-info",
-            Outcome::Note,
-            client::PLATFORM_BITS,
-            "bit 6",
-        ),
-    ] {
-        let examination = world.examine(&world.snapshot(NONCE), None);
-        let table = examination.rows.table(true);
-        assert!(examination.rows.hold(false), "{table}");
-        let row = row(&examination, name);
-        assert_eq!((row.outcome, row.code), (outcome, Some(code)), "{table}");
-        assert!(
-            row.text.contains(says) && table.contains(&row.text),
-            "{table}"
-        );
-        let finding = row.finding(true).unwrap();
-        let refused = finding.severity == nacre_findings::Severity::Error;
-        assert_eq!(refused, outcome == Outcome::Warn, "{name} under --strict");
-    }
-    let plain = World::new();
-    let plain = plain.examine(&plain.snapshot(NONCE), None);
-    for name in ["chips", "advisories", "firmware", "signing-key"] {
-        assert_eq!(row(&plain, name).outcome, Outcome::Pass, "{name}");
-    }
-}
-
-#[test]
-fn a_list_of_chips_can_be_demanded() {
-    let demand = |world: &World, demanded| {
-        let snapshot = world.snapshot(NONCE);
-        world.examine_with(&snapshot, None, |question| {
-            question.require_chips = demanded
-        })
-    };
-    let milan = MachineSpec::new(Product::Milan);
-    let mut id = [0; 64];
-    id[..milan.hwid.len()].copy_from_slice(&milan.hwid);
-    let of = |chips: Vec<ChipId>| {
-        world_on(
-            &milan,
-            nacre_manifest::Product::Milan,
-            |_| {},
-            |set| set.allowed_chip_ids = chips,
-        )
-    };
-    let any = of(Vec::new());
-    assert!(demand(&any, false).rows.hold(false));
-    refused(&demand(&any, true), "evidence", attest::CHIP_ALLOWED);
-    let listed = of(vec![ChipId::from_bytes(id)]);
-    let examination = demand(&listed, true);
-    assert!(
-        examination.rows.hold(false),
-        "{}",
-        examination.rows.table(false)
-    );
-    assert_eq!(row(&examination, "chips").outcome, Outcome::Pass);
 }
 
 #[test]

@@ -10,6 +10,8 @@
 
 mod answers;
 mod corpus;
+mod evidence;
+mod owners;
 mod server;
 mod set;
 mod world;

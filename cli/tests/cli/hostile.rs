@@ -11,9 +11,15 @@ use serde_json::Value;
 
 use crate::common::TestEnvironment;
 
+#[path = "../../../crates/policy/tests/shared/engines.rs"]
+mod engines;
+
 /// Of the changes of single members, one in so many; attacks with a name are all made. `nacre simulate
 /// --mutate` tries the rest too, which takes too long for every run.
 const ONE_IN: usize = 8;
+
+/// The same for the comparison of engines, four of which run beside ours.
+const ENGINES_ONE_IN: usize = 60;
 
 /// Rendered files below `examples/`, each with the folder of its configuration and lock.
 fn rendered() -> Vec<(PathBuf, PathBuf)> {
@@ -119,6 +125,17 @@ fn hostile_requests_for_the_pods_of_the_examples_are_denied() {
             assert!(!done.stderr.contains("NCR0801"), "{name}: {}", done.stderr);
             let life: Value = serde_json::from_str(&environment.read("life.json")).unwrap();
             let count = attack(&policy, &life);
+            let own = life.as_array().unwrap().iter().map(|item| {
+                let text = |value: &Value| value.as_str().unwrap().to_owned();
+                let request = &item["request"];
+                (
+                    text(&item["description"]),
+                    text(&request["kind"]),
+                    request["request"].clone(),
+                )
+            });
+            let own: Vec<_> = own.collect();
+            engines::all_agree(&policy, &own, ENGINES_ONE_IN);
             println!(
                 "{name}: {} denied, {} harmless",
                 count.denied, count.harmless

@@ -22,7 +22,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Case, mesh, pinned, twenty};
+use common::{Case, many, mesh, twenty};
 use nacre_policy::evaluate::Session;
 use nacre_policy::{Carrier, mutate, request, self_check};
 use regorus_0_10::{Engine, Value};
@@ -232,23 +232,6 @@ impl Table {
         let verdict = if met { "met" } else { "NOT MET" };
         println!("{what:<70} {value:>8.3}  <= {limit:.3} {verdict}");
     }
-}
-
-/// A pod of so many containers. The peer wants their user in the pod, and no group that only the image gives.
-fn many(count: usize) -> Case {
-    let image = pinned("ghcr.io/example/web:1.2");
-    let containers: Vec<_> = (0..count)
-        .map(|number| {
-            let user = json!({"runAsUser": 65532, "runAsGroup": 0});
-            let args = ["--number".to_owned(), number.to_string()];
-            let name = format!("web-{number}");
-            json!({"name": name, "image": image, "args": args, "securityContext": user})
-        })
-        .collect();
-    let spec = json!({"enableServiceLinks": false, "containers": containers});
-    Case::new("Deployment", "web", spec).image(&image, |entry| {
-        entry.config.user = "65532:0".to_owned();
-    })
 }
 
 /// A pod of which the peer is to make a policy.

@@ -193,8 +193,10 @@ impl Session {
         if message.is_empty() || !message.bytes().all(|b| b.is_ascii_alphanumeric()) {
             return Err(fail("not a message name".to_owned()));
         }
-        let answer = self.value(message, input).map_err(fail)?;
+        let answer = self.value(message, input);
+        // Also where there is no verdict: the next request has lines of its own.
         let prints = self.engine.take_prints().unwrap_or_default();
+        let answer = answer.map_err(fail)?;
         match answer {
             Value::Bool(allowed) => Ok(Decision {
                 allowed,

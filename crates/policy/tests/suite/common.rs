@@ -198,6 +198,23 @@ pub(crate) fn twenty() -> Case {
     case
 }
 
+/// A pod of so many containers. The peer wants their user in the pod, and no group that only the image gives.
+pub(crate) fn many(count: usize) -> Case {
+    let image = pinned("ghcr.io/example/web:1.2");
+    let containers: Vec<_> = (0..count)
+        .map(|number| {
+            let user = json!({"runAsUser": 65532, "runAsGroup": 0});
+            let args = ["--number".to_owned(), number.to_string()];
+            let name = format!("web-{number}");
+            json!({"name": name, "image": image, "args": args, "securityContext": user})
+        })
+        .collect();
+    let spec = json!({"enableServiceLinks": false, "containers": containers});
+    Case::new("Deployment", "web", spec).image(&image, |entry| {
+        entry.config.user = "65532:0".to_owned();
+    })
+}
+
 /// Every kind of field that a message can have: devices, storages, block volumes, probes, output
 /// that may be read.
 pub(crate) fn rich(target: &str) -> Case {

@@ -1,17 +1,14 @@
-//! The policies of all examples as text, what they weigh, and what every engine makes of them.
+//! The policies of all examples as text, and what they weigh. What every engine makes of them is tested with the
+//! requests of their own pods, which `nacre simulate` makes: `cli/tests/cli/hostile.rs`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use nacre_policy::carrier::Carrier;
-use nacre_policy::evaluate::Session;
-use nacre_policy::request;
 use nacre_policy::rules::{self, RULES};
-use serde_json::{Value, json};
 
-use crate::common::mesh;
-use crate::engines::{Answer, ENGINES};
+use crate::golden::{documented, grouped};
 
 /// A policy of an example: its name, its text, and the length of its annotation.
 struct Example {
@@ -130,7 +127,8 @@ const PEER: [(&str, usize); 9] = [
 
 #[test]
 fn policies_of_the_examples_have_at_most_half_of_the_peers_bytes() {
-    for example in examples() {
+    let examples = examples();
+    for example in &examples {
         let (_, peer) = PEER
             .iter()
             .find(|(end, _)| example.name.ends_with(end))
@@ -143,47 +141,21 @@ fn policies_of_the_examples_have_at_most_half_of_the_peers_bytes() {
             example.weight
         );
     }
-}
-
-#[test]
-fn every_engine_gives_the_same_answers() {
-    // The requests of another pod, so that each check has something to say.
-    let mut requests: Vec<(&str, Value)> = mesh()
-        .with(request::life)
-        .into_iter()
-        .filter(|r| r.message != "CopyFileRequest")
-        .map(|r| (r.message, r.input))
-        .collect();
-    requests.push(("AllowRequestsFailingPolicy", json!({})));
-    requests.push(("SetPolicyRequest", json!({"policy": ""})));
-    let mut seen = Vec::new();
-    for example in examples() {
-        // The same pod by another route has the same policy.
-        if seen.contains(&example.text) {
-            continue;
-        }
-        let mut session = Session::load(&example.text).unwrap();
-        let expected: Vec<Answer> = requests
-            .iter()
-            .map(|(message, input)| {
-                let decision = session.probe(message, input).unwrap();
-                (decision.allowed, decision.prints.join(" "))
-            })
-            .collect();
-        assert!(
-            expected
-                .iter()
-                .any(|(_, printed)| printed.contains("nacre1 . "))
-        );
-        assert!(expected.iter().any(|(allowed, _)| *allowed));
-        for (engine, answers) in ENGINES {
-            assert_eq!(
-                answers(&example.text, &requests),
-                expected,
-                "{engine}: {}",
-                example.name
-            );
-        }
-        seen.push(example.text);
-    }
+    // And the documentation says what was measured here.
+    let (web, others): (Vec<&Example>, Vec<&Example>) = examples
+        .iter()
+        .partition(|example| example.name.ends_with("-web"));
+    let sizes = |of: &[&Example]| {
+        let least = of.iter().map(|example| example.weight).min().unwrap();
+        let most = of.iter().map(|example| example.weight).max().unwrap();
+        (grouped(least), grouped(most))
+    };
+    let (least, most) = sizes(&web);
+    assert_eq!(least, most);
+    documented("| of the shop's `web`", &format!("{most} bytes"));
+    let (least, most) = sizes(&others);
+    documented(
+        "| of the other pods of the examples ",
+        &format!("{least} to {most} bytes"),
+    );
 }

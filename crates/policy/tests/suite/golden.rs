@@ -3,7 +3,7 @@
 use nacre_policy::Carrier;
 use nacre_policy::rules::{self, RULES};
 
-use crate::common::{Case, mesh, small, twenty};
+use crate::common::{Case, many, mesh, small, twenty};
 
 fn golden(name: &str, case: &Case) {
     let policy = case.policy();
@@ -43,6 +43,47 @@ fn rules_and_policies_stay_small() {
     }
     let plain = weight(&mesh(), Carrier::AgentPolicy);
     assert!(plain <= 40_000, "{plain} bytes");
+}
+
+/// Bytes as the documentation writes them.
+pub(crate) fn grouped(bytes: usize) -> String {
+    format!("{} {:03}", bytes / 1000, bytes % 1000)
+}
+
+/// Holds the first figures of a row of the table in `docs/policies.md`, "Size and time", against what was measured.
+#[track_caller]
+pub(crate) fn documented(begin: &str, figures: &str) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policies.md");
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock();
+    let text = std::fs::read_to_string(path).unwrap();
+    let row = text.lines().find(|line| line.starts_with(begin));
+    let row = row.unwrap_or_else(|| panic!("docs/policies.md has no row {begin}"));
+    let cell = row.split('|').nth(2).unwrap().trim();
+    if std::env::var_os("NACRE_BLESS").is_some() {
+        let text = text.replace(row, &row.replacen(cell, figures, 1));
+        std::fs::write(path, text).unwrap();
+        return;
+    }
+    assert_eq!(cell, figures, "docs/policies.md: {begin}");
+}
+
+#[test]
+fn the_documentation_gives_the_sizes() {
+    let weights = [1, 3, 20].map(|count| {
+        let policy = many(count).policy();
+        grouped(policy.carrier(Carrier::InitData).annotation_value.len())
+    });
+    documented(
+        "| annotation of a pod with 1, 3, 20 containers ",
+        &format!("{} bytes", weights.join(", ")),
+    );
+    let kilobytes = format!(
+        "{}.{} kB",
+        RULES.len() / 1000,
+        (RULES.len() % 1000 + 50) / 100
+    );
+    documented("| rules ", &kilobytes);
 }
 
 #[test]

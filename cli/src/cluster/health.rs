@@ -145,6 +145,17 @@ fn runtime_classes(
             .resource(resource("node.k8s.io/v1", "RuntimeClass", &class.name)),
         );
     }
+    for class in ours.iter().filter(|class| is_in_rust(&class.handler)) {
+        let message = format!(
+            "the handler {} of runtime class {} is Kata's runtime in Rust, which asks in ways that no target knows",
+            class.handler, class.name
+        );
+        findings.push(
+            Finding::error(codes::cluster::NODE_UNSUITED, message)
+                .help("name the handler without -runtime-rs: it is Kata's runtime in Go (docs/policies.md)")
+                .resource(resource("node.k8s.io/v1", "RuntimeClass", &class.name)),
+        );
+    }
     let wanted = expected
         .platform
         .and_then(|name| nacre_platform::find(name).ok());
@@ -174,6 +185,11 @@ fn runtime_classes(
         None => {}
     }
     ours
+}
+
+/// Kata's chart names the handlers of its second runtime so, before the suffix of an installation.
+fn is_in_rust(handler: &str) -> bool {
+    handler.ends_with("-runtime-rs") || handler.contains("-runtime-rs-")
 }
 
 fn runtime_class(class: &Value, nodes: &[Value]) -> RuntimeClass {

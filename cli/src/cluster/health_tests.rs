@@ -178,6 +178,33 @@ fn another_kata_or_containerd_needs_another_target() {
     }
 }
 
+#[test]
+fn the_runtime_in_rust_is_refused() {
+    for (handler, expected) in [
+        (
+            "kata-qemu-snp-runtime-rs",
+            vec![codes::cluster::NODE_UNSUITED],
+        ),
+        (
+            "kata-qemu-snp-runtime-rs-0a1b",
+            vec![codes::cluster::NODE_UNSUITED],
+        ),
+        ("kata-qemu-snp", vec![]),
+        ("kata-qemu-snp-0a1b", vec![]),
+    ] {
+        let mut objects = good();
+        objects.runtime_classes[0]["handler"] = json!(handler);
+        assert_eq!(codes_of(&objects), expected, "{handler}");
+        // Classes that are not for confidential pods are nobody's business.
+        objects.runtime_classes[0]["handler"] = json!("kata-qemu-snp");
+        let mut other = objects.runtime_classes[0].clone();
+        other["metadata"]["name"] = json!("kata-other");
+        other["handler"] = json!(handler);
+        objects.runtime_classes.push(other);
+        assert_eq!(codes_of(&objects), [], "{handler}");
+    }
+}
+
 fn webhook(selector: Value, resources: Value) -> Value {
     json!({
         "metadata": { "name": "injector" },

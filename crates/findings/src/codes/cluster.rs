@@ -24,8 +24,8 @@ codes! {
         "No ready node has the labels that the runtime class selects: pods stay pending.",
         "Wait for the installer (`kubectl rollout status daemonset` in its namespace), or label nodes whose processors can run the platform.";
     NODE_UNSUITED = 1512, "Node is not what the policies are for",
-        "Kubernetes or containerd on a node is not of a version that policies of the configured target are for: requests may differ and be denied.",
-        "Set `policy.target` to the proposed one, and render again.";
+        "Kubernetes or containerd on a node is not of a version that policies of the configured target are for, or a runtime class names Kata's runtime in Rust (a handler with `-runtime-rs`), for which there is no target: requests differ and are denied.",
+        "Set `policy.target` to the proposed one, and render again; name the handler of Kata's runtime in Go.";
     MUTATING_WEBHOOK = 1513, "A mutating webhook changes pods",
         "An admission webhook may change pods after their policy was made. A pod that was changed is denied by its guest.",
         "Exclude the namespace from the webhook, or render what it adds: the policy must be made from the final pod.";

@@ -40,8 +40,8 @@ pub(crate) struct Args {
     /// The manifest the resources belong to [default: one among them, else manifest.json in the workspace]
     #[arg(short, long, value_name = "FILE")]
     manifest: Option<PathBuf>,
-    /// Change a create request: web:args=sh,-c,id; fields are args, env, image, cwd, user, or a JSON
-    /// pointer; may be repeated
+    /// Change a create request: web:args=sh,-c,id; fields are args, env (lists: by commas, or in JSON), image
+    /// (everywhere in the request), cwd, user, or a JSON pointer; may be repeated
     #[arg(long = "set", value_name = "CONTAINER:FIELD=VALUE")]
     changes: Vec<String>,
     /// Try every change that a hostile host could make

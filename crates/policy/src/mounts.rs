@@ -281,6 +281,9 @@ fn system() -> BTreeMap<String, Mount> {
 /// Files every pod gets copied.
 pub(crate) const FILES: &[&str] = &["hostname", "hosts", "resolv.conf", "termination-log"];
 
+/// Where the kubelet mounts the file for a container's last words, unless the pod says otherwise.
+pub(crate) const TERMINATION: &str = "/dev/termination-log";
+
 /// Where the service account's token is mounted.
 pub(crate) const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
@@ -294,9 +297,11 @@ pub(crate) fn mounts(
     notes: &mut Notes,
 ) -> Mounts {
     let mut out = Mounts::default();
-    let termination = text(container, "terminationMessagePath").filter(|p| !p.is_empty());
-    let termination = termination.unwrap_or("/dev/termination-log");
-    file(&mut out, termination, &["rbind", "rprivate", "rw"]);
+    file(
+        &mut out,
+        termination(container),
+        &["rbind", "rprivate", "rw"],
+    );
 
     for (index, mount) in list(container, "volumeMounts").iter().enumerate() {
         let at = format!("{at}.volumeMounts[{index}]");
@@ -326,6 +331,12 @@ pub(crate) fn mounts(
         }
     }
     out
+}
+
+/// Where the kubelet mounts the file for a container's last words.
+fn termination(container: &Value) -> &str {
+    let own = text(container, "terminationMessagePath").filter(|path| !path.is_empty());
+    own.unwrap_or(TERMINATION)
 }
 
 fn volume_mount(
@@ -381,7 +392,16 @@ fn volume_mount(
         Some("Bidirectional") => "rshared",
         _ => "rprivate",
     };
-    if out.mounts.contains_key(clean) && clean != "/dev/termination-log" {
+    let termination = termination(container);
+    if clean == TERMINATION || clean == termination.trim_end_matches('/') {
+        notes.error(
+            codes::INVALID_POD,
+            &format!("{at}.mountPath"),
+            format!("the kubelet mounts the file for termination messages at {clean:?}"),
+        );
+        return;
+    }
+    if out.mounts.contains_key(clean) {
         notes.error(
             codes::INVALID_POD,
             &format!("{at}.mountPath"),

@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::generate::Policy;
+use crate::mounts::TERMINATION;
 use crate::process::{ALL_CAPS, DEFAULT_CAPS};
 use crate::rules;
 use crate::view::{Container, Content, Variable, View, is_any, is_shape, word};
@@ -249,7 +250,7 @@ fn open_of(container: Container<'_>, ours: bool, out: &mut Vec<Open>) {
     }
     for (destination, mount) in container.mounts() {
         match mount.content {
-            Content::Host if mount.own && destination != "/dev/termination-log" => push(
+            Content::Host if mount.own && destination != TERMINATION => push(
                 Risk::Medium,
                 format!("content of `{destination}`"),
                 "the host writes these files and can change them at any time",
@@ -272,6 +273,13 @@ fn open_of(container: Container<'_>, ours: bool, out: &mut Vec<Open>) {
             Risk::Medium,
             format!("what stands behind the device `{device}`"),
             "the host chooses the disk, and can read and change what is not encrypted",
+        );
+    }
+    if container.process("nnp") == Some(&Value::Bool(true)) && !container.commands().is_empty() {
+        push(
+            Risk::Low,
+            "no-new-privileges of its probes and hooks".to_owned(),
+            "Kata does not set it for them: a setuid program in the image gives such a command its owner's rights",
         );
     }
     let caps = container.capabilities();

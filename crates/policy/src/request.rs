@@ -221,9 +221,17 @@ fn streams(
     }
 }
 
+/// A container's name for people.
+fn shown(name: &str) -> &str {
+    match name {
+        PAUSE => "pause",
+        name => name,
+    }
+}
+
 fn simple(title: &str, container: Option<&str>, message: &'static str, input: Value) -> Request {
     let title = match container {
-        Some(name) => format!("{title}: {name}"),
+        Some(name) => format!("{title}: {}", shown(name)),
         None => title.to_owned(),
     };
     Request {
@@ -304,12 +312,7 @@ fn sandbox(input: &WorkloadInput<'_>, cluster: &Cluster) -> Request {
 /// Files, create, start, wait.
 fn start(input: &WorkloadInput<'_>, cluster: &Cluster, plan: &Plan, out: &mut Vec<Request>) {
     for (destination, source) in &plan.copied {
-        let shown = if plan.name == PAUSE {
-            "pause"
-        } else {
-            &plan.name
-        };
-        let title = format!("copy the file of {destination}: {shown}");
+        let title = format!("copy the file of {destination}: {}", shown(&plan.name));
         let copy = |path: String, kind: &str, mode: u32, target: Value, size: u64| Request {
             title: title.clone(),
             container: Some(plan.name.clone()),
@@ -355,12 +358,7 @@ fn start(input: &WorkloadInput<'_>, cluster: &Cluster, plan: &Plan, out: &mut Ve
             out.push(copy(source.clone(), "Regular", 0o100_644, Value::Null, 205));
         }
     }
-    let name = if plan.name == PAUSE {
-        "pause"
-    } else {
-        &plan.name
-    };
-    let title = |what: &str| format!("{what}: {name}");
+    let title = |what: &str| format!("{what}: {}", shown(&plan.name));
     let own = |title: String, message, input| Request {
         title,
         container: Some(plan.name.clone()),

@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::mutate::harmless::{ANY, EVERY, PAUSE};
+use crate::mutate::{HARMLESS, Kind as Change};
+
 pub use fields::FIELDS;
 
 /// One field of a message.
@@ -55,6 +58,8 @@ pub enum Kind {
 pub enum Guard {
     /// At least one of these checks of the rules does not hold then.
     Checks(&'static [&'static str]),
+    /// The same for some other values; which of them pass, and why that cannot be helped.
+    Partly(&'static [&'static str], &'static str),
     /// The rule of the message has no checks by name; what it demands.
     Rule(&'static str),
     /// Nothing does, because it can do no harm; why.
@@ -64,7 +69,10 @@ pub enum Guard {
 impl Field {
     /// Whether this check is one of its guards.
     pub fn is_guarded_by(&self, check: &str) -> bool {
-        matches!(self.guard, Guard::Checks(checks) if checks.contains(&check))
+        match self.guard {
+            Guard::Checks(checks) | Guard::Partly(checks, _) => checks.contains(&check),
+            Guard::Rule(_) | Guard::Free(_) => false,
+        }
     }
 
     /// Every value of the field in a message, with its exact path as a JSON pointer.
@@ -176,11 +184,13 @@ pub fn markdown() -> String {
             message = field.message;
             out.push_str(&format!("\n## {message}\n\n| Field | Guard |\n|---|---|\n"));
         }
+        let named = |checks: &[&str]| {
+            let names: Vec<_> = checks.iter().map(|name| format!("`{name}`")).collect();
+            names.join(" or ")
+        };
         let guard = match field.guard {
-            Guard::Checks(checks) => {
-                let names: Vec<_> = checks.iter().map(|name| format!("`{name}`")).collect();
-                names.join(" or ")
-            }
+            Guard::Checks(checks) => named(checks),
+            Guard::Partly(checks, but) => format!("{}; {but}", named(checks)),
             Guard::Rule(demand) => format!("the rule itself: {demand}"),
             Guard::Free(reason) => format!("none: {reason}"),
         };
@@ -192,24 +202,34 @@ pub fn markdown() -> String {
          are the ones the rules let pass, and there are no others; `.*` is everything below, which `any` includes:\n\n\
          | Message | Where | Change | Why it does no harm |\n|---|---|---|---|\n",
     );
-    for (message, path, kinds, reason) in crate::mutate::HARMLESS {
-        let path = match *path {
-            "" => "anywhere".to_owned(),
-            path => format!("`{path}`"),
+    for row in HARMLESS {
+        let place = match (row.message, row.path) {
+            (EVERY, "") => "anywhere but in maps".to_owned(),
+            (_, "") if row.kinds.len() == ANY.len() => "anywhere".to_owned(),
+            (_, "") => "the message itself".to_owned(),
+            (_, path) => format!("`{path}`"),
         };
-        let message = match *message {
-            "*" => "every",
-            "pause" => "CreateContainerRequest of the sandbox",
+        let message = match row.message {
+            EVERY => "every",
+            PAUSE => "CreateContainerRequest of the sandbox",
             message => message,
         };
-        let change = match kinds.len() == crate::mutate::ANY.len() {
+        let change = match row.kinds.len() == ANY.len() {
             true => "any".to_owned(),
             false => {
-                let kinds: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+                // Another value is also one of its shape.
+                let said = |kind: &&Change| {
+                    **kind != Change::Alter || !row.kinds.contains(&Change::Change)
+                };
+                let kinds = row.kinds.iter().filter(said);
+                let kinds: Vec<_> = kinds.map(|kind| kind.as_str()).collect();
                 kinds.join(", ")
             }
         };
-        out.push_str(&format!("| {message} | {path} | {change} | {reason} |\n"));
+        out.push_str(&format!(
+            "| {message} | {place} | {change} | {} |\n",
+            row.reason
+        ));
     }
     out
 }

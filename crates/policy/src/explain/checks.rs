@@ -38,8 +38,8 @@ pub const CHECKS: &[Check] = &[
         "address",
         "addresses of an interface are addresses, and none of the loopback",
         "/",
-        "the host tried to reach the mesh's loopback, or to put words into variables",
-        "nothing is wrong with the pod: look at the network plugin, or at the host",
+        "an address with a zone or in capitals; or the host tried to reach the mesh's loopback, or to put words into variables",
+        "nothing is wrong with the pod: look at the network plugin first, then at the host",
     ),
     check(
         "annotations",
@@ -122,8 +122,8 @@ pub const CHECKS: &[Check] = &[
         "id",
         "an id of 64 hexadecimal digits, used once",
         "",
-        "a runtime other than containerd",
-        "use containerd; other runtimes name containers in other ways",
+        "a runtime other than containerd, or an id that was used before",
+        "use containerd; other runtimes name containers in other ways. If an id came twice, delete the pod and look at the node",
     ),
     check(
         "image",
@@ -148,10 +148,10 @@ pub const CHECKS: &[Check] = &[
     ),
     check(
         "link",
-        "no loopback link",
+        "an Ethernet link, and not the loopback",
         "/",
-        "the host tried to reach the mesh's loopback",
-        "nothing is wrong with the pod: look at the network plugin, or at the host",
+        "a link that is not Ethernet (WireGuard, InfiniBand, a network plugin that routes); or the host tried to reach the mesh's loopback",
+        "nothing is wrong with the pod: look at the network plugin first, then at the host",
     ),
     check(
         "live",
@@ -197,10 +197,10 @@ pub const CHECKS: &[Check] = &[
     ),
     check(
         "neighbors",
-        "no loopback neighbour",
+        "permanent or reachable neighbours, none on the loopback",
         "/",
-        "the host tried to reach the mesh's loopback",
-        "nothing is wrong with the pod: look at the network plugin, or at the host",
+        "neighbours in another state or with other flags; or the host tried to reach the mesh's loopback",
+        "nothing is wrong with the pod: look at the network plugin first, then at the host",
     ),
     check(
         "nnp",
@@ -262,8 +262,8 @@ pub const CHECKS: &[Check] = &[
         "routes",
         "no route to, from or through the loopback",
         "/",
-        "the host tried to reach the mesh's loopback",
-        "nothing is wrong with the pod: look at the network plugin, or at the host",
+        "the host tried to reach the mesh's loopback, or an address is written so that it could be that",
+        "nothing is wrong with the pod: look at the network plugin first, then at the host",
     ),
     check(
         "size",

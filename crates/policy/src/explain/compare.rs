@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{Denied, Verdict};
+use super::{Denied, Verdict, network};
 use crate::generate::{PAUSE, Policy};
 use crate::pod;
 use crate::schema;
@@ -63,6 +63,9 @@ pub(super) fn sides(
         ("mounts", Some(container)) => mounts(container, request, &mut sides),
         ("image", Some(container)) => image(container, request, &mut sides),
         _ => {}
+    }
+    if sides.likely.is_none() {
+        sides.likely = network::likely(check, request);
     }
     sides
 }

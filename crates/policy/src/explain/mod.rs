@@ -8,6 +8,7 @@
 
 mod checks;
 mod compare;
+mod network;
 mod text;
 
 use serde_json::{Value, json};

@@ -366,7 +366,15 @@ pub const FIELDS: &[Field] = &[
     field(EXEC, "process.Cwd", TEXT, PROCESS),
     field(EXEC, "process.Capabilities", Kind::Absent, PROCESS),
     field(EXEC, "process.Rlimits", Kind::Absent, PROCESS),
-    field(EXEC, "process.NoNewPrivileges", Kind::Flag, PROCESS),
+    field(
+        EXEC,
+        "process.NoNewPrivileges",
+        Kind::Flag,
+        Guard::Partly(
+            &["process"],
+            "`false` passes where the container has it: Kata never sends it for probes and hooks",
+        ),
+    ),
     field(EXEC, "process.ApparmorProfile", NO_TEXT, PROCESS),
     field(EXEC, "process.OOMScoreAdj", NUMBER, OOM),
     field(EXEC, "process.SelinuxLabel", NO_TEXT, PROCESS),

@@ -140,6 +140,36 @@ fn refused_fields_are_named() {
 }
 
 #[test]
+fn the_file_for_termination_messages_is_the_kubelets() {
+    let mount = |path: &str| json!([{"name": "v", "mountPath": path}]);
+    for (own, path) in [
+        (None, "/dev/termination-log"),
+        (None, "/dev/termination-log/"),
+        // The report does not speak of the host's content there.
+        (Some("/tmp/last"), "/dev/termination-log"),
+        (Some("/tmp/last"), "/tmp/last"),
+    ] {
+        let mut case = small();
+        set(
+            &mut case,
+            "/volumes",
+            json!([{"name": "v", "emptyDir": {}}]),
+        );
+        set(&mut case, "/containers/0/volumeMounts", mount(path));
+        set(
+            &mut case,
+            "/containers/0/terminationMessagePath",
+            json!(own),
+        );
+        let field = "spec.containers[0].volumeMounts[0].mountPath".to_owned();
+        assert_eq!(errors(&case), [("NCR0502".to_owned(), field)], "{path}");
+        set(&mut case, "/containers/0/volumeMounts", mount("/tmp/other"));
+        let policy = case.policy();
+        case.with(|input| self_check(&policy, input)).unwrap();
+    }
+}
+
+#[test]
 fn supported_fields_pass_and_count() {
     let plain = small().policy().text;
     for (pointer, value, counts) in [

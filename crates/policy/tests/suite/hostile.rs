@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use nacre_policy::mutate::HARMLESS;
 use nacre_policy::{mutate, request};
 use serde_json::Value;
 
@@ -67,6 +68,32 @@ fn hostile_mutations_are_denied() {
             survived.len()
         );
     }
+}
+
+#[test]
+fn every_harmless_change_is_one_that_happens() {
+    let mut used = BTreeSet::new();
+    for case in [small(), mesh(), rich("kata-3"), rich("kata-4"), attached()] {
+        let mut session = case.policy().session().unwrap();
+        for request in case.with(request::life) {
+            for mutation in mutate::all(request.message, &request.input) {
+                let Some(row) = mutate::harmless(request.message, &mutation) else {
+                    continue;
+                };
+                let at = HARMLESS.iter().position(|other| other == row).unwrap();
+                if !used.contains(&at) {
+                    let decision = session.probe(request.message, &mutation.input);
+                    if decision.is_ok_and(|decision| decision.allowed) {
+                        used.insert(at);
+                    }
+                }
+            }
+            session.request(request.message, &request.input).unwrap();
+        }
+    }
+    let unused = HARMLESS.iter().enumerate();
+    let unused: Vec<_> = unused.filter(|(at, _)| !used.contains(at)).collect();
+    assert!(unused.is_empty(), "nothing needs {unused:#?}");
 }
 
 /// Objects in which a member that a newer agent adds may hold something: limits, device numbers, the network and

@@ -157,6 +157,9 @@ fn change(field: &Field, request: &Request, session: &mut Session, found: &mut F
                 Guard::Checks(guards) => {
                     !allowed && checks.iter().any(|check| guards.contains(&check.as_str()))
                 }
+                Guard::Partly(guards, _) => {
+                    allowed || checks.iter().any(|check| guards.contains(&check.as_str()))
+                }
                 Guard::Rule(_) => !allowed,
                 Guard::Free(_) => allowed,
             };

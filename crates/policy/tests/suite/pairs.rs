@@ -220,6 +220,52 @@ fn commands_only_while_it_runs() {
 }
 
 #[test]
+fn no_new_privileges_of_a_container_and_of_its_commands() {
+    for wanted in [true, false] {
+        let mut case = rich("kata-4");
+        case.spec["containers"][0]["securityContext"] =
+            json!({"allowPrivilegeEscalation": !wanted});
+        let mut guest = before(&case, "CreateContainerRequest", Some("web"));
+        assert_eq!(
+            guest.next.input["OCI"]["Process"]["NoNewPrivileges"],
+            json!(wanted)
+        );
+        let mut other = guest.next.input.clone();
+        other["OCI"]["Process"]["NoNewPrivileges"] = json!(!wanted);
+        guest.pair("nnp", &other);
+        // Kata sends false for every command; true passes only where the container has it.
+        let mut guest = before(&case, "ExecProcessRequest", Some("web"));
+        assert_eq!(guest.next.input["process"]["NoNewPrivileges"], json!(false));
+        let mut other = guest.next.input.clone();
+        other["process"]["NoNewPrivileges"] = json!(true);
+        if wanted {
+            let decision = guest.session.probe(guest.next.message, &other);
+            assert!(decision.unwrap().allowed);
+            guest.next.input = other;
+            let mut other = guest.next.input.clone();
+            other["process"]["Terminal"] = json!(true);
+            guest.pair("process", &other);
+        } else {
+            guest.pair("process", &other);
+        }
+        let open = nacre_policy::report::open(&case.policy(), &|_| false);
+        let named = open.iter().any(|open| {
+            open.what == "no-new-privileges of its probes and hooks"
+                && open.container.as_deref() == Some("web")
+                && open.risk == nacre_policy::report::Risk::Low
+        });
+        assert_eq!(named, wanted);
+        // Without commands there is nothing to say.
+        case.spec["containers"][0]
+            .as_object_mut()
+            .unwrap()
+            .remove("livenessProbe");
+        let open = nacre_policy::report::open(&case.policy(), &|_| false);
+        assert!(!open.iter().any(|open| open.what.contains("no-new")));
+    }
+}
+
+#[test]
 fn the_pods_name_is_one_for_all_containers() {
     let case = mesh();
     let mut guest = before(&case, "CreateContainerRequest", Some("web"));

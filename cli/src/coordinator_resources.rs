@@ -439,7 +439,8 @@ spec:
   containers:
     - name: relay
       image: ghcr.io/nacre-dev/nacre/cli:v{version}
-      args: [relay, "0.0.0.0:1313", "coordinator:1313"]
+      # kubectl connects from within the pod, and nobody else can.
+      args: [relay, "127.0.0.1:1313", "coordinator:1313"]
       ports:
         - name: userapi
           containerPort: 1313

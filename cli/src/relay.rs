@@ -1,17 +1,20 @@
 //! `nacre relay`: bytes from one port to another address, for the port-forwarder pod.
 
 use std::io;
-use std::net::{Shutdown, TcpListener, TcpStream, ToSocketAddrs as _};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use nacre_atls::{Place, Places, WhenFull};
 use nacre_findings::{Finding, codes};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 
+use crate::cluster::connect::block_on;
 use crate::context::Context;
 use crate::error::CommandError;
 
-/// Connections at one time; more are closed at once.
+/// Connections at one time. One source may have all of them while nobody else wants one.
 const MOST: usize = 64;
 /// How long the far end may take to answer.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -28,68 +31,103 @@ pub(crate) struct Args {
     /// Where to connect to, looked up anew for each connection
     #[arg(value_name = "HOST:PORT")]
     to: String,
+    /// Time in which a connection on which nothing goes on ends
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = clap::value_parser!(u32).range(1..))]
+    idle: u32,
 }
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError> {
     context.publish()?;
-    let listener = TcpListener::bind(&args.listen).map_err(|error| {
-        let message = format!("cannot listen on {}: {error}", args.listen);
-        CommandError::from(Finding::error(codes::cli::USAGE, message))
-    })?;
-    let address = listener
-        .local_addr()
-        .map_or_else(|_| args.listen.clone(), |address| address.to_string());
-    context.note(&format!("relaying {address} to {}", args.to));
-    let open = Arc::new(AtomicUsize::new(0));
+    block_on(async {
+        let listener = TcpListener::bind(&args.listen).await.map_err(|error| {
+            let message = format!("cannot listen on {}: {error}", args.listen);
+            CommandError::from(Finding::error(codes::cli::USAGE, message))
+        })?;
+        let address = listener
+            .local_addr()
+            .map_or_else(|_| args.listen.clone(), |address| address.to_string());
+        context.note(&format!("relaying {address} to {}", args.to));
+        let places = Places::new(MOST, WhenFull::Refuse);
+        let idle = Duration::from_secs(args.idle.into());
+        loop {
+            let Ok((near, from)) = listener.accept().await else {
+                // Out of descriptors, most likely: those that are open will end.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            // Who gets none sees its connection end.
+            if let Some(place) = places.take(from.ip()) {
+                let to = args.to.clone();
+                tokio::spawn(async move { serve(near, &to, place, idle).await });
+            }
+        }
+    })
+}
+
+/// Copies both ways until both ends are done, nothing has gone on for so long, or the place is another's. Both
+/// ends see a connection that ends; there is nobody else to tell.
+async fn serve(mut near: TcpStream, to: &str, mut place: Place, idle: Duration) {
+    let far = tokio::time::timeout(CONNECT, TcpStream::connect(to)).await;
+    let Ok(Ok(mut far)) = far else { return };
+    let clock = Clock::start();
+    let (near_read, near_write) = near.split();
+    let (far_read, far_write) = far.split();
+    let copied = async {
+        // An error of one direction ends the other.
+        tokio::try_join!(
+            copy(near_read, far_write, &clock),
+            copy(far_read, near_write, &clock)
+        )
+    };
+    tokio::select! {
+        _ = copied => {}
+        () = clock.idle_for(idle) => {}
+        () = place.given_away() => {}
+    }
+}
+
+async fn copy(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, clock: &Clock) -> io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
     loop {
-        let Ok((near, _)) = listener.accept() else {
-            // Out of descriptors, most likely: those that are open will end.
-            std::thread::sleep(Duration::from_millis(100));
-            continue;
-        };
-        if open.fetch_add(1, Ordering::AcqRel) >= MOST {
-            open.fetch_sub(1, Ordering::AcqRel);
-            continue;
+        let read = from.read(&mut buffer).await?;
+        clock.seen();
+        if read == 0 {
+            // The other direction goes on until its own end.
+            return to.shutdown().await;
         }
-        let (to, counter) = (args.to.clone(), Arc::clone(&open));
-        let started = std::thread::Builder::new().spawn(move || {
-            // Both ends see a connection that ends; there is nobody else to tell.
-            let _ = serve(near, &to);
-            counter.fetch_sub(1, Ordering::AcqRel);
-        });
-        if started.is_err() {
-            open.fetch_sub(1, Ordering::AcqRel);
-        }
+        to.write_all(buffer.get(..read).unwrap_or_default()).await?;
+        clock.seen();
     }
 }
 
-/// Copies both ways until both ends are done.
-fn serve(near: TcpStream, to: &str) -> io::Result<()> {
-    let far = connect(to)?;
-    let (near_again, far_again) = (near.try_clone()?, far.try_clone()?);
-    let back = std::thread::Builder::new().spawn(move || copy(&far_again, &near_again))?;
-    copy(&near, &far);
-    let _ = back.join();
-    Ok(())
+/// When bytes went through last, in either direction.
+struct Clock {
+    begin: Instant,
+    /// Milliseconds after it.
+    last: AtomicU64,
 }
 
-fn connect(to: &str) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
-    for address in to.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
+impl Clock {
+    fn start() -> Self {
+        Self {
+            begin: Instant::now(),
+            last: AtomicU64::new(0),
         }
     }
-    Err(last)
-}
 
-fn copy(mut from: &TcpStream, mut to: &TcpStream) {
-    let ended_well = io::copy(&mut from, &mut to).is_ok();
-    // The other direction goes on until its own end, unless something broke.
-    let _ = to.shutdown(if ended_well {
-        Shutdown::Write
-    } else {
-        Shutdown::Both
-    });
+    fn seen(&self) {
+        let now = u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(now, Ordering::Relaxed);
+    }
+
+    /// Waits until nothing has gone through for so long.
+    async fn idle_for(&self, limit: Duration) {
+        loop {
+            let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
+            match limit.checked_sub(self.begin.elapsed().saturating_sub(last)) {
+                Some(left) if !left.is_zero() => tokio::time::sleep(left).await,
+                _ => return,
+            }
+        }
+    }
 }

@@ -3,7 +3,8 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -347,17 +348,7 @@ fn the_relay_carries_bytes_both_ways_until_both_ends_are_done() {
         stream.write_all(&question).unwrap();
     });
     let environment = TestEnvironment::empty();
-    let mut relay = environment
-        .nacre(&["relay", "127.0.0.1:0", &to])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(relay.stderr.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let address = line.split_whitespace().nth(1).unwrap().to_owned();
-
+    let (mut relay, address) = relay(&environment, &["127.0.0.1:0", &to]);
     let mut client = TcpStream::connect(address).unwrap();
     client.write_all(b"abc").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
@@ -367,4 +358,99 @@ fn the_relay_carries_bytes_both_ways_until_both_ends_are_done() {
     relay.wait().unwrap();
     assert_eq!(got, b"cba");
     answer.join().unwrap();
+}
+
+/// A running relay, and where it listens.
+fn relay(environment: &TestEnvironment, args: &[&str]) -> (Child, String) {
+    let mut relay = environment
+        .nacre(&[&["relay"], args].concat())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(relay.stderr.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let address = line.split_whitespace().nth(1).unwrap().to_owned();
+    (relay, address)
+}
+
+/// What is sent comes back.
+fn echo() -> String {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = server.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in server.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut byte = [0];
+                while let Ok(1) = stream.read(&mut byte) {
+                    if stream.write_all(&byte).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    to
+}
+
+/// A connection from an address of loopback.
+fn connected(from: &str, to: &str) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let stream = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        socket.connect(to.parse().unwrap()).await.unwrap()
+    });
+    let stream = stream.into_std().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    stream
+}
+
+fn answers(stream: &mut TcpStream) -> bool {
+    stream.write_all(b"a").is_ok() && stream.read_exact(&mut [0]).is_ok()
+}
+
+#[test]
+fn who_has_every_place_of_the_relay_gives_one_to_another_address() {
+    const PLACES: usize = 64;
+    let environment = TestEnvironment::empty();
+    let (mut relay, address) = relay(&environment, &["127.0.0.1:0", &echo()]);
+    let mut held: Vec<TcpStream> = (0..PLACES)
+        .map(|_| connected("127.0.0.1", &address))
+        .collect();
+    assert!(held.iter_mut().all(answers));
+    assert!(!answers(&mut connected("127.0.0.1", &address)));
+    let mut other = connected("127.0.0.2", &address);
+    assert!(answers(&mut other));
+    assert!(!answers(&mut held[0]), "the oldest has gone");
+    assert!(answers(&mut held[1]) && answers(&mut other));
+    relay.kill().unwrap();
+    relay.wait().unwrap();
+}
+
+#[test]
+fn what_is_idle_on_the_relay_ends() {
+    let environment = TestEnvironment::empty();
+    let (mut relay, address) = relay(&environment, &["127.0.0.1:0", &echo(), "--idle", "2"]);
+    let mut idle = connected("127.0.0.1", &address);
+    let mut busy = connected("127.0.0.1", &address);
+    assert!(answers(&mut idle));
+    // It goes on for longer than the other may be idle.
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(4) {
+        assert!(answers(&mut busy));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let end = idle.read(&mut [0]);
+    assert!(matches!(end, Ok(0)), "{end:?}");
+    relay.kill().unwrap();
+    relay.wait().unwrap();
 }

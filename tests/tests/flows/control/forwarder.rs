@@ -67,11 +67,11 @@ impl Deployment {
         let port = u16::try_from(port).unwrap();
         let [own] = free_ports();
         let address = format!("127.0.0.1:{own}");
-        let everywhere = format!("0.0.0.0:{port}");
+        let within = format!("127.0.0.1:{port}");
         let arguments = container["args"].as_array().unwrap().iter();
         let arguments: Vec<_> = arguments
             .map(|word| match word.as_str().unwrap() {
-                listen if listen == everywhere => address.as_str(),
+                listen if listen == within => address.as_str(),
                 "coordinator:1313" => coordinator.user.as_str(),
                 other => other,
             })

@@ -10,6 +10,9 @@ use crate::context::{Context, Output};
 use crate::error::{CommandError, Kind};
 use crate::resources;
 
+/// Port of the Coordinator's health.
+const HEALTH_PORT: u16 = 9102;
+
 /// Check that a cluster can run confidential pods as they are rendered
 ///
 /// Reads runtime classes, nodes, versions of Kata and containerd, admission webhooks and LimitRanges that
@@ -62,7 +65,19 @@ async fn read(cluster: &Cluster, namespace: &str) -> Result<Objects, CommandErro
         Ok(cluster.get(&path).await?.unwrap_or_default())
     };
     let admission = "/apis/admissionregistration.k8s.io";
+    let pods = format!("/api/v1/namespaces/{namespace}/pods");
+    let mut coordinators = Vec::new();
+    // Who may not list pods learns less.
+    for pod in cluster.list(&pods).await.unwrap_or_default() {
+        let name = pod.pointer("/metadata/name").and_then(Value::as_str);
+        let label = pod.pointer("/metadata/labels/app.kubernetes.io~1name");
+        if let (Some(name), Some("coordinator")) = (name, label.and_then(Value::as_str)) {
+            let ready = format!("{pods}/{name}:{HEALTH_PORT}/proxy/ready");
+            coordinators.push((name.to_owned(), cluster.words(&ready).await));
+        }
+    }
     Ok(Objects {
+        coordinators,
         version: one("/version".to_owned()).await?,
         namespace: one(format!("/api/v1/namespaces/{namespace}")).await?,
         nodes: cluster.list("/api/v1/nodes").await?,

@@ -95,6 +95,18 @@ impl Cluster {
         }
     }
 
+    /// What a program behind the API server says at a path, whatever the status; none where it cannot be asked.
+    pub(crate) async fn words(&self, path: &str) -> Option<String> {
+        let request = Request::get(path).body(Vec::new()).ok()?;
+        let answer = tokio::time::timeout(PATIENCE, self.client.request_text(request)).await;
+        let words = match answer.ok()? {
+            Ok(words) => words,
+            Err(kube::Error::Api(status)) => status.message.clone(),
+            Err(_) => return None,
+        };
+        Some(words.trim().to_owned())
+    }
+
     /// All objects of a list; none if the server does not know the kind.
     pub(crate) async fn list(&self, path: &str) -> Result<Vec<Value>, CommandError> {
         let mut items = Vec::new();

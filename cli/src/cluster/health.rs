@@ -25,6 +25,8 @@ pub(crate) struct Objects {
     pub(crate) limit_ranges: Vec<Value>,
     /// The StatefulSet `coordinator`.
     pub(crate) coordinator: Option<Value>,
+    /// Its pods, by name, and what each says on `/ready`, where it can be asked.
+    pub(crate) coordinators: Vec<(String, Option<String>)>,
 }
 
 /// What is known of a cluster.
@@ -92,8 +94,17 @@ pub(crate) fn examine(objects: &Objects, expected: &Expected<'_>) -> (Facts, Vec
     versions(&nodes, proposed_target, expected, &mut findings);
     webhooks(objects, &mut findings);
     limit_ranges(objects, &mut findings);
-    pod_security(objects, expected.namespace, &mut findings);
-    let coordinator = coordinator(objects.coordinator.as_ref(), expected, &mut findings);
+    if objects.namespace.is_null() {
+        let message = format!("there is no namespace {}", expected.namespace);
+        let help = format!(
+            "kubectl create namespace {}, or name another in the configuration",
+            expected.namespace
+        );
+        findings.push(Finding::error(codes::cluster::NAMESPACE_MISSING, message).help(help));
+    } else {
+        pod_security(objects, expected.namespace, &mut findings);
+    }
+    let coordinator = coordinator(objects, expected, &mut findings);
     let facts = Facts {
         kubernetes: text(&objects.version, "/gitVersion").to_owned(),
         runtime_classes,
@@ -506,14 +517,10 @@ fn pod_security(objects: &Objects, namespace: &str, findings: &mut Vec<Finding>)
 }
 
 /// One line about the Coordinator.
-fn coordinator(
-    set: Option<&Value>,
-    expected: &Expected<'_>,
-    findings: &mut Vec<Finding>,
-) -> String {
+fn coordinator(objects: &Objects, expected: &Expected<'_>, findings: &mut Vec<Finding>) -> String {
     let unhealthy =
         |message: String| Finding::warning(codes::cluster::COORDINATOR_UNHEALTHY, message);
-    let Some(set) = set else {
+    let Some(set) = &objects.coordinator else {
         let message = format!(
             "there is no Coordinator in namespace {}",
             expected.namespace
@@ -525,12 +532,42 @@ fn coordinator(
     };
     let count = |pointer: &str| set.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
     let (wanted, ready) = (count("/spec/replicas"), count("/status/readyReplicas"));
-    if ready < wanted {
-        findings.push(unhealthy(format!(
-            "{ready} of {wanted} Coordinators are ready: the others have no manifest, wait for recovery, or do not run"
-        )));
+    let mut line = format!("{ready} of {wanted} ready");
+    let mut silent = wanted.saturating_sub(ready);
+    // What a Coordinator that is not ready says on `/ready`, what that means, and what to do.
+    for (phase, message, help) in [
+        (
+            "sealed",
+            "restarted and waits for recovery",
+            "run `nacre recover` with the key of a seed-share owner",
+        ),
+        (
+            "empty",
+            "has no manifest yet",
+            "run `nacre set` with the manifest",
+        ),
+    ] {
+        let said = objects.coordinators.iter();
+        let pods: Vec<&str> = said
+            .filter(|(_, said)| said.as_deref() == Some(phase))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if !pods.is_empty() {
+            line.push_str(&format!(", {} {phase}", pods.len()));
+            silent = silent.saturating_sub(pods.len().try_into().unwrap_or(u64::MAX));
+            findings.push(unhealthy(format!("{} {message}", pods.join(", "))).help(help));
+        }
     }
-    format!("{ready} of {wanted} ready")
+    if silent > 0 {
+        let message =
+            format!("{silent} of {wanted} Coordinators are not ready, and do not say why");
+        findings.push(
+            unhealthy(message).help(
+                "look at the pod: kubectl describe pod -l app.kubernetes.io/name=coordinator",
+            ),
+        );
+    }
+    line
 }
 
 fn resource(api_version: &str, kind: &str, name: &str) -> ResourceRef {

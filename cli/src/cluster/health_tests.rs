@@ -274,7 +274,34 @@ fn a_coordinator_that_waits_is_named() {
     objects.coordinator = Some(json!({ "spec": { "replicas": 3 }, "status": {} }));
     let (facts, findings) = examine(&objects, &expected());
     assert_eq!(facts.coordinator, "0 of 3 ready");
+    assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].code, codes::cluster::COORDINATOR_UNHEALTHY);
+    assert!(
+        findings[0].message.contains("do not say why"),
+        "{findings:?}"
+    );
+    let says = |name: &str, words: &str| (name.to_owned(), Some(words.to_owned()));
+    objects.coordinators = vec![
+        says("coordinator-0", "sealed"),
+        says("coordinator-1", "empty"),
+        ("coordinator-2".to_owned(), None),
+    ];
+    let (facts, findings) = examine(&objects, &expected());
+    assert_eq!(facts.coordinator, "0 of 3 ready, 1 sealed, 1 empty");
+    let advice: Vec<&str> = findings
+        .iter()
+        .filter_map(|finding| finding.help.as_deref())
+        .collect();
+    assert_eq!(advice.len(), 3, "{findings:?}");
+    assert!(advice[0].contains("nacre recover") && advice[1].contains("nacre set"));
+    assert!(findings[2].message.starts_with("1 of 3"), "{findings:?}");
     objects.coordinator = None;
     assert_eq!(codes_of(&objects), [codes::cluster::COORDINATOR_UNHEALTHY]);
+}
+
+#[test]
+fn a_namespace_that_is_not_there_is_named() {
+    let mut objects = good();
+    objects.namespace = Value::Null;
+    assert_eq!(codes_of(&objects), [codes::cluster::NAMESPACE_MISSING]);
 }

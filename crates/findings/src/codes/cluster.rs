@@ -41,6 +41,9 @@ codes! {
     GUEST_UNSUITED = 1517, "Guest is not what manifests say",
         "Manifests of the platform say that the measured guest refuses a policy other than the one in HOST_DATA. The guest that the installer brings does not: a host could give it a policy of its own beside the right HOST_DATA, and the guest would get a certificate.",
         "Name an installer whose guest compares them with `--installer-image NAME@sha256:…`, or use the platform `kata-qemu-snp` everywhere: its manifests say that nothing compares them.";
+    NAMESPACE_MISSING = 1518, "Namespace missing",
+        "The cluster does not have the namespace that workloads go to, so nothing that belongs to it could be looked at.",
+        "Create the namespace, or name another one in the configuration.";
     DRIFT = 1520, "Running pod is not in the manifest",
         "A pod runs with a policy that the manifest does not list, without a policy, or without the confidential runtime.",
         "Apply the rendered resources again, or restart the workload so that its pods are made anew. If nobody of yours changed it, somebody else did.";

@@ -1,11 +1,14 @@
 //! The command line: global options, and one line per command.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use nacre_client::Trust;
-use nacre_framing::diagnostics::Format;
+use nacre_findings::{Finding, codes};
+use nacre_framing::diagnostics::{Diagnostics, Format};
 use nacre_framing::environment::Environment;
 
 use crate::context::{Color, Context, Output};
@@ -145,18 +148,7 @@ pub fn run(environment: Environment, trust: Trust) -> ExitCode {
     {
         Ok(app) => app,
         Err(error) => {
-            // Help and version go to standard output with status 0, mistakes to standard error.
-            let shown = error.print().is_ok();
-            let code = if error.use_stderr() {
-                Kind::Usage.exit_code()
-            } else {
-                0
-            };
-            return ExitCode::from(if shown {
-                code
-            } else {
-                Kind::Refused.exit_code()
-            });
+            return refuse(&error, &environment);
         }
     };
     match Context::new(environment, &app.global, trust) {
@@ -171,9 +163,74 @@ pub fn run(environment: Environment, trust: Trust) -> ExitCode {
     }
 }
 
+/// Shows help or the version on standard output, a mistake as a finding on standard error.
+fn refuse(error: &clap::Error, environment: &Environment) -> ExitCode {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return ExitCode::from(Kind::Usage.exit_code());
+    }
+    if !error.use_stderr() {
+        let code = match error.print() {
+            Ok(()) => 0,
+            Err(_) => Kind::Refused.exit_code(),
+        };
+        return ExitCode::from(code);
+    }
+    let finding = mistake(&error.render().to_string());
+    // The options were not understood, so the form that they ask for is looked for by itself.
+    let mut diagnostics = Diagnostics::from_environment(environment).unwrap_or_default();
+    diagnostics.format = asked_format(&environment.args).unwrap_or(diagnostics.format);
+    diagnostics.show(&[finding], &mut std::io::stderr());
+    ExitCode::from(Kind::Usage.exit_code())
+}
+
+/// What clap says, `error: <message>` and paragraphs of advice, as a finding.
+fn mistake(text: &str) -> Finding {
+    let text = text.strip_prefix("error: ").unwrap_or(text).trim_end();
+    let (message, advice) = text.split_once("\n\n").unwrap_or((text, ""));
+    let finding = Finding::error(codes::cli::USAGE, message);
+    let lines = advice
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    match lines.collect::<Vec<_>>().join("\n") {
+        advice if advice.is_empty() => finding,
+        advice => finding.help(advice),
+    }
+}
+
+/// The form of findings on a command line that is wrong elsewhere.
+fn asked_format(args: &[OsString]) -> Option<Format> {
+    let mut words = args.iter().filter_map(|word| word.to_str());
+    while let Some(word) = words.next() {
+        let value = match word {
+            "--format" => words.next(),
+            word => word.strip_prefix("--format="),
+        };
+        if let Some(format) = value.and_then(|value| value.parse().ok()) {
+            return Some(format);
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mistakes_have_a_message_and_advice() {
+        let error = App::command()
+            .try_get_matches_from(["nacre", "check", "--strickt"])
+            .unwrap_err();
+        let finding = mistake(&error.render().to_string());
+        assert_eq!(finding.message, "unexpected argument '--strickt' found");
+        let help = finding.help.unwrap();
+        assert!(
+            help.starts_with("tip: a similar argument exists: '--strict'\nUsage: nacre check"),
+            "{help}"
+        );
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

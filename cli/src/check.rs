@@ -8,7 +8,7 @@ use nacre_framing::arguments::Flags;
 use nacre_framing::settings::Settings;
 use nacre_framing::transform;
 use nacre_manifest::Manifest;
-use nacre_review::manifest::unreadable;
+use nacre_review::manifest::unreadable_text;
 use serde_json::json;
 
 use crate::cluster::connect::{Cluster, ClusterArgs, block_on};
@@ -160,6 +160,6 @@ pub(crate) fn read_manifest(
     let text = nacre_framing::input::read_file(path, limit)?;
     Manifest::parse(text.content.as_bytes()).map_err(|error| {
         let file = Location::file(path.display().to_string());
-        unreadable(&error, None).at(file).into()
+        unreadable_text(&error, &text.content, file).into()
     })
 }

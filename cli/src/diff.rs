@@ -8,7 +8,7 @@ use nacre_framing::input::Text;
 use nacre_framing::{input, transform};
 use nacre_manifest::Manifest;
 use nacre_review::diff::{self, Diff};
-use nacre_review::manifest::{extract, unreadable};
+use nacre_review::manifest::{extract, unreadable_text};
 use nacre_review::set::{DEFAULT_NAMESPACE, RenderedSet};
 
 use crate::context::{Context, Output};
@@ -96,10 +96,10 @@ fn manifest(text: &Text) -> Result<Option<Manifest>, CommandError> {
         Ok(manifest) => Ok(Some(manifest)),
         Err(nacre_manifest::Error::ListForm) => match Manifest::parse_v08(bytes) {
             Ok(manifest) => Ok(Some(manifest)),
-            Err(error) => Err(named(unreadable(&error, None), text).into()),
+            Err(error) => Err(unreadable_text(&error, &text.content, place(text)).into()),
         },
         Err(error) if looks_like_manifest(&text.content) => {
-            Err(named(unreadable(&error, None), text).into())
+            Err(unreadable_text(&error, &text.content, place(text)).into())
         }
         Err(_) => Ok(None),
     }
@@ -109,10 +109,8 @@ fn looks_like_manifest(text: &str) -> bool {
     text.trim_start().starts_with('{') && text.contains("\"ReferenceValues\"")
 }
 
-fn named(finding: Finding, text: &Text) -> Finding {
-    finding.at(Location::file(
-        text.name().unwrap_or_else(|| "<stdin>".to_owned()),
-    ))
+fn place(text: &Text) -> Location {
+    Location::file(text.name().unwrap_or_else(|| "<stdin>".to_owned()))
 }
 
 fn compare(old: Side, new: Side) -> Result<Diff, CommandError> {

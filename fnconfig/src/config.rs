@@ -23,6 +23,10 @@ pub const API_VERSION: &str = "nacre.dev/v1alpha1";
 /// Kind of the object.
 pub const KIND: &str = "Confidential";
 
+/// Said of an unknown name in a ConfigMap.
+const CONFIG_MAP_FORM: &str =
+    ": a ConfigMap is read as a flat configuration, its keys are names of fields";
+
 config_object! {
     /// The one configuration of every program that renders: the function, the post-renderer and `nacre`.
     pub struct Confidential {
@@ -190,6 +194,12 @@ impl Confidential {
             Ok(ObjectKind::ConfigMap) => {
                 let entries = flat::config_map(value, &mut reader);
                 config.read_flat(&entries, &mut reader);
+                for error in &mut reader.errors {
+                    if error.reason == Reason::UnknownField {
+                        // Another ConfigMap than was meant, most likely.
+                        error.message.push_str(CONFIG_MAP_FORM);
+                    }
+                }
             }
             Err(error) => return Err(vec![error]),
         }
@@ -307,12 +317,14 @@ fn kind_of(value: &Value) -> Result<ObjectKind, ConfigError> {
             path: "apiVersion".to_owned(),
             message: format!("{version:?} is not known"),
             suggestion: Some(format!("write {API_VERSION}")),
+            known: Vec::new(),
             reason: Reason::WrongKind,
         }),
         (version, kind) => Err(ConfigError {
             path: "kind".to_owned(),
             message: format!("{version:?} {kind:?} is no configuration"),
             suggestion: Some(format!("use kind {KIND} of {API_VERSION}, or a ConfigMap")),
+            known: Vec::new(),
             reason: Reason::WrongKind,
         }),
     }

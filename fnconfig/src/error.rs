@@ -12,6 +12,8 @@ pub struct ConfigError {
     pub message: String,
     /// What was probably meant, or what to do.
     pub suggestion: Option<String>,
+    /// The fields that there are, where one does not exist.
+    pub known: Vec<&'static str>,
     /// Kind of mistake.
     pub reason: Reason,
 }
@@ -61,7 +63,8 @@ impl fmt::Display for ConfigError {
         match (&self.suggestion, self.reason) {
             (Some(name), Reason::UnknownField) => write!(f, " (did you mean {name}?)"),
             (Some(advice), _) => write!(f, " ({advice})"),
-            (None, _) => Ok(()),
+            (None, _) if self.known.is_empty() => Ok(()),
+            (None, _) => write!(f, " (there are {})", self.known.join(", ")),
         }
     }
 }

@@ -106,7 +106,20 @@ impl Reader {
             path,
             message: message.into(),
             suggestion,
+            known: Vec::new(),
             reason,
+        });
+    }
+
+    /// Says that there is no such field among these.
+    fn unknown_field(&mut self, key: &str, fields: &'static [Field]) {
+        let path = self.within(key, |reader| reader.path());
+        self.errors.push(ConfigError {
+            path,
+            message: "unknown field".to_owned(),
+            suggestion: crate::flat::suggest(key, fields),
+            known: fields.iter().map(|field| field.key).collect(),
+            reason: Reason::UnknownField,
         });
     }
 
@@ -140,10 +153,7 @@ impl Reader {
             .keys()
             .filter(|key| !fields.iter().any(|field| field.key == *key))
         {
-            let suggestion = crate::flat::suggest(key, fields);
-            self.within(key, |reader| {
-                reader.error_with(Reason::UnknownField, "unknown field", suggestion);
-            });
+            self.unknown_field(key, fields);
         }
         for field in fields.iter().filter(|field| field.required) {
             if !object.contains_key(field.key) {

@@ -13,6 +13,7 @@ mod show;
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 
 use nacre_attest::Timestamp;
@@ -22,10 +23,9 @@ use nacre_client::pin::{MAX_PIN, Pin, known_lists};
 use nacre_client::session::{Session, State};
 use nacre_client::{ClientError, Expectation, Kind as ClientKind};
 use nacre_findings::{Finding, Location, Severity, codes::client as codes};
-use nacre_manifest::{
-    MAX_BYTES, Manifest, PolicyHash, ProblemKind, Severity as Weight, Strictness,
-};
-use nacre_review::manifest::unreadable;
+use nacre_generate::shortcomings;
+use nacre_manifest::{MAX_BYTES, Manifest, PolicyHash, Problem, ProblemKind, Strictness};
+use nacre_review::manifest::unreadable_text;
 
 use crate::cluster::connect::block_on;
 use crate::cluster::discover::{Endpoint, discover_coordinator};
@@ -186,26 +186,18 @@ impl Target {
             )
         })?;
         let file = Location::file(path.display().to_string());
-        let manifest = (context.trust.reader)(&bytes)
-            .map_err(|error| unreadable(&error, None).at(file.clone()))?;
-        let problems = manifest.validate(Strictness::Strict);
-        let mistakes = problems
-            .iter()
-            .filter(|problem| problem.severity == Weight::Error)
-            .filter(|problem| {
-                !matches!(
-                    problem.kind,
-                    ProblemKind::TestRoot | ProblemKind::HostDataUnbound
-                )
-            })
-            .map(|problem| {
-                Finding::error(
-                    nacre_findings::Code::new(problem.kind.code()),
-                    problem.kind.to_string(),
-                )
-                .field(problem.path.clone())
-                .at(file.clone())
-            });
+        let manifest = (context.trust.reader)(&bytes).map_err(|error| {
+            unreadable_text(&error, &String::from_utf8_lossy(&bytes), file.clone())
+        })?;
+        // What `verify` has a row for is no mistake here.
+        let rows = |problem: &Problem| {
+            let kind = &problem.kind;
+            matches!(kind, ProblemKind::TestRoot | ProblemKind::HostDataUnbound)
+        };
+        let mistakes = shortcomings(&manifest, Strictness::Strict, rows)
+            .into_iter()
+            .filter(|finding| finding.severity == Severity::Error)
+            .map(|finding| finding.at(file.clone()));
         let mistakes: Vec<Finding> = mistakes.collect();
         match mistakes.is_empty() {
             true => Ok(ManifestFile { bytes, manifest }),
@@ -244,14 +236,29 @@ fn pin_unusable(path: &Path, why: &str) -> Finding {
 
 /// The address given with `-c` or `--replica`.
 fn address(given: &str) -> Result<String, CommandError> {
+    let address = with_port(given);
+    let is_one = address.rsplit_once(':').is_some_and(|(host, port)| {
+        let within = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let is_host = match within {
+            // An address may say on which interface it is.
+            Some(within) => within
+                .split('%')
+                .next()
+                .is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok()),
+            None => !host.is_empty() && !host.contains([':', '[', ']']),
+        };
+        is_host && port.parse::<u16>().is_ok_and(|port| port != 0)
+    });
     // A URL, or something with a blank in it, would be looked up as the name of a host.
-    if given.contains(|c: char| c == '/' || c == '@' || c.is_whitespace()) {
+    if !is_one || given.contains(|c: char| c == '/' || c == '@' || c.is_whitespace()) {
         let message = format!("{given:?} is no address of a Coordinator");
         let finding = Finding::error(codes::ADDRESS, message)
             .help("name its user port, without a scheme: -c host:1313");
         return Err(CommandError::new(Kind::Usage, vec![finding]));
     }
-    Ok(with_port(given))
+    Ok(address)
 }
 
 /// `host:port`, where only a host was given.
@@ -360,7 +367,25 @@ mod tests {
             ("[::1]:99", "[::1]:99"),
             ("fe80::1:2", "[fe80::1:2]:1313"),
         ] {
-            assert_eq!(with_port(given), address);
+            assert_eq!(super::address(given).unwrap(), address);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_a_mistake_on_the_command_line() {
+        for given in [
+            "host:99999",
+            "host:0",
+            ":1313",
+            "host:",
+            "host:http",
+            "[::1",
+            "[x]:7",
+            "https://host",
+            "a b",
+        ] {
+            let error = super::address(given).unwrap_err();
+            assert_eq!(error.kind, Kind::Usage, "{given}");
         }
     }
 }

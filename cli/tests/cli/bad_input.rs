@@ -369,6 +369,7 @@ fn paths_that_are_not_there() {
     --- stderr
     error[NCR0901]: cannot read nowhere: No such file or directory (os error 2)
       --> nowhere
+      help: Check the path and its permissions.
     ");
     fs::create_dir(environment.path("empty")).unwrap();
     environment

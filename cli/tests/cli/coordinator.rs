@@ -16,7 +16,7 @@ use nacre_pki::{Salt, Seed, SeedShares};
 use crate::common::{Done, TestEnvironment};
 
 /// Nobody listens on the discard port of loopback.
-const NOBODY: &str = "127.0.0.1:9";
+pub(crate) const NOBODY: &str = "127.0.0.1:9";
 
 pub(crate) fn openssl(environment: &TestEnvironment, args: &str) {
     let done: Done = environment
@@ -121,6 +121,17 @@ fn a_manifest_that_is_incomplete_says_everything_that_is_missing() {
     for code in ["NCR0610", "NCR0615"] {
         assert!(done.stderr.contains(code), "{}", done.stderr);
     }
+    // Once for each set, with the place to write it.
+    manifest.reference_values.snp[0].minimum_tcb = Default::default();
+    environment.write("manifest.json", manifest.to_bytes());
+    let done = environment.run(&["set", "-c", NOBODY]);
+    assert_eq!(done.stderr.matches("NCR0615").count(), 1, "{}", done.stderr);
+    assert!(
+        done.stderr
+            .contains("help: Write the value into referenceValues of the configuration"),
+        "{}",
+        done.stderr
+    );
 }
 
 /// Each mistake says what to do, before anybody is asked.

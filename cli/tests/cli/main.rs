@@ -25,6 +25,7 @@ mod install;
 mod interrupted;
 mod live;
 mod lock;
+mod places;
 mod policies;
 mod review;
 mod terminal;

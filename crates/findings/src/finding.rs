@@ -203,6 +203,12 @@ impl Finding {
         self
     }
 
+    /// What to do: the finding's own advice or, for an error without, what the registry says about its code.
+    pub fn advice(&self) -> Option<&str> {
+        let general = || (self.severity == Severity::Error).then(|| self.code.info())?;
+        self.help.as_deref().or_else(|| Some(general()?.fix))
+    }
+
     /// The same finding about an object.
     #[must_use]
     pub fn resource(mut self, resource: ResourceRef) -> Self {

@@ -178,12 +178,24 @@ fn krm_results_have_the_v1_shape() {
 }
 
 #[test]
+fn an_error_without_advice_has_that_of_its_code() {
+    let error = Finding::error(codes::cli::USAGE, "wrong");
+    assert_eq!(error.advice(), Some("See `--help` of the program."));
+    assert!(render::text(std::slice::from_ref(&error), false).contains("help: See `--help`"));
+    let json = render::json_value(std::slice::from_ref(&error));
+    assert_eq!(json[0]["help"], "See `--help` of the program.");
+    assert_eq!(error.help("do this").advice(), Some("do this"));
+    assert_eq!(Finding::warning(codes::cli::USAGE, "odd").advice(), None);
+}
+
+#[test]
 fn krm_field_without_object_goes_into_the_message() {
     let finding = Finding::error(codes::config::UNKNOWN_FIELD, "unknown field").field("spec.x");
     let results = render::krm_results(&[finding]);
     assert_eq!(
         results[0]["message"],
-        "NCR0201: unknown field (field spec.x)"
+        "NCR0201: unknown field (field spec.x) (help: Correct the spelling (a similar name is proposed \
+         where there is one) or remove the field.)"
     );
     assert!(results[0].get("field").is_none());
 }
@@ -194,7 +206,8 @@ fn github_escapes_message_and_properties() {
         .at(Location::file("dir:a,b%.yml").with_position(3, 4));
     assert_eq!(
         render::github(&[finding]),
-        "::error file=dir%3Aa%2Cb%25.yml,line=3,col=4,title=NCR0970 Internal error::50%25 of%0D%0Aa:b,c\n"
+        "::error file=dir%3Aa%2Cb%25.yml,line=3,col=4,title=NCR0970 Internal error::50%25 of%0D%0Aa:b,c%0A\
+         help: Please report it with the message.\n"
     );
     let warning = render::github(&[bare()]);
     assert!(warning.starts_with("::warning title=NCR0912 "), "{warning}");

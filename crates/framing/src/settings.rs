@@ -124,17 +124,26 @@ pub fn resolve(
     })
 }
 
-/// The user's lock laid over that of the release.
-fn over_release(release: Option<&str>, lock: ImageLock) -> Result<ImageLock, Finding> {
-    let Some(text) = release else {
-        return Ok(lock);
-    };
+/// The lock of the images of this release; None in a program that was built without.
+pub fn release_lock() -> Result<Option<ImageLock>, Finding> {
+    RELEASE_LOCK.map(read_release).transpose()
+}
+
+fn read_release(text: &str) -> Result<ImageLock, Finding> {
     let damaged = |reason: &str| {
         let message = format!("the image lock of this release cannot be read: {reason}");
         Finding::error(codes::cli::INTERNAL, message)
     };
     let value: Value = serde_json::from_str(text).map_err(|error| damaged(&error.to_string()))?;
-    let mut all = ImageLock::from_value(&value).map_err(|error| damaged(&error.to_string()))?;
+    ImageLock::from_value(&value).map_err(|error| damaged(&error.to_string()))
+}
+
+/// The user's lock laid over that of the release.
+fn over_release(release: Option<&str>, lock: ImageLock) -> Result<ImageLock, Finding> {
+    let Some(text) = release else {
+        return Ok(lock);
+    };
+    let mut all = read_release(text)?;
     all.name.clone_from(&lock.name);
     all.override_with(lock);
     Ok(all)
@@ -493,7 +502,8 @@ fn config_finding(error: &ConfigError) -> Finding {
     match (&error.suggestion, error.reason) {
         (Some(name), Reason::UnknownField) => finding.help(format!("did you mean `{name}`?")),
         (Some(advice), _) => finding.help(advice),
-        (None, _) => finding,
+        (None, _) if error.known.is_empty() => finding,
+        (None, _) => finding.help(format!("there are {}", error.known.join(", "))),
     }
 }
 

@@ -39,5 +39,6 @@ mod unclaimed;
 mod workload;
 
 pub use images::{ImageUse, images};
+pub use manifest::shortcomings;
 pub use options::{GeneratedPolicy, Mode, Options, Outcome, Source};
 pub use run::generate;

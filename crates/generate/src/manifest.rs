@@ -6,8 +6,8 @@ use nacre_findings::{Code, Finding, Severity, codes::generate as codes, has_erro
 use nacre_fnconfig::{Confidential, ManifestOutput};
 use nacre_krm::Path;
 use nacre_manifest::{
-    Manifest, PolicyEntry, PolicyHash, ProblemKind, Profile, ReferenceValues, Role, SnpReference,
-    Strictness,
+    Manifest, PolicyEntry, PolicyHash, Problem, ProblemKind, Profile, ReferenceValues, Role,
+    SnpReference, Strictness,
 };
 use nacre_workload::names::{MANIFEST_CONFIG_MAP, MANIFEST_KEY, MANIFEST_PATH};
 use serde_json::{Map, Value, json};
@@ -150,8 +150,7 @@ fn unused_sans(config: &Confidential, finished: &[Finished<'_>], findings: &mut 
     }
 }
 
-/// Everything that is wrong with the manifest as a whole. Reference values that are to be filled in are
-/// one finding for each set.
+/// Everything that is wrong with the manifest as a whole.
 fn problems(manifest: &Manifest, config: &Confidential, findings: &mut Vec<Finding>) {
     let strictness = match config.strict {
         true => Strictness::Strict,
@@ -165,15 +164,38 @@ fn problems(manifest: &Manifest, config: &Confidential, findings: &mut Vec<Findi
             .map(|(hash, _)| format!("Policies.{hash}"))
             .collect(),
     };
+    findings.extend(shortcomings(manifest, strictness, |problem| {
+        problem.kind == ProblemKind::IdentityMissing && apart.contains(&problem.path)
+    }));
+    let (bytes, limit) = (manifest.to_bytes().len(), nacre_manifest::MAX_BYTES);
+    if bytes > limit {
+        let error = nacre_manifest::Error::TooLarge { bytes, limit };
+        let finding = Finding::error(Code::new(error.code()), error.to_string());
+        findings.push(
+            finding.help(
+                "select fewer workloads: two deployments, each with a Coordinator of its own",
+            ),
+        );
+    }
+}
+
+/// What [`Manifest::validate`] finds, but for what may be passed over. Reference values that are to be filled in
+/// are one finding for each set, behind the others.
+pub fn shortcomings(
+    manifest: &Manifest,
+    strictness: Strictness,
+    pass_over: impl Fn(&Problem) -> bool,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
     let mut open: BTreeMap<usize, (Severity, Code, Vec<String>)> = BTreeMap::new();
-    for problem in manifest.validate(strictness) {
+    let problems = manifest.validate(strictness);
+    for problem in problems.into_iter().filter(|problem| !pass_over(problem)) {
         let severity = match problem.severity {
             nacre_manifest::Severity::Error => Severity::Error,
             nacre_manifest::Severity::Warning => Severity::Warning,
         };
         let code = Code::new(problem.kind.code());
         match (&problem.kind, in_set(&problem.path)) {
-            (ProblemKind::IdentityMissing, _) if apart.contains(&problem.path) => {}
             (
                 ProblemKind::MeasurementMissing { .. } | ProblemKind::TcbMissing,
                 Some((set, field)),
@@ -186,16 +208,6 @@ fn problems(manifest: &Manifest, config: &Confidential, findings: &mut Vec<Findi
                 findings.push(with_fix(finding.field(problem.path)));
             }
         }
-    }
-    let (bytes, limit) = (manifest.to_bytes().len(), nacre_manifest::MAX_BYTES);
-    if bytes > limit {
-        let error = nacre_manifest::Error::TooLarge { bytes, limit };
-        let finding = Finding::error(Code::new(error.code()), error.to_string());
-        findings.push(
-            finding.help(
-                "select fewer workloads: two deployments, each with a Coordinator of its own",
-            ),
-        );
     }
     for (index, (severity, code, fields)) in open {
         let Some(set) = manifest.reference_values.snp.get(index) else {
@@ -213,6 +225,7 @@ fn problems(manifest: &Manifest, config: &Confidential, findings: &mut Vec<Findi
             finding.field(format!("ReferenceValues.snp[{index}]")),
         ));
     }
+    findings
 }
 
 /// Number of the set and path within it.

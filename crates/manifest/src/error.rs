@@ -53,7 +53,15 @@ pub enum Error {
         /// As written.
         found: String,
     },
-    /// A field that is unknown, missing or has a wrong value.
+    /// A field that does not exist.
+    #[error("{path}: unknown field")]
+    FieldUnknown {
+        /// Where, with its name.
+        path: String,
+        /// The fields that there are.
+        known: Vec<String>,
+    },
+    /// A field that is missing or has a wrong value.
     #[error("{path}: {reason}")]
     Field {
         /// Where.
@@ -76,7 +84,7 @@ impl Error {
                 603
             }
             Self::ListForm => 604,
-            Self::Field { .. } => 605,
+            Self::Field { .. } | Self::FieldUnknown { .. } => 605,
             Self::TestRoot => 606,
         }
     }
@@ -85,6 +93,10 @@ impl Error {
     pub const fn help(&self) -> Option<&'static str> {
         match self {
             Self::ListForm => Some("give it with --previous: it is read in its old form there"),
+            Self::ApiVersionUnknown { .. } => Some(
+                "this program reads nacre.dev/v1alpha1: use one as new as who wrote the manifest",
+            ),
+            Self::KindUnknown { .. } => Some("write \"kind\": \"Manifest\", or leave it out"),
             Self::ApiVersionMissing => Some("write \"apiVersion\": \"nacre.dev/v1alpha1\""),
             Self::DuplicateKey { .. } => Some("keep one of the two"),
             Self::TestRoot => Some("simulated manifests are read by the simulation programs only"),

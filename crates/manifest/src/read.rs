@@ -76,15 +76,46 @@ pub(crate) fn manifest(value: Value) -> Result<Manifest, Error> {
 pub(crate) fn fields<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Error> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
-        Error::Field {
-            path: if path == "." {
-                "manifest".to_owned()
-            } else {
-                path
-            },
-            reason: error.into_inner().to_string(),
-        }
+        field_error(&path, &error.into_inner().to_string())
     })
+}
+
+/// What serde says of a field, in words that do not ask for Rust.
+fn field_error(path: &str, said: &str) -> Error {
+    let path = match path {
+        "." => "manifest".to_owned(),
+        path => path.to_owned(),
+    };
+    if let Some(rest) = said.strip_prefix("unknown field ") {
+        // ``unknown field `x`, expected one of `a`, `b` ``.
+        let known = rest.split('`').skip(3).step_by(2).map(str::to_owned);
+        return Error::FieldUnknown {
+            path,
+            known: known.collect(),
+        };
+    }
+    let wrong = said
+        .strip_prefix("invalid type: ")
+        .or_else(|| said.strip_prefix("invalid value: "))
+        .and_then(|rest| rest.rsplit_once(", expected "));
+    let reason = match wrong {
+        Some((found, expected)) => format!("{} expected, not {found}", in_words(expected)),
+        None => said.to_owned(),
+    };
+    Error::Field { path, reason }
+}
+
+/// The name of a type, as a reader of JSON knows it.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "u8" => "a whole number up to 255",
+        "u16" | "u32" | "u64" | "usize" => "a whole number",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        other if other.starts_with("struct ") => "an object",
+        other => other,
+    }
 }
 
 /// Metadata says nothing about the deployment, so only its shape is checked.

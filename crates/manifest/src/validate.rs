@@ -110,7 +110,7 @@ pub enum ProblemKind {
         other: String,
     },
     /// No launch measurement.
-    #[error("fill in the launch measurement of {platform} on {product} with {cpus} vCPUs")]
+    #[error("fill in the launch measurement of {platform} on {product} with {cpus} vCPU")]
     MeasurementMissing {
         /// The platform.
         platform: String,
@@ -121,7 +121,7 @@ pub enum ProblemKind {
     },
     /// The size of a guest is not covered although others of the same product are.
     #[error(
-        "{platform} on {product} has a launch measurement, but none for {cpus} vCPUs, which a workload needs"
+        "{platform} on {product} has a launch measurement, but none for {cpus} vCPU, which a workload needs"
     )]
     SizeUncovered {
         /// The platform.

@@ -1,7 +1,9 @@
 //! Manifests in rendered resources: found, rebuilt, merged.
 
-use nacre_findings::{Finding, codes, has_errors};
+use nacre_findings::{Finding, Location, codes, has_errors};
+use nacre_fnconfig::closest;
 use nacre_generate::{Options, Source};
+use nacre_krm::Stream;
 use nacre_manifest::{API_VERSION, KIND, Manifest, MergeSource};
 use nacre_workload::names::{MANIFEST_CONFIG_MAP, MANIFEST_KEY};
 
@@ -107,6 +109,46 @@ pub fn unreadable(error: &nacre_manifest::Error, field: Option<String>) -> Findi
         finding = finding.field(field);
     }
     finding
+}
+
+/// A finding about a text that is no manifest, at the place that is wrong.
+pub fn unreadable_text(error: &nacre_manifest::Error, text: &str, file: Location) -> Finding {
+    use nacre_manifest::Error;
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let at = match error {
+        Error::Syntax { line, column, .. } => file.with_position(number(*line), number(*column)),
+        Error::DuplicateKey { line, .. } => file.with_line(number(*line)),
+        Error::Field { path, .. } | Error::FieldUnknown { path, .. } => within(text, path, file),
+        Error::ApiVersionUnknown { .. } => within(text, "apiVersion", file),
+        Error::KindUnknown { .. } => within(text, "kind", file),
+        Error::TestRoot => within(text, "TestRoot", file),
+        _ => file,
+    };
+    let mut finding = unreadable(error, None).at(at);
+    if let Error::FieldUnknown { path, known } = error {
+        let name = path.rsplit('.').next().unwrap_or(path);
+        finding = finding
+            .field(path)
+            .help(match closest(name, known.iter().map(String::as_str)) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("there are {}", known.join(", ")),
+            });
+    }
+    finding
+}
+
+/// Where a field stands, or what is around it.
+fn within(text: &str, path: &str, file: Location) -> Location {
+    let Ok(stream) = Stream::parse(text) else {
+        return file;
+    };
+    match (stream.documents().first(), path.parse()) {
+        (Some(document), Ok(path)) => {
+            let position = document.position(&path);
+            file.with_position(position.line, position.column)
+        }
+        _ => file,
+    }
 }
 
 /// Puts a finding to its object.

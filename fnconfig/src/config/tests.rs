@@ -364,3 +364,30 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn an_unknown_field_comes_with_those_that_there_are() {
+    let tcb = json!({ "bootloaderVersion": 3, "fingers": 10 });
+    let wrong = read(json!({ "referenceValues": [{ "minimumTcb": tcb }] })).unwrap_err();
+    let unknown: Vec<&ConfigError> = wrong
+        .iter()
+        .filter(|error| error.reason == Reason::UnknownField)
+        .collect();
+    assert_eq!(unknown.len(), 2, "{wrong:?}");
+    assert_eq!(unknown[0].suggestion.as_deref(), Some("bootloader"));
+    assert_eq!(unknown[1].suggestion, None);
+    assert_eq!(
+        unknown[1].to_string(),
+        "spec.referenceValues[0].minimumTcb.fingers: unknown field (there are fmc, bootloader, tee, snp, microcode)"
+    );
+}
+
+#[test]
+fn a_config_map_that_is_none_of_ours_says_how_it_was_read() {
+    let value = json!({ "apiVersion": "v1", "kind": "ConfigMap", "data": { "table": "x" } });
+    let wrong = Confidential::from_value(&value).unwrap_err();
+    assert_eq!(
+        wrong[0].to_string(),
+        "table: unknown name: a ConfigMap is read as a flat configuration, its keys are names of fields"
+    );
+}

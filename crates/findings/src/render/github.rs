@@ -38,7 +38,7 @@ fn annotation(finding: &Finding) -> String {
         (None, Some(field)) => message.push_str(&format!("\n{field}")),
         (None, None) => {}
     }
-    if let Some(help) = &finding.help {
+    if let Some(help) = finding.advice() {
         message.push_str(&format!("\nhelp: {help}"));
     }
     format!("::{command} {}::{}\n", properties.join(","), data(&message))

@@ -13,7 +13,13 @@ pub fn json(findings: &[Finding]) -> String {
 pub fn json_value(findings: &[Finding]) -> Value {
     findings
         .iter()
-        // A finding is strings and numbers; it always has a JSON form.
-        .map(|finding| serde_json::to_value(finding).unwrap_or(Value::Null))
+        .map(|finding| {
+            // A finding is strings and numbers; it always has a JSON form.
+            let mut value = serde_json::to_value(finding).unwrap_or(Value::Null);
+            if let (Some(object), Some(advice)) = (value.as_object_mut(), finding.advice()) {
+                object.insert("help".to_owned(), advice.into());
+            }
+            value
+        })
         .collect()
 }

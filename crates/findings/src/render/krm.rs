@@ -60,7 +60,7 @@ fn message(finding: &Finding) -> String {
     {
         out.push_str(&format!(" (field {field})"));
     }
-    if let Some(help) = &finding.help {
+    if let Some(help) = finding.advice() {
         out.push_str(&format!(" (help: {help})"));
     }
     out

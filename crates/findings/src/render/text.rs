@@ -71,7 +71,7 @@ fn block(out: &mut String, finding: &Finding, color: bool) {
         ("in", place.as_deref()),
         ("is", finding.current.as_deref()),
         ("should be", finding.proposed.as_deref()),
-        ("help", finding.help.as_deref()),
+        ("help", finding.advice()),
     ];
     for (name, value) in rows {
         if let Some(value) = value {

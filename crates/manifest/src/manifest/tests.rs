@@ -165,23 +165,33 @@ fn the_object_form_reads_as_the_same_manifest() {
 fn unknown_fields_are_named() {
     let hash = PolicyHash::of(b"web");
     let top = changed(|value| value["policies"] = json!({})).unwrap_err();
-    let Error::Field { path, reason } = top else {
+    let Error::FieldUnknown { path, known } = top else {
         panic!("{top:?}")
     };
     assert_eq!(path, "policies");
-    assert!(reason.starts_with("unknown field `policies`"), "{reason}");
+    assert!(known.iter().any(|name| name == "Policies"), "{known:?}");
 
     let deep = changed(|value| value["Policies"][hash.to_string()]["SAN"] = json!([]));
-    let Err(Error::Field { path, .. }) = deep else {
+    let Err(Error::FieldUnknown { path, .. }) = deep else {
         panic!("{deep:?}")
     };
     assert_eq!(path, format!("Policies.{hash}.SAN"));
 
     let tdx = changed(|value| value["ReferenceValues"]["tdx"] = json!([]));
-    let Err(Error::Field { path, .. }) = tdx else {
+    let Err(Error::FieldUnknown { path, .. }) = tdx else {
         panic!("{tdx:?}")
     };
     assert_eq!(path, "ReferenceValues.tdx");
+}
+
+#[test]
+fn wrong_types_are_said_in_words() {
+    let wrong = changed(|value| value["CoordinatorReplicas"] = json!("1"));
+    let expected = "a whole number expected, not string \"1\"";
+    assert_eq!(wrong, field("CoordinatorReplicas", expected));
+    let wrong = changed(|value| value["ReferenceValues"] = json!(7));
+    let expected = "an object expected, not integer `7`";
+    assert_eq!(wrong, field("ReferenceValues", expected));
 }
 
 #[test]
@@ -347,7 +357,7 @@ fn the_list_form_is_read_by_its_own_function() {
     unknown["Extra"] = json!(1);
     assert!(matches!(
         Manifest::parse_v08(unknown.to_string().as_bytes()),
-        Err(Error::Field { .. })
+        Err(Error::FieldUnknown { .. })
     ));
 }
 

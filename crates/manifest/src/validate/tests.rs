@@ -69,7 +69,7 @@ fn a_size_that_is_not_covered_is_an_error_naming_it() {
     assert_eq!(
         list[0].to_string(),
         "ReferenceValues.snp[1].TrustedMeasurement: metal-qemu-snp on Turin has a launch \
-         measurement, but none for 5 vCPUs, which a workload needs"
+         measurement, but none for 5 vCPU, which a workload needs"
     );
 }
 

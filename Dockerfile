@@ -12,7 +12,8 @@
 FROM scratch AS krm-fn
 LABEL org.opencontainers.image.title="nacre krm-fn" \
       org.opencontainers.image.description="KRM function: makes the workloads of a ResourceList confidential" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.1.0"
 COPY passwd /etc/passwd
 COPY nacre-krm-fn /nacre-krm-fn
 USER 65534:65534
@@ -21,7 +22,8 @@ ENTRYPOINT ["/nacre-krm-fn"]
 FROM scratch AS post-renderer
 LABEL org.opencontainers.image.title="nacre post-renderer" \
       org.opencontainers.image.description="Makes the workloads of a YAML stream confidential" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.1.0"
 COPY passwd /etc/passwd
 COPY nacre-post-renderer /nacre-post-renderer
 USER 65534:65534
@@ -30,7 +32,8 @@ ENTRYPOINT ["/nacre-post-renderer"]
 FROM scratch AS mesh
 LABEL org.opencontainers.image.title="nacre mesh" \
       org.opencontainers.image.description="The mesh sidecar: transparent mutual TLS for a pod" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.1.0"
 COPY passwd /etc/passwd
 COPY nacre-mesh /nacre-mesh
 USER 0:0
@@ -39,7 +42,8 @@ ENTRYPOINT ["/nacre-mesh"]
 FROM scratch AS cli
 LABEL org.opencontainers.image.title="nacre cli" \
       org.opencontainers.image.description="The nacre command" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.1.0"
 COPY passwd /etc/passwd
 COPY nacre /nacre
 USER 65534:65534
@@ -48,7 +52,8 @@ ENTRYPOINT ["/nacre"]
 FROM scratch AS coordinator
 LABEL org.opencontainers.image.title="nacre coordinator" \
       org.opencontainers.image.description="Holds the manifest, verifies workloads and issues their certificates" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.1.0"
 COPY passwd /etc/passwd
 COPY nacre-coordinator /nacre-coordinator
 USER 0:0
@@ -57,7 +62,8 @@ ENTRYPOINT ["/nacre-coordinator"]
 FROM scratch AS initializer
 LABEL org.opencontainers.image.title="nacre initializer" \
       org.opencontainers.image.description="Fetches the certificate of a confidential workload" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.1.0"
 COPY passwd /etc/passwd
 COPY nacre-initializer /nacre-initializer
 COPY nacre-gate /nacre-gate

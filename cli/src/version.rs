@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use nacre_findings::Finding;
+use nacre_imagelock::ImageLock;
 use nacre_policy::rules;
 use nacre_policy::target::TARGETS;
 
@@ -25,6 +27,49 @@ fn text() -> String {
         text.push_str(&format!("{heading} {}\n", platform.runtime_class_name()));
         heading = "          ";
     }
-    text.truncate(text.trim_end().len());
+    text.push_str(&images(nacre_framing::settings::release_lock().as_ref()));
     text
+}
+
+/// The images that this program knows by digest without a lock.
+fn images(lock: Result<&Option<ImageLock>, &Finding>) -> String {
+    let lock = match lock {
+        Ok(Some(lock)) => lock,
+        Ok(None) => return "images     no release: lock those of your own build".to_owned(),
+        Err(finding) => return format!("images     {}", finding.message),
+    };
+    let mut lines = Vec::new();
+    for entry in lock.entries() {
+        let heading = if lines.is_empty() { "images " } else { "" };
+        lines.push(format!("{heading:<11}{} {}", entry.reference, entry.digest));
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use nacre_imagelock::{Entry, ImageReference};
+
+    use super::*;
+
+    #[test]
+    fn the_release_is_named_by_its_digests() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let mut lock = ImageLock::default();
+        for name in ["coordinator", "mesh"] {
+            let reference = ImageReference::parse(&format!("registry.example/{name}:v1")).unwrap();
+            lock.insert(Entry::new(reference, digest.parse().unwrap()));
+        }
+        let lock = Some(lock);
+        assert_eq!(
+            images(Ok(&lock)),
+            format!(
+                "images     registry.example/coordinator:v1 {digest}\n           registry.example/mesh:v1 {digest}"
+            )
+        );
+        assert_eq!(
+            images(Ok(&None)),
+            "images     no release: lock those of your own build"
+        );
+    }
 }

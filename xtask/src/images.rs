@@ -32,6 +32,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// All images together.
 const MOST_BYTES: u64 = 60_000_000;
 const GATE: &str = "nacre-gate";
+const ARGOCD: &str = "Config management plugin of Argo CD";
 /// Label of images built with test roots; the function refuses them in a lock.
 const TEST_ROOT_LABEL: &str = "nacre.dev/test-root";
 
@@ -183,7 +184,7 @@ pub(crate) fn build() -> Result<()> {
             .iter()
             .map(|(_, package, _)| *package)
             .collect();
-        sbom::write(&folder.join("sbom"), recipe.name, &packages)?;
+        sbom::write(&folder.join("sbom"), recipe.name, &packages, &[])?;
     }
     Ok(())
 }
@@ -289,7 +290,7 @@ fn without_symbols(program: &Path) -> Result<Vec<u8>> {
 }
 
 /// Builds the image of Argo CD's plugin in a folder of its own: `context` for Docker, `layout` in the OCI
-/// form. Returns the size of its files, in bytes.
+/// form, `sbom` about it, and the patch of repo-server with its digest. Returns the size of its files, in bytes.
 pub(crate) fn build_argocd(folder: &Path, kustomize: &Path) -> Result<u64> {
     let context = folder.join("context");
     fs::create_dir_all(&context)?;
@@ -318,11 +319,23 @@ pub(crate) fn build_argocd(folder: &Path, kustomize: &Path) -> Result<u64> {
         user: "999:999".to_owned(),
         entrypoint: vec!["/var/run/argocd/argocd-cmp-server".to_owned()],
         command: Vec::new(),
-        labels: labels("argocd", "Config management plugin of Argo CD"),
+        labels: labels("argocd", ARGOCD),
     };
     let mut layout = Layout::create(&folder.join("layout"))?;
-    layout.add(&image)?;
+    let added = layout.add(&image)?;
     layout.finish()?;
+    let packages = ["nacre-cli", "nacre-krm-fn"];
+    sbom::write(&folder.join("sbom"), "argocd", &packages, &[kustomize])?;
+    let patch = workspace::root().join("packages/argocd/repo-server.yaml");
+    let patch = fs::read_to_string(patch)?;
+    let (Some((before, after)), 1) = (
+        patch.split_once(&image.reference),
+        patch.matches(&image.reference).count(),
+    ) else {
+        bail!("repo-server.yaml does not name {} once", image.reference);
+    };
+    let pinned = format!("{before}{}@{}{after}", image.reference, added.manifest);
+    fs::write(folder.join("repo-server.yaml"), pinned)?;
     Ok(image.size())
 }
 
@@ -493,6 +506,21 @@ mod tests {
         &block[..end]
     }
 
+    /// What the block of a target says behind `LABEL`.
+    fn written_labels(block: &str) -> oci::Labels {
+        let (_, rest) = block.split_once("\nLABEL ").expect("labels");
+        let mut labels = oci::Labels::new();
+        for line in rest.lines() {
+            let pair = line.trim_end_matches('\\').trim();
+            let (key, value) = pair.split_once('=').expect("a label");
+            labels.insert(key.to_owned(), value.trim_matches('"').to_owned());
+            if !line.ends_with('\\') {
+                break;
+            }
+        }
+        labels
+    }
+
     #[test]
     fn the_dockerfile_says_the_same() {
         let dockerfile = fs::read_to_string(workspace::root().join("Dockerfile")).unwrap();
@@ -501,8 +529,6 @@ mod tests {
         for recipe in recipes {
             let block = target(&dockerfile, recipe.name);
             let mut expected = vec![
-                format!("\"nacre {}\"", recipe.name),
-                format!("\"{}\"", recipe.description),
                 "COPY passwd /etc/passwd\n".to_owned(),
                 format!("USER {}\n", recipe.user),
                 format!("ENTRYPOINT [\"{}\"]\n", entrypoint(recipe).join("\", \"")),
@@ -518,7 +544,17 @@ mod tests {
                 );
             }
             assert_eq!(block.matches("\nCOPY ").count(), 1 + recipe.programs.len());
+            assert_eq!(
+                written_labels(block),
+                labels(recipe.name, recipe.description)
+            );
         }
+        let dockerfile = workspace::root().join("packages/argocd/Dockerfile");
+        let dockerfile = fs::read_to_string(dockerfile).unwrap();
+        assert_eq!(
+            written_labels(target(&dockerfile, "argocd")),
+            labels("argocd", ARGOCD)
+        );
     }
 
     #[test]

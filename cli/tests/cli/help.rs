@@ -40,6 +40,11 @@ fn versions_of_rules_and_platforms_are_told() {
         assert!(long.contains(&platform.runtime_class_name()), "{long}");
     }
     assert!(long.contains("\nrules      nacre"), "{long}");
+    // This program is none of a release.
+    assert!(
+        long.ends_with("\nimages     no release: lock those of your own build\n"),
+        "{long}"
+    );
 }
 
 #[test]
@@ -143,8 +148,22 @@ fn a_wrong_command_line_is_status_2() {
             "{}",
             done.shown()
         );
-        assert!(done.stderr.starts_with("error: "), "{}", done.stderr);
+        assert!(
+            done.stderr.starts_with("error[NCR0907]: "),
+            "{}",
+            done.stderr
+        );
+        assert!(done.stderr.contains("\n  help: "), "{}", done.stderr);
     }
+}
+
+#[test]
+fn a_wrong_command_line_comes_in_the_form_that_is_asked_for() {
+    let environment = TestEnvironment::empty();
+    let done = environment.run(&["--format", "json", "generate", "--nope", "x"]);
+    assert_eq!(done.code, Some(2));
+    let findings: serde_json::Value = serde_json::from_str(&done.stderr).unwrap();
+    assert_eq!(findings["findings"][0]["code"], "NCR0907");
 }
 
 #[test]

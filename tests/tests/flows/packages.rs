@@ -303,6 +303,42 @@ fn argo_cd_renders_with_its_own_user_and_a_read_only_root() {
     );
 }
 
+#[test]
+fn argo_cds_plugin_is_pinned_and_says_what_it_is_made_of() {
+    let folder = given("NACRE_TEST_PACKAGES").join("argocd");
+    let json = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap()
+    };
+    let digest = json("layout/index.json")["manifests"][0]["digest"].clone();
+    let patch = yaml(&folder.join("repo-server.yaml"));
+    let image = patch["spec"]["template"]["spec"]["containers"][0]["image"].as_str();
+    let (reference, pinned) = image.unwrap().split_once('@').unwrap();
+    assert_eq!(pinned, digest);
+    let source = yaml(&root().join("packages/argocd/repo-server.yaml"));
+    let source = &source["spec"]["template"]["spec"]["containers"][0]["image"];
+    assert_eq!(reference, source);
+
+    let document = json("sbom/argocd.cdx.json");
+    let parts = document["components"].as_array().unwrap();
+    let names = |kind: &str| -> Vec<&str> {
+        let parts = parts.iter().filter(|part| {
+            let purl = part["purl"].as_str().unwrap();
+            purl.starts_with(&format!("pkg:{kind}/"))
+        });
+        parts.map(|part| part["name"].as_str().unwrap()).collect()
+    };
+    assert!(names("cargo").contains(&"nacre-policy"));
+    for module in ["std", "sigs.k8s.io/kustomize/api", "github.com/spf13/cobra"] {
+        assert!(names("golang").contains(&module), "{module}");
+    }
+    let licences = fs::read_to_string(folder.join("sbom/argocd.licences.txt")).unwrap();
+    assert_eq!(licences.lines().count(), parts.len());
+    assert!(
+        licences.contains("sigs.k8s.io/kustomize/api v0"),
+        "{licences}"
+    );
+}
+
 /// The engine's user is not ours.
 fn open_to_everybody(folder: &Path) {
     use std::os::unix::fs::PermissionsExt as _;

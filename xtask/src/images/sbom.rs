@@ -1,7 +1,9 @@
 //! What an image is made of: a CycloneDX document and a list of licences for each.
 //!
-//! Both come from what cargo would link with the features that are enabled, and from the checksums of
-//! Cargo.lock. No time and no random number goes in: the same programs have the same documents.
+//! For our programs both come from what cargo would link with the features that are enabled, and from the
+//! checksums of Cargo.lock; for Go programs from what they say themselves that they were made of, and from the
+//! licence texts of these modules. No time and no random number goes in: the same programs have the same
+//! documents.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,6 +14,9 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+#[path = "golang.rs"]
+mod golang;
+
 use super::TARGET;
 use crate::{process, workspace};
 
@@ -21,12 +26,31 @@ struct Component {
     name: String,
     version: String,
     licence: String,
+    origin: Origin,
 }
 
-/// Writes `<image>.cdx.json` and `<image>.licences.txt`.
-pub(super) fn write(folder: &Path, image: &str, packages: &[&str]) -> Result<()> {
+/// Where a package comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Origin {
+    Cargo,
+    /// With the checksum of the module as `go.sum` has it, which is that of a list of files.
+    Go(Option<String>),
+}
+
+/// Writes `<image>.cdx.json` and `<image>.licences.txt`, for packages of ours and Go programs beside them.
+pub(super) fn write(
+    folder: &Path,
+    image: &str,
+    packages: &[&str],
+    programs: &[&Path],
+) -> Result<()> {
     fs::create_dir_all(folder)?;
-    let components = components(packages)?;
+    let mut components = components(packages)?;
+    for program in programs {
+        components.extend(golang::components(program)?);
+    }
+    components.sort();
+    components.dedup();
     let checksums = checksums(&fs::read_to_string(workspace::root().join("Cargo.lock"))?);
     let document = document(image, &components, &checksums);
     let text = serde_json::to_string_pretty(&document)?;
@@ -78,6 +102,7 @@ fn component(line: &str) -> Result<Component> {
         version: version.to_owned(),
         // Old manifests write a slash.
         licence: licence.replace('/', " OR "),
+        origin: Origin::Cargo,
     })
 }
 
@@ -109,8 +134,13 @@ fn document(
                 name,
                 version,
                 licence,
+                origin,
             } = component;
-            let purl = format!("pkg:cargo/{name}@{version}");
+            let kind = match origin {
+                Origin::Cargo => "cargo",
+                Origin::Go(_) => "golang",
+            };
+            let purl = format!("pkg:{kind}/{name}@{version}");
             let mut part = json!({
                 "type": "library",
                 "bom-ref": purl,
@@ -119,10 +149,22 @@ fn document(
                 "purl": purl,
                 "licenses": [{ "expression": licence }],
             });
-            let checksum = checksums.get(&(name.clone(), version.clone()));
-            if let (Some(checksum), Some(part)) = (checksum, part.as_object_mut()) {
-                let hashes = json!([{ "alg": "SHA-256", "content": checksum }]);
-                part.insert("hashes".to_owned(), hashes);
+            let (key, value) = match origin {
+                Origin::Cargo => {
+                    let checksum = checksums.get(&(name.clone(), version.clone()));
+                    let hash = checksum.map(|hash| json!([{ "alg": "SHA-256", "content": hash }]));
+                    ("hashes", hash)
+                }
+                Origin::Go(sum) => {
+                    let sum = sum.as_ref();
+                    (
+                        "properties",
+                        sum.map(|sum| json!([{ "name": "go.sum", "value": sum }])),
+                    )
+                }
+            };
+            if let (Some(value), Some(part)) = (value, part.as_object_mut()) {
+                part.insert(key.to_owned(), value);
             }
             part
         })
@@ -180,6 +222,7 @@ mod tests {
             name: "a".to_owned(),
             version: "1.0.0".to_owned(),
             licence: "MIT".to_owned(),
+            origin: Origin::Cargo,
         }];
         let lock = "[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nchecksum = \"00ff\"\n";
         let one = document("cli", &components, &checksums(lock));

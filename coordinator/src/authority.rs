@@ -1,6 +1,6 @@
 //! From one state to the next. Every change of the state goes through here, one at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nacre_api::limits::MAX_POLICY;
@@ -9,7 +9,7 @@ use nacre_history::{
     Authority as Owners, GenesisAuthority, History, Invalid, Latest, ObjectKey, OwnerSignature,
     Proposed, SignedTransition, Transition,
 };
-use nacre_manifest::{PolicyHash, TransitionHash};
+use nacre_manifest::{Manifest, PolicyHash, TransitionHash};
 use nacre_pki::{Authority as Ca, P384Key};
 use nacre_store::{Latest as Stored, Version};
 use tokio::sync::Mutex;
@@ -42,8 +42,8 @@ pub(crate) struct Inner {
     pub(crate) pending: PendingList,
     pub(crate) candidate: Option<Candidate>,
     pub(crate) recovery: Option<Session>,
-    /// Policies that are in the store for certain.
-    stored: BTreeSet<PolicyHash>,
+    /// Policies that are in the store for certain, with their lengths. Not those of the history in force.
+    stored: BTreeMap<PolicyHash, u64>,
     /// States whose writing may or may not have reached the store, or may yet.
     pub(crate) unfinished: Unfinished,
 }
@@ -144,7 +144,14 @@ impl Authority {
             let policy = self.core.own;
             return Err(Invalid::NotCoordinator { policy }.into());
         }
-        let wanted = self.missing(proposed.manifest.policies.keys()).await?;
+        let history = state.ready().map(|ready| &ready.history);
+        let new = new_policies(history, &proposed.manifest);
+        let (objects, bytes) =
+            history.map_or((0, 0), |history| (history.objects().len(), history.bytes()));
+        // Nobody sends policies in vain. How long those are that are still to come is seen at the end.
+        let objects = objects.saturating_add(new.len()).saturating_add(1);
+        self.core.capacity.admits(objects, bytes)?;
+        let wanted = self.missing(new).await?;
         Ok(Draft {
             proposed,
             manifest,
@@ -198,27 +205,26 @@ impl Authority {
     }
 
     /// Policies that are not in the store, or are not what their name says.
-    async fn missing(
-        &self,
-        policies: impl Iterator<Item = &PolicyHash>,
-    ) -> Result<BTreeSet<PolicyHash>, Denied> {
+    async fn missing(&self, policies: Vec<PolicyHash>) -> Result<BTreeSet<PolicyHash>, Denied> {
         let unknown: Vec<PolicyHash> = {
             let inner = self.inner.lock().await;
-            policies
-                .filter(|hash| !inner.stored.contains(hash))
-                .copied()
-                .collect()
+            let unknown = |hash: &PolicyHash| !inner.stored.contains_key(hash);
+            policies.into_iter().filter(unknown).collect()
         };
         let mut missing = BTreeSet::new();
-        let mut present = BTreeSet::new();
+        let mut present = BTreeMap::new();
         for hashes in unknown.chunks(LOOKUPS) {
             let keys: Vec<ObjectKey> = hashes.iter().copied().map(ObjectKey::Policy).collect();
             let found = self.core.storage.intact(&keys).await;
             for (hash, bytes) in hashes.iter().zip(found) {
-                match bytes?.is_some() {
-                    true => present.insert(*hash),
-                    false => missing.insert(*hash),
-                };
+                match bytes? {
+                    Some(bytes) => {
+                        present.insert(*hash, len(&bytes));
+                    }
+                    None => {
+                        missing.insert(*hash);
+                    }
+                }
             }
         }
         self.inner.lock().await.stored.extend(present);
@@ -230,12 +236,15 @@ impl Authority {
         &self,
         policies: Vec<(PolicyHash, Vec<u8>)>,
     ) -> Result<(), Denied> {
-        let hashes: Vec<PolicyHash> = policies.iter().map(|(hash, _)| *hash).collect();
+        let lengths: Vec<(PolicyHash, u64)> = policies
+            .iter()
+            .map(|(hash, raw)| (*hash, len(raw)))
+            .collect();
         let objects = policies
             .into_iter()
             .map(|(hash, raw)| (ObjectKey::Policy(hash), raw));
         self.core.storage.write_all(objects.collect()).await?;
-        self.inner.lock().await.stored.extend(hashes);
+        self.inner.lock().await.stored.extend(lengths);
         Ok(())
     }
 
@@ -286,6 +295,10 @@ impl Authority {
         manifest: &[u8],
     ) -> Result<Arc<Ready>, Denied> {
         let history = ready.history.extended(signed, manifest, &self.core.rules)?;
+        let new = new_policies(Some(&ready.history), &history.head().manifest);
+        let history = history.with_bytes(inner.bytes_of(&new));
+        let (objects, bytes) = (history.objects().len(), history.bytes());
+        self.core.capacity.admits(objects, bytes)?;
         let transition = signed.body();
         self.core.time.has_passed(transition.signed_at);
         let same = transition.manifest == ready.manifest_hash();
@@ -348,7 +361,11 @@ impl Authority {
     pub(crate) fn in_force(&self, inner: &mut Inner, ready: Arc<Ready>, how: &'static str) {
         audit::in_force(how, ready.head());
         self.core.time.has_passed(ready.head().transition.signed_at);
-        inner.stored.extend(ready.manifest().policies.keys());
+        let history = &ready.history;
+        let (objects, bytes) = (history.objects().len(), history.bytes());
+        if self.core.capacity.is_short(history) {
+            tracing::warn!(objects, bytes, "the history nears what clients take");
+        }
         inner.pending.clear();
         inner.candidate = None;
         inner.recovery = None;
@@ -356,6 +373,27 @@ impl Authority {
         self.core.metrics.diverged(false);
         self.core.cell.swap(State::Ready(ready));
     }
+}
+
+impl Inner {
+    /// Bytes of policies that are in the store.
+    pub(crate) fn bytes_of(&self, policies: &[PolicyHash]) -> u64 {
+        let lengths = policies.iter().filter_map(|policy| self.stored.get(policy));
+        lengths.sum()
+    }
+}
+
+/// Policies of a manifest that the history does not have.
+pub(crate) fn new_policies(history: Option<&History>, manifest: &Manifest) -> Vec<PolicyHash> {
+    let new = |policy: &&PolicyHash| {
+        let key = ObjectKey::Policy(**policy);
+        history.is_none_or(|history| !history.objects().contains(&key))
+    };
+    manifest.policies.keys().filter(new).copied().collect()
+}
+
+pub(crate) fn len(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 /// A policy of a submission, by its hash, if it is one of those wanted.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use nacre_collateral::{Guest, GuestError};
 use nacre_history::GenesisAuthority;
 
+use crate::capacity::Capacity;
+
 /// Owners who may set the first manifest: `<threshold>:<digest>,…`. Pinned by the Coordinator's policy.
 pub const OWNERS: &str = "NACRE_OWNERS";
 /// Where the history is kept: `configmaps` (default) or `directory:<absolute path>`.
@@ -48,6 +50,8 @@ pub struct Config {
     pub drain: Duration,
     /// Where reports come from, and what goes with them.
     pub guest: Guest,
+    /// How long the history may become. No variable changes it: it is what clients take.
+    pub capacity: Capacity,
 }
 
 /// Where a history is kept.
@@ -142,6 +146,7 @@ impl Config {
                 .parsed(DRAIN_SECONDS, drain)
                 .unwrap_or(Duration::from_secs(20)),
             guest: guest.unwrap_or_default(),
+            capacity: Capacity::default(),
         };
         if reader.mistakes.is_empty() {
             Ok(config)

@@ -8,6 +8,8 @@ use nacre_manifest::{PolicyHash, TransitionHash};
 use nacre_pki::{PkiError, ProfileError, RequestError, SharesError};
 use nacre_store::StoreError;
 
+use crate::capacity::Capacity;
+
 /// Why a request is not fulfilled. Nothing changes then.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -73,6 +75,17 @@ pub(crate) enum Denied {
     /// A transition from the future: whoever accepted it would think that it is that late.
     #[error("signed at {signed}, a day or more after now ({now}; Unix seconds): a clock is wrong")]
     Future { signed: u64, now: u64 },
+    /// Clients would not take the history any more.
+    #[error(
+        "the history would have {objects} objects of {bytes} bytes; clients take at most {} of {}",
+        capacity.objects,
+        capacity.bytes
+    )]
+    HistoryFull {
+        objects: usize,
+        bytes: u64,
+        capacity: Capacity,
+    },
     /// The head has moved while the request was under way.
     #[error("another update came first")]
     Conflict,
@@ -160,6 +173,7 @@ impl Denied {
             | Self::PolicyUnwanted { .. }
             | Self::PolicyTooLarge { .. } => 1208,
             Self::Future { .. } => 1222,
+            Self::HistoryFull { .. } => 1223,
             Self::Conflict => 1209,
             Self::ConfirmationOther => 1210,
             Self::NoShareOwners => 1211,
@@ -179,7 +193,7 @@ impl Denied {
     /// A word for metrics.
     pub(crate) const fn reason(&self) -> &'static str {
         match self {
-            Self::Invalid(_) | Self::Unusable(_) => "history",
+            Self::Invalid(_) | Self::Unusable(_) | Self::HistoryFull { .. } => "history",
             Self::Malformed { .. } | Self::Length { .. } | Self::Step { .. } => "malformed",
             Self::Slow { .. } => "slow",
             Self::Empty | Self::Sealed | Self::NotSealed => "phase",

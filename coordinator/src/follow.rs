@@ -99,7 +99,11 @@ impl Authority {
             }
             (State::Ready(ready), Some(stored)) => self.moved(inner, ready, stored).await,
             (State::Sealed(sealed), Some(stored)) if sealed.is_of(&stored) => true,
-            (State::Empty | State::Sealed(_), Some(stored)) => self.seal(inner, stored).await,
+            (State::Empty, Some(stored)) => self.seal(inner, stored, None).await,
+            (State::Sealed(sealed), Some(stored)) => {
+                let known = sealed.history.as_deref().ok();
+                self.seal(inner, stored, known).await
+            }
         };
         match judged {
             true => Look::Settled(version),
@@ -109,7 +113,7 @@ impl Authority {
 
     /// Another `latest` than the one in force stands in the store. False when it cannot be judged.
     async fn moved(&self, inner: &mut Inner, ready: &Ready, stored: Stored) -> bool {
-        let history = match self.read(&stored).await {
+        let history = match self.read(&stored, Some(&ready.history)).await {
             Ok(history) => history,
             Err(error) => {
                 self.diverged(&chain(&error));
@@ -147,8 +151,8 @@ impl Authority {
     }
 
     /// Waits for recovery of what is in the store. False when that cannot be judged.
-    async fn seal(&self, inner: &mut Inner, stored: Stored) -> bool {
-        let history = self.read(&stored).await;
+    async fn seal(&self, inner: &mut Inner, stored: Stored, known: Option<&History>) -> bool {
+        let history = self.read(&stored, known).await;
         let history = history.and_then(|history| self.served(history));
         self.seal_with(inner, stored, history)
     }
@@ -193,11 +197,12 @@ impl Authority {
         judged
     }
 
-    /// The history that `latest` leads to, whoever may serve it.
-    async fn read(&self, stored: &Stored) -> Result<History, Denied> {
+    /// The history that `latest` leads to, whoever may serve it. Of a known one that it continues, nothing is
+    /// read again.
+    async fn read(&self, stored: &Stored, known: Option<&History>) -> Result<History, Denied> {
         let (latest, rules) = (stored.bytes.clone(), self.core.rules.clone());
-        let expect = Expect::complete();
-        self.core.storage.validate(latest, rules, expect).await
+        let known = known.cloned();
+        self.core.storage.validate(latest, rules, known).await
     }
 
     /// The history, if the owners list this Coordinator in its head.

@@ -9,7 +9,7 @@ use nacre_history::{
 use nacre_manifest::SeedSharesHash;
 use nacre_pki::{Authority as Ca, P384Key, Salt, Seed, SeedShares};
 
-use crate::authority::{Authority, Draft, Inner, Outcome, latest, malformed};
+use crate::authority::{Authority, Draft, Inner, Outcome, latest, len, malformed, new_policies};
 use crate::denied::{Denied, chain};
 use crate::guard::Core;
 use crate::state::{Parts, Ready, SeedKeys, State};
@@ -169,10 +169,16 @@ impl Authority {
         let rules = &self.core.rules;
         let history = History::genesis(&signed, confirmation, &manifest, rules)?;
         history.check_keys(keys.root.spki(), keys.history.spki())?;
+        let policies = new_policies(None, &history.head().manifest);
+        let policies = inner.bytes_of(&policies);
         let now = self.core.time.now();
         let ca = Arc::new(Ca::new(&keys.root, P384Key::generate()?, now)?);
         let head = history.head().hash;
         let latest = latest(&keys.history, head)?;
+        let others = len(&shares).saturating_add(policies);
+        let history = history.lean().with_bytes(others);
+        let (all, bytes) = (history.objects().len(), history.bytes());
+        self.core.capacity.admits(all, bytes)?;
         let objects = vec![
             (
                 ObjectKey::Manifest(signed.body().manifest),

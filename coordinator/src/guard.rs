@@ -11,6 +11,7 @@ use nacre_attest::{Claims, Counting, Evidence, HostData, ReportData, Timestamp, 
 use nacre_history::Rules;
 use nacre_manifest::{Manifest, PolicyEntry, PolicyHash, SeedshareOwnerKey, TransitionHash};
 
+use crate::capacity::Capacity;
 use crate::clock::Time;
 use crate::denied::Denied;
 use crate::metrics::Metrics;
@@ -28,6 +29,7 @@ pub(crate) struct Core {
     pub(crate) metrics: Metrics,
     pub(crate) storage: Storage,
     pub(crate) rules: Rules,
+    pub(crate) capacity: Capacity,
     pub(crate) verifier: Arc<Verifier>,
     /// The Coordinator's own HOST_DATA.
     pub(crate) own: PolicyHash,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::{Method, StatusCode};
 use nacre_api::v1::Phase;
+use nacre_history::History;
 
 use crate::authority::Authority;
 use crate::metrics::Now;
@@ -29,7 +30,7 @@ impl Routes for Health {
             "/metrics" => Answer {
                 status: StatusCode::OK,
                 kind: "text/plain; version=0.0.4; charset=utf-8",
-                body: self.metrics().await.into_bytes(),
+                body: self.metrics().await.into(),
             },
             _ => Answer::text(StatusCode::NOT_FOUND, "/startup /live /ready /metrics"),
         }
@@ -60,8 +61,12 @@ impl Health {
     async fn metrics(&self) -> String {
         let core = &self.authority.core;
         let pending = self.authority.inner.lock().await.pending.len();
+        let ready = core.cell.ready();
+        let history = ready.as_ref().map(|ready| &ready.history);
         core.metrics.render(&Now {
-            generation: core.cell.ready().map_or(0, |ready| ready.generation()),
+            generation: ready.as_ref().map_or(0, |ready| ready.generation()),
+            objects: history.map_or(0, |history| history.objects().len()),
+            bytes: history.map_or(0, History::bytes),
             phase: self.phase(),
             pending,
         })

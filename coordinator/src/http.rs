@@ -21,7 +21,7 @@ use crate::guard::Core;
 use crate::plain::{Answer, Asked, Routes};
 use crate::report;
 use crate::state::Ready;
-use crate::user::{object, objects};
+use crate::user::object;
 
 const ATTEST: &str = "/v1/attest";
 const OBJECTS: &str = "/v1/objects";
@@ -79,11 +79,11 @@ impl Attest {
 
     fn names(&self) -> Result<Answer, Refused> {
         let ready = self.core.ready()?;
-        let names = objects(&ready)
-            .iter()
-            .map(|key| Value::from(key.to_string()))
-            .collect();
-        Ok(Answer::json(StatusCode::OK, &Value::Array(names)))
+        Ok(Answer {
+            status: StatusCode::OK,
+            kind: "application/json",
+            body: ready.names(),
+        })
     }
 
     async fn object(&self, path: &str) -> Result<Answer, Refused> {
@@ -96,14 +96,14 @@ impl Attest {
             .ok_or_else(missing)?;
         let ready = self.core.ready()?;
         // Only what belongs to the history: the store may hold whatever else.
-        if !objects(&ready).contains(&key) {
+        if !ready.history.objects().contains(&key) {
             return Err(missing());
         }
         let body = object(&self.core, &ready, key).await?;
         Ok(Answer {
             status: StatusCode::OK,
             kind: "application/octet-stream",
-            body,
+            body: body.into(),
         })
     }
 

@@ -18,6 +18,7 @@
 
 mod audit;
 mod authority;
+mod capacity;
 mod clock;
 pub mod config;
 mod denied;
@@ -41,6 +42,7 @@ mod status;
 mod storage;
 mod user;
 
+pub use capacity::Capacity;
 pub use clock::{Clock, system_clock};
 pub use config::{Addresses, Backend, Config, Mistake};
 pub use run::{Coordinator, Deps, Log, RunError, run};

@@ -35,6 +35,9 @@ pub(crate) struct Now {
     /// `empty`, `sealed` or `ready`.
     pub(crate) phase: &'static str,
     pub(crate) pending: usize,
+    /// Objects of the history in force, and their bytes.
+    pub(crate) objects: usize,
+    pub(crate) bytes: u64,
 }
 
 impl Metrics {
@@ -84,6 +87,7 @@ impl Metrics {
     pub(crate) fn render(&self, now: &Now) -> String {
         let mut out = String::new();
         let pending = u64::try_from(now.pending).unwrap_or(u64::MAX);
+        let objects = u64::try_from(now.objects).unwrap_or(u64::MAX);
         for (name, kind, help, value) in [
             (
                 "manifest_generation",
@@ -96,6 +100,18 @@ impl Metrics {
                 "gauge",
                 "Transitions that wait for more owners.",
                 pending,
+            ),
+            (
+                "history_objects",
+                "gauge",
+                "Objects of the history in force; clients take at most 100000.",
+                objects,
+            ),
+            (
+                "history_bytes",
+                "gauge",
+                "Bytes of these objects; clients take at most 1073741824.",
+                now.bytes,
             ),
             (
                 "store_diverged",
@@ -205,10 +221,14 @@ mod tests {
             generation: 4,
             phase: "ready",
             pending: 1,
+            objects: 9,
+            bytes: 4096,
         });
         for line in [
             "nacre_coordinator_manifest_generation 4",
             "nacre_coordinator_certificates_issued_total 1",
+            "nacre_coordinator_history_objects 9",
+            "nacre_coordinator_history_bytes 4096",
             "nacre_coordinator_phase{phase=\"sealed\"} 0",
             "nacre_coordinator_phase{phase=\"ready\"} 1",
             "nacre_coordinator_denials_total{api=\"mesh\",reason=\"host-data\"} 2",

@@ -38,7 +38,7 @@ pub(crate) struct Asked {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) kind: &'static str,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
@@ -50,7 +50,7 @@ impl Answer {
         Self {
             status,
             kind: "text/plain; charset=utf-8",
-            body: body.into_bytes(),
+            body: body.into(),
         }
     }
 
@@ -58,7 +58,7 @@ impl Answer {
         Self {
             status,
             kind: "application/json",
-            body: format!("{value:#}\n").into_bytes(),
+            body: format!("{value:#}\n").into(),
         }
     }
 }
@@ -136,7 +136,7 @@ async fn one<R: Routes>(
         }
         Err(_) => Answer::text(StatusCode::PAYLOAD_TOO_LARGE, "at most 1024 bytes"),
     };
-    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+    let mut response = Response::new(Full::new(answer.body));
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.kind));

@@ -187,6 +187,7 @@ impl Coordinator {
                 reader: deps.reader,
                 genesis: config.genesis,
             },
+            capacity: config.capacity,
             verifier: deps.verifier,
             own: PolicyHash::from_bytes(first.host_data),
             guest: first.report_id,

@@ -1,8 +1,9 @@
 //! What the Coordinator is in: one immutable value, swapped whole.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use hyper::body::Bytes;
 use nacre_api::v1::Phase;
 use nacre_attest::Policy;
 use nacre_history::{Entry, History};
@@ -59,6 +60,8 @@ pub(crate) struct Ready {
     pub(crate) previous: Option<Previous>,
     /// Reference values of the manifest.
     references: References,
+    /// Names of its objects as a JSON array, once somebody has asked for them.
+    names: OnceLock<Bytes>,
 }
 
 /// The seed and the keys derived from it. The library clears each when dropped.
@@ -142,6 +145,7 @@ impl From<Parts> for Ready {
             ca: parts.ca,
             previous: parts.previous,
             references,
+            names: OnceLock::new(),
         }
     }
 }
@@ -167,6 +171,16 @@ impl Ready {
         self.head().transition.generation
     }
 
+    /// Names of the objects of the history, a JSON array of text.
+    pub(crate) fn names(&self) -> Bytes {
+        let names = self.names.get_or_init(|| {
+            let names = self.history.objects().iter();
+            let names: serde_json::Value = names.map(ToString::to_string).collect();
+            format!("{names:#}\n").into()
+        });
+        names.clone()
+    }
+
     /// Its reference values.
     pub(crate) fn references(&self) -> &References {
         &self.references
@@ -182,6 +196,7 @@ impl Ready {
             ca: Arc::clone(&self.ca),
             previous: self.previous.clone(),
             references: self.references.clone(),
+            names: self.names.clone(),
         }
     }
 }

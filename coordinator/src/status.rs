@@ -63,6 +63,7 @@ fn code(denied: &Denied) -> Code {
         | Denied::NotSealed
         | Denied::NotPending
         | Denied::NoShareOwners
+        | Denied::HistoryFull { .. }
         | Denied::SharesOther { .. }
         | Denied::Profile(_) => Code::FailedPrecondition,
         Denied::NoSignature

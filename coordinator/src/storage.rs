@@ -142,19 +142,23 @@ impl Storage {
         Ok(self.0.changed(seen).await?)
     }
 
-    /// Checks the whole history, with `latest` as given.
+    /// Checks the history that `latest` leads to: whole, or what of it is new behind a known one.
     pub(crate) async fn validate(
         &self,
         latest: Vec<u8>,
         rules: Rules,
-        expect: Expect,
+        known: Option<History>,
     ) -> Result<History, Denied> {
         let view = View {
             storage: self.clone(),
             latest,
             runtime: Handle::current(),
         };
-        let work = move || nacre_history::validate(&view, &rules, &expect);
+        let expect = Expect::complete().lean();
+        let work = move || match known {
+            Some(known) => nacre_history::validate_after(&known, &view, &rules, &expect),
+            None => nacre_history::validate(&view, &rules, &expect),
+        };
         let history = tokio::task::spawn_blocking(work).await;
         Ok(history.map_err(|_| Denied::Internal("validation was given up"))??)
     }

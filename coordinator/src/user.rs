@@ -1,5 +1,6 @@
 //! The user API: translates requests of owners and verifiers, who bring signatures instead of evidence.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -205,7 +206,7 @@ impl User for UserApi {
         let ready = self.core.ready().map_err(status)?;
         let evidence = report::evidence(&ready, &self.queue, &nonce).await;
         let evidence = evidence.map_err(status)?;
-        let keys = objects(&ready);
+        let keys = Arc::clone(ready.history.objects());
         let head = report::message(&ready, &evidence, keys.len());
         let (out, answers) = mpsc::channel(2);
         let core = Arc::clone(&self.core);
@@ -244,22 +245,6 @@ impl User for UserApi {
     }
 }
 
-/// Names of every object of the history in force, `latest` last.
-pub(crate) fn objects(ready: &Ready) -> Vec<ObjectKey> {
-    let mut keys = std::collections::BTreeSet::new();
-    let confirmation = ready.history.confirmation();
-    keys.insert(ObjectKey::Confirmation(confirmation.transition));
-    keys.insert(ObjectKey::SeedShares(confirmation.seed_shares));
-    for entry in ready.history.entries() {
-        keys.insert(ObjectKey::Transition(entry.hash));
-        keys.insert(ObjectKey::Manifest(entry.transition.manifest));
-        let policies = entry.manifest.policies.keys();
-        keys.extend(policies.map(|policy| ObjectKey::Policy(*policy)));
-    }
-    keys.insert(ObjectKey::Latest);
-    keys.into_iter().collect()
-}
-
 /// The bytes of an object of this very state.
 pub(crate) async fn object(core: &Core, ready: &Ready, key: ObjectKey) -> Result<Vec<u8>, Denied> {
     match key {
@@ -272,13 +257,13 @@ async fn read_out(
     core: &Core,
     ready: &Ready,
     head: v1::AttestedState,
-    keys: Vec<ObjectKey>,
+    keys: Arc<BTreeSet<ObjectKey>>,
     out: &mpsc::Sender<Result<v1::GetManifestsResponse, Status>>,
 ) -> Result<(), Denied> {
     use v1::get_manifests_response::Part;
 
     give(out, Part::Head(head)).await?;
-    for key in keys {
+    for &key in keys.iter() {
         let bytes = object(core, ready, key).await?;
         let mut pieces = bytes.chunks(MAX_PIECE).peekable();
         while let Some(piece) = pieces.next() {

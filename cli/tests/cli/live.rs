@@ -198,6 +198,7 @@ impl Live {
             log: "off".into(),
             drain: Duration::from_secs(1),
             guest: nacre_collateral::Guest::default(),
+            capacity: nacre_coordinator::Capacity::default(),
         };
         let deps = Deps {
             verifier: Arc::new(pki().verifier().unwrap()),

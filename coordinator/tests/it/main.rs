@@ -15,6 +15,7 @@ mod doors;
 mod fair;
 mod first;
 mod hostile;
+mod length;
 mod logs;
 mod outside;
 mod peers;

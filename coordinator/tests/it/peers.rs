@@ -9,12 +9,12 @@ use nacre_manifest::{ChipId, HostDataBinding};
 use crate::support::{COORDINATOR, Deployment, Running, WEB, eventually, guest};
 
 /// Free ports, one for each Coordinator: each has to know the others before it starts.
-fn ports<const N: usize>() -> [String; N] {
+pub(crate) fn ports<const N: usize>() -> [String; N] {
     let listeners = [(); N].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().to_string())
 }
 
-async fn start(deployment: &Deployment, ports: &[String], index: usize) -> Running {
+pub(crate) async fn start(deployment: &Deployment, ports: &[String], index: usize) -> Running {
     let deps = nacre_coordinator::Deps {
         verifier: crate::support::verifier(),
         reports: guest(COORDINATOR),

@@ -19,7 +19,7 @@ use nacre_api::{limits, method, recover_digest};
 use nacre_atls::References;
 use nacre_atls::tonic::Link;
 use nacre_attest::{Policy, Product, ReportSource, Timestamp, Verifier};
-use nacre_coordinator::{Addresses, Backend, Config, Coordinator, Deps};
+use nacre_coordinator::{Addresses, Backend, Capacity, Config, Coordinator, Deps};
 use nacre_history::{
     Authority, Confirmation, Expect, GenesisAuthority, History, ObjectKey, OwnerKeyPair,
     OwnerSignature, Rules, Transition, validate,
@@ -156,6 +156,8 @@ pub(crate) struct Deployment {
     pub(crate) genesis: GenesisAuthority,
     /// Where the history is, if not in the folder.
     pub(crate) elsewhere: Option<Arc<dyn Store>>,
+    /// How long the history may become.
+    pub(crate) capacity: Capacity,
 }
 
 impl Deployment {
@@ -184,6 +186,7 @@ impl Deployment {
             policies: policies.into(),
             genesis,
             elsewhere: None,
+            capacity: Capacity::default(),
         }
     }
 
@@ -254,6 +257,7 @@ impl Deployment {
             log: "info".to_owned(),
             drain: Duration::from_secs(5),
             guest: nacre_collateral::Guest::default(),
+            capacity: self.capacity,
         };
         let coordinator = Coordinator::bind(config, deps).await.unwrap();
         let addresses = coordinator.addresses();

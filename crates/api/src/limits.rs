@@ -10,6 +10,8 @@ pub const MAX_POLICY: usize = 1024 * 1024;
 pub const MAX_OBJECT: usize = 16 * 1024 * 1024;
 /// Most objects of one history.
 pub const MAX_OBJECTS: usize = 100_000;
+/// Most bytes of all objects of one history.
+pub const MAX_HISTORY: usize = 1024 * 1024 * 1024;
 /// Most signatures of one transition or confirmation.
 pub const MAX_SIGNATURES: usize = 32;
 /// Length of a nonce, in bytes.

@@ -8,16 +8,17 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use nacre_api::limits::MAX_HISTORY;
 use nacre_attest::Timestamp;
 use nacre_history::ObjectKey;
 use serde::{Deserialize, Serialize};
 
-use crate::snapshot::{Head, MAX_TOTAL, Snapshot};
+use crate::snapshot::{Head, Snapshot};
 
 /// What the file says it is.
 pub const FORMAT: &str = "nacre.dev/evidence-bundle/v1";
 /// Longest file that is read: base64 of the largest answer.
-pub const MAX_BUNDLE: usize = MAX_TOTAL / 2 * 3;
+pub const MAX_BUNDLE: usize = MAX_HISTORY / 2 * 3;
 
 /// An answer and when it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]

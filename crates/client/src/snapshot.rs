@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use nacre_api::limits::{MAX_OBJECT, MAX_OBJECTS, NONCE_LEN};
+use nacre_api::limits::{MAX_HISTORY, MAX_OBJECT, MAX_OBJECTS, NONCE_LEN};
 use nacre_api::v1;
 use nacre_atls::binding::HttpState;
 use nacre_history::ObjectKey;
-
-/// Most bytes of all objects together: a thousand policies have some twenty million.
-pub const MAX_TOTAL: usize = 1 << 30;
 
 /// A state, the evidence for it, and every object of the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,7 +191,7 @@ impl Assembly {
                 what: key.to_string(),
             });
         }
-        if self.total > MAX_TOTAL {
+        if self.total > MAX_HISTORY {
             return Err(AnswerError::TooLarge {
                 what: "the history".into(),
             });

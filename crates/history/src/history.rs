@@ -1,5 +1,6 @@
 //! A history that holds, and how it grows.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nacre_manifest::{
@@ -10,7 +11,9 @@ use nacre_manifest::{
 use crate::authority::{Authority, GenesisAuthority};
 use crate::confirmation::{Confirmation, SignedConfirmation};
 use crate::error::Invalid;
+use crate::key::ObjectKey;
 use crate::transition::{SignedTransition, Transition};
+use crate::validate::MAX_GENERATIONS;
 
 /// Reads the bytes of a manifest: [`Manifest::parse`] in every program that is shipped. Simulation
 /// programs bring one that knows their root.
@@ -69,10 +72,16 @@ impl Proposed {
 /// A history that holds: there is no other way to make one than to check it.
 #[derive(Clone, Debug)]
 pub struct History {
+    /// Every transition, oldest first.
+    hashes: Vec<TransitionHash>,
+    /// Those whose manifests are kept.
     entries: Vec<Arc<Entry>>,
     head: Arc<Entry>,
     confirmation: Arc<Confirmation>,
     bound: bool,
+    lean: bool,
+    objects: Arc<BTreeSet<ObjectKey>>,
+    bytes: u64,
 }
 
 impl History {
@@ -117,12 +126,24 @@ impl History {
             proposed.authority.authorise(confirmation)?;
             proposed.entry(signed)?
         });
-        Ok(Self {
-            entries: vec![Arc::clone(&head)],
-            head,
-            confirmation: Arc::new(confirmation.body().clone()),
+        let body = confirmation.body();
+        let objects = BTreeSet::from([
+            ObjectKey::Confirmation(body.transition),
+            ObjectKey::SeedShares(body.seed_shares),
+            ObjectKey::Latest,
+        ]);
+        let mut history = Self {
+            hashes: Vec::new(),
+            entries: Vec::new(),
+            head: Arc::clone(&head),
+            confirmation: Arc::new(body.clone()),
             bound: rules.genesis != GenesisAuthority::InsecureUnbound,
-        })
+            lean: false,
+            objects: Arc::new(objects),
+            bytes: len(&confirmation.encode()),
+        };
+        history.push(head, signed, manifest);
+        Ok(history)
     }
 
     /// Checks a next transition except for its signatures.
@@ -144,6 +165,12 @@ impl History {
             return Err(Invalid::Generation {
                 found: transition.generation,
                 expected,
+            });
+        }
+        if transition.generation > MAX_GENERATIONS {
+            return Err(Invalid::TooLong {
+                generation: transition.generation,
+                most: MAX_GENERATIONS,
             });
         }
         if transition.signed_at < head.transition.signed_at {
@@ -172,19 +199,77 @@ impl History {
         manifest: &[u8],
         rules: &Rules,
     ) -> Result<Self, Invalid> {
-        let proposed = self.propose(*signed.body(), manifest, rules)?;
-        let head = Arc::new(proposed.entry(signed)?);
-        let mut entries = self.entries.clone();
-        entries.push(Arc::clone(&head));
-        Ok(Self {
-            entries,
-            head,
-            confirmation: Arc::clone(&self.confirmation),
-            bound: self.bound,
-        })
+        let mut next = self.clone();
+        next.extend(signed, manifest, rules)?;
+        Ok(next)
     }
 
-    /// Every step, oldest first; never empty.
+    /// As [`History::extended`], in place.
+    pub(crate) fn extend(
+        &mut self,
+        signed: &SignedTransition,
+        manifest: &[u8],
+        rules: &Rules,
+    ) -> Result<(), Invalid> {
+        let proposed = self.propose(*signed.body(), manifest, rules)?;
+        let head = Arc::new(proposed.entry(signed)?);
+        self.push(head, signed, manifest);
+        Ok(())
+    }
+
+    fn push(&mut self, head: Arc<Entry>, signed: &SignedTransition, manifest: &[u8]) {
+        let objects = Arc::make_mut(&mut self.objects);
+        if objects.insert(ObjectKey::Transition(head.hash)) {
+            self.bytes = self.bytes.saturating_add(len(&signed.encode()));
+        }
+        if objects.insert(ObjectKey::Manifest(head.transition.manifest)) {
+            self.bytes = self.bytes.saturating_add(len(manifest));
+        }
+        let policies = head.manifest.policies.keys();
+        objects.extend(policies.copied().map(ObjectKey::Policy));
+        if self.lean {
+            self.entries.truncate(1);
+        }
+        self.hashes.push(head.hash);
+        self.entries.push(Arc::clone(&head));
+        self.head = head;
+    }
+
+    /// Keeps no more manifests than the first and the newest, now and when it grows.
+    #[must_use]
+    pub fn lean(mut self) -> Self {
+        self.lean = true;
+        let head = Arc::clone(&self.head);
+        if self.entries.len() > 1 {
+            self.entries.truncate(1);
+            self.entries.push(head);
+        }
+        self
+    }
+
+    /// Counts bytes of objects that it did not see itself: policies and the seed-share document.
+    #[must_use]
+    pub fn with_bytes(mut self, more: u64) -> Self {
+        self.bytes = self.bytes.saturating_add(more);
+        self
+    }
+
+    /// Names of every object it consists of, `latest` last.
+    pub fn objects(&self) -> &Arc<BTreeSet<ObjectKey>> {
+        &self.objects
+    }
+
+    /// How many bytes these are but for `latest`, as far as they were counted: see [`History::with_bytes`].
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Number of its transitions, at least one.
+    pub fn generations(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// Every step, oldest first; never empty. Of a [`History::lean`] one the first and the newest.
     pub fn entries(&self) -> &[Arc<Entry>] {
         &self.entries
     }
@@ -212,18 +297,18 @@ impl History {
 
     /// Whether the transition is one of this history.
     pub fn contains(&self, transition: &TransitionHash) -> bool {
-        self.entries.iter().any(|entry| entry.hash == *transition)
+        self.objects.contains(&ObjectKey::Transition(*transition))
     }
 
     /// How another history stands to this one.
     pub fn relation(&self, other: &Self) -> Relation {
         let common = self
-            .entries
+            .hashes
             .iter()
-            .zip(&other.entries)
-            .take_while(|(ours, theirs)| ours.hash == theirs.hash)
+            .zip(&other.hashes)
+            .take_while(|(ours, theirs)| ours == theirs)
             .count();
-        match (self.entries.len() - common, other.entries.len() - common) {
+        match (self.hashes.len() - common, other.hashes.len() - common) {
             (0, 0) => Relation::Same,
             (0, ahead) => Relation::Ahead { by: ahead },
             (behind, 0) => Relation::Behind { by: behind },
@@ -263,6 +348,10 @@ pub enum Relation {
         /// So many transitions are the same.
         common: usize,
     },
+}
+
+fn len(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 /// Reads and checks the manifest of a transition.

@@ -43,4 +43,4 @@ pub use latest::Latest;
 pub use owner::{Curve, OwnerKeyPair, OwnerSignature};
 pub use signed::{Body, MAX_SIGNATURES, Signed};
 pub use transition::{SignedTransition, Transition};
-pub use validate::{Expect, Lookup, MAX_GENERATIONS, Objects, validate};
+pub use validate::{Expect, Lookup, MAX_GENERATIONS, Objects, validate, validate_after};

@@ -1,7 +1,7 @@
 //! Whether a set of objects is a history.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use nacre_manifest::{PolicyHash, Role, TransitionHash};
 
@@ -47,6 +47,8 @@ pub struct Expect {
     pub coordinator: Option<PolicyHash>,
     /// The policy hash of every manifest's policy is to be looked up and checked.
     pub policies: bool,
+    /// The history is to be [`History::lean`], already while it is read.
+    pub lean: bool,
 }
 
 impl Expect {
@@ -56,6 +58,13 @@ impl Expect {
             policies: true,
             ..Self::default()
         }
+    }
+
+    /// No more manifests are kept than the first and the newest.
+    #[must_use]
+    pub fn lean(mut self) -> Self {
+        self.lean = true;
+        self
     }
 
     /// The Coordinator that serves or recovers the history.
@@ -80,35 +89,91 @@ impl Expect {
 /// compares those with [`History::check_keys`].
 pub fn validate(objects: &dyn Objects, rules: &Rules, expect: &Expect) -> Result<History, Invalid> {
     let latest = parsed(objects, ObjectKey::Latest, Latest::parse)?;
-    let chain = walk(objects, latest.transition)?;
+    let chain = walk(objects, latest.transition, None)?;
     let (first, later) = chain.split_first().ok_or(Invalid::Missing {
         key: ObjectKey::Latest,
     })?;
     let mut history = genesis(objects, first, rules)?;
-    for signed in later.chunks(AT_A_TIME) {
+    if expect.lean {
+        history = history.lean();
+    }
+    follow(objects, &mut history, later, rules)?;
+    let all: Vec<ObjectKey> = history.objects().iter().copied().collect();
+    conclude(objects, history, &latest, &all, expect)
+}
+
+/// As [`validate`], when a history is known that held already: of one that continues it, only what is new is
+/// looked up and checked. Any other one is checked whole.
+pub fn validate_after(
+    known: &History,
+    objects: &dyn Objects,
+    rules: &Rules,
+    expect: &Expect,
+) -> Result<History, Invalid> {
+    let latest = parsed(objects, ObjectKey::Latest, Latest::parse)?;
+    let chain = walk(objects, latest.transition, Some(known))?;
+    if chain.first().is_some_and(|first| first.body().is_genesis()) {
+        return validate(objects, rules, expect);
+    }
+    let mut history = known.clone();
+    follow(objects, &mut history, &chain, rules)?;
+    let new = history.objects().difference(known.objects()).copied();
+    let new: Vec<ObjectKey> = new.collect();
+    conclude(objects, history, &latest, &new, expect)
+}
+
+/// Extends a history by transitions, whose manifests are looked up.
+fn follow(
+    objects: &dyn Objects,
+    history: &mut History,
+    chain: &[SignedTransition],
+    rules: &Rules,
+) -> Result<(), Invalid> {
+    for signed in chain.chunks(AT_A_TIME) {
         let keys = signed
             .iter()
             .map(|signed| ObjectKey::Manifest(signed.body().manifest));
         let manifests = fetch_all(objects, keys.collect())?;
         for (signed, manifest) in signed.iter().zip(manifests) {
-            history = history.extended(signed, &manifest, rules)?;
+            history.extend(signed, &manifest, rules)?;
         }
     }
+    Ok(())
+}
+
+/// What is left when the chain holds: the signature of `latest`, policies, and what was known.
+fn conclude(
+    objects: &dyn Objects,
+    mut history: History,
+    latest: &Latest,
+    new: &[ObjectKey],
+    expect: &Expect,
+) -> Result<History, Invalid> {
     if !latest.is_signed_by(&history.confirmation().history_spki) {
         return Err(Invalid::LatestSignature);
     }
     if expect.policies {
-        policies(objects, &history)?;
+        let bytes = policies(objects, new)?;
+        history = history.with_bytes(bytes);
     }
     history.meets(expect)?;
     Ok(history)
 }
 
-/// Signed transitions from the first to the newest.
-fn walk(objects: &dyn Objects, newest: TransitionHash) -> Result<Vec<SignedTransition>, Invalid> {
+/// Signed transitions, oldest first: those after the head of the known history, if they lead to it, else from
+/// the first one on.
+fn walk(
+    objects: &dyn Objects,
+    newest: TransitionHash,
+    known: Option<&History>,
+) -> Result<Vec<SignedTransition>, Invalid> {
     let mut chain: Vec<SignedTransition> = Vec::new();
     let mut next = newest;
     loop {
+        if known.is_some_and(|known| known.head().hash == next) {
+            chain.reverse();
+            return Ok(chain);
+        }
         let key = ObjectKey::Transition(next);
         let signed = parsed(objects, key, SignedTransition::parse)?;
         let transition = *signed.body();
@@ -150,24 +215,22 @@ fn genesis(
     let confirmation = parsed(objects, key, SignedConfirmation::parse)?;
     let manifest = fetch(objects, ObjectKey::Manifest(first.body().manifest))?;
     let history = History::genesis(first, &confirmation, &manifest, rules)?;
-    fetch(
-        objects,
-        ObjectKey::SeedShares(confirmation.body().seed_shares),
-    )?;
-    Ok(history)
+    let shares = ObjectKey::SeedShares(confirmation.body().seed_shares);
+    let bytes = fetch(objects, shares)?.len();
+    Ok(history.with_bytes(u64::try_from(bytes).unwrap_or(u64::MAX)))
 }
 
-/// Looks up every policy of every manifest.
-fn policies(objects: &dyn Objects, history: &History) -> Result<(), Invalid> {
-    let manifests = history.entries().iter().map(|entry| &entry.manifest);
-    let all: BTreeSet<PolicyHash> = manifests
-        .flat_map(|manifest| manifest.policies.keys().copied())
-        .collect();
-    let keys: Vec<ObjectKey> = all.into_iter().map(ObjectKey::Policy).collect();
+/// Looks up the policies among these; gives how many bytes they are.
+fn policies(objects: &dyn Objects, keys: &[ObjectKey]) -> Result<u64, Invalid> {
+    let policy = |key: &&ObjectKey| matches!(key, ObjectKey::Policy(_));
+    let keys: Vec<ObjectKey> = keys.iter().filter(policy).copied().collect();
+    let mut bytes: u64 = 0;
     for keys in keys.chunks(AT_A_TIME) {
-        fetch_all(objects, keys.to_vec())?;
+        let found = fetch_all(objects, keys.to_vec())?;
+        let sum = found.iter().map(|bytes| bytes.len()).sum::<usize>();
+        bytes = bytes.saturating_add(u64::try_from(sum).unwrap_or(u64::MAX));
     }
-    Ok(())
+    Ok(bytes)
 }
 
 impl History {

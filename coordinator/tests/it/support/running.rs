@@ -116,7 +116,7 @@ impl Running {
         let mut answer = Vec::new();
         // A refused body may end in a reset behind the answer.
         let _ = stream.read_to_end(&mut answer).await;
-        let answer = String::from_utf8(answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         let status = head.split(' ').nth(1).unwrap_or("0").parse().unwrap();
         (status, body.to_owned())

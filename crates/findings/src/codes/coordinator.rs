@@ -68,4 +68,7 @@ codes! {
     SIGNED_IN_FUTURE = 1222, "Transition signed in the future",
         "The time in the transition is a day or more after the Coordinator's. Whoever accepted it would hold every certificate and revocation list for that much older.",
         "Correct the clock of the machine that signs, or of the host.";
+    HISTORY_FULL = 1223, "History full",
+        "The update would make the history longer than clients take, 100 000 objects or 1 GiB, and nobody could verify the deployment any more. The metrics nacre_coordinator_history_objects and nacre_coordinator_history_bytes say how much there is; the log warns from four fifths on.",
+        "Set fewer changed policies at a time. When the limit is near, begin a new deployment in another namespace: a history is never cut.";
 }

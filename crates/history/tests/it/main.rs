@@ -11,5 +11,6 @@
 mod chain;
 mod corpus;
 mod formats;
+mod growth;
 mod support;
 mod vectors;

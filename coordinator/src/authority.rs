@@ -1,6 +1,7 @@
 //! From one state to the next. Every change of the state goes through here, one at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use nacre_api::limits::MAX_POLICY;
@@ -12,7 +13,8 @@ use nacre_history::{
 use nacre_manifest::{Manifest, PolicyHash, TransitionHash};
 use nacre_pki::{Authority as Ca, P384Key};
 use nacre_store::{Latest as Stored, Version};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::time::Instant;
 
 use crate::audit;
 use crate::denied::Denied;
@@ -33,7 +35,46 @@ const UNFINISHED: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Authority {
     pub(crate) core: Arc<Core>,
-    pub(crate) inner: Mutex<Inner>,
+    inner: Mutex<Inner>,
+    shown: watch::Sender<Arc<Shown>>,
+}
+
+/// What is told about changes that are under way. Whoever asks does not wait for them, nor for the store.
+#[derive(Debug, Default)]
+pub(crate) struct Shown {
+    pub(crate) pending: Vec<PendingTransition>,
+    /// Indices of shares that have arrived, and when the first one did.
+    pub(crate) shares: Option<(Vec<u32>, Instant)>,
+}
+
+/// The one who changes something at the moment. What it leaves is shown when it is done.
+pub(crate) struct Turn<'a> {
+    inner: MutexGuard<'a, Inner>,
+    shown: &'a watch::Sender<Arc<Shown>>,
+}
+
+impl Deref for Turn<'_> {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+impl DerefMut for Turn<'_> {
+    fn deref_mut(&mut self) -> &mut Inner {
+        &mut self.inner
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let recovery = self.inner.recovery.as_ref();
+        self.shown.send_replace(Arc::new(Shown {
+            pending: self.inner.pending.messages(),
+            shares: recovery.map(Session::shown),
+        }));
+    }
 }
 
 /// What belongs to changes that are under way.
@@ -106,7 +147,21 @@ impl Authority {
         Self {
             core,
             inner: Mutex::default(),
+            shown: watch::Sender::default(),
         }
+    }
+
+    /// Waits for its turn, for as long as others need the store.
+    pub(crate) async fn turn(&self) -> Turn<'_> {
+        Turn {
+            inner: self.inner.lock().await,
+            shown: &self.shown,
+        }
+    }
+
+    /// What was shown last.
+    pub(crate) fn shown(&self) -> Arc<Shown> {
+        Arc::clone(&self.shown.borrow())
     }
 
     /// Judges a submission and finds out which policies are missing. Nothing changes.
@@ -194,7 +249,7 @@ impl Authority {
         if !given.is_empty() {
             return Ok(given.into());
         }
-        let inner = self.inner.lock().await;
+        let inner = self.turn().await;
         let pending = inner.pending.get(&transition.hash());
         let pending = pending.map(|pending| Arc::clone(&pending.manifest));
         let candidate = inner.candidate.as_ref();
@@ -207,7 +262,7 @@ impl Authority {
     /// Policies that are not in the store, or are not what their name says.
     async fn missing(&self, policies: Vec<PolicyHash>) -> Result<BTreeSet<PolicyHash>, Denied> {
         let unknown: Vec<PolicyHash> = {
-            let inner = self.inner.lock().await;
+            let inner = self.turn().await;
             let unknown = |hash: &PolicyHash| !inner.stored.contains_key(hash);
             policies.into_iter().filter(unknown).collect()
         };
@@ -227,7 +282,7 @@ impl Authority {
                 }
             }
         }
-        self.inner.lock().await.stored.extend(present);
+        self.turn().await.stored.extend(present);
         Ok(missing)
     }
 
@@ -244,13 +299,13 @@ impl Authority {
             .into_iter()
             .map(|(hash, raw)| (ObjectKey::Policy(hash), raw));
         self.core.storage.write_all(objects.collect()).await?;
-        self.inner.lock().await.stored.extend(lengths);
+        self.turn().await.stored.extend(lengths);
         Ok(())
     }
 
     /// Ends a submission whose policies are all there.
     pub(crate) async fn conclude(&self, draft: &Draft) -> Result<Outcome, Denied> {
-        let mut inner = self.inner.lock().await;
+        let mut inner = self.turn().await;
         let state = self.core.cell.load();
         let proposed = &draft.proposed;
         let hash = proposed.transition.hash();

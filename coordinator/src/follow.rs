@@ -27,7 +27,7 @@ pub(crate) enum Look {
 impl Authority {
     /// Reads the store for the first time.
     pub(crate) async fn load(&self) -> Result<Look, Denied> {
-        let mut inner = self.inner.lock().await;
+        let mut inner = self.turn().await;
         let stored = self.core.storage.latest().await?;
         Ok(self.observe(&mut inner, stored).await)
     }
@@ -49,7 +49,7 @@ impl Authority {
             };
             look = match stored {
                 Ok(stored) => {
-                    let mut inner = self.inner.lock().await;
+                    let mut inner = self.turn().await;
                     self.observe(&mut inner, stored).await
                 }
                 Err(error) => {
@@ -62,7 +62,7 @@ impl Authority {
 
     /// Looks at the store now.
     pub(crate) async fn refresh(&self) -> Result<(), Denied> {
-        let mut inner = self.inner.lock().await;
+        let mut inner = self.turn().await;
         let stored = self.core.storage.latest().await?;
         self.observe(&mut inner, stored).await;
         Ok(())

@@ -116,7 +116,7 @@ impl Authority {
         confirmation: Confirmation,
         signatures: Vec<OwnerSignature>,
     ) -> Result<Outcome, Denied> {
-        let mut inner = self.inner.lock().await;
+        let mut inner = self.turn().await;
         if !matches!(&*self.core.cell.load(), State::Empty) {
             return Err(Denied::Conflict);
         }

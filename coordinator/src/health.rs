@@ -30,7 +30,7 @@ impl Routes for Health {
             "/metrics" => Answer {
                 status: StatusCode::OK,
                 kind: "text/plain; version=0.0.4; charset=utf-8",
-                body: self.metrics().await.into(),
+                body: self.metrics().into(),
             },
             _ => Answer::text(StatusCode::NOT_FOUND, "/startup /live /ready /metrics"),
         }
@@ -58,9 +58,9 @@ impl Health {
         }
     }
 
-    async fn metrics(&self) -> String {
+    fn metrics(&self) -> String {
         let core = &self.authority.core;
-        let pending = self.authority.inner.lock().await.pending.len();
+        let pending = self.authority.shown().pending.len();
         let ready = core.cell.ready();
         let history = ready.as_ref().map(|ready| &ready.history);
         core.metrics.render(&Now {

@@ -52,10 +52,6 @@ impl PendingList {
             .find(|pending| pending.transition.hash() == *transition)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     pub(crate) fn messages(&self) -> Vec<PendingTransition> {
         self.0.iter().map(Pending::message).collect()
     }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nacre_history::{Expect, History, ObjectKey};
 use nacre_manifest::{Manifest, SeedshareOwnerKey, TransitionHash};
 use nacre_pki::{Authority as Ca, CaCertificates, P384Key, Salt, Seed, SeedShares, Share};
 use nacre_store::Latest as Stored;
+use tokio::time::Instant;
 
 use crate::audit;
 use crate::authority::{Authority, Inner};
@@ -16,7 +17,7 @@ use crate::denied::Denied;
 use crate::state::{Parts, Previous, Ready, SeedKeys, State};
 
 /// How long shares are kept for the ones that are still to come.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// What an owner of a share sends; the owner has signed it for this connection.
 #[derive(Debug)]
@@ -64,9 +65,13 @@ impl Session {
         self.shares.keys().map(|index| u32::from(*index)).collect()
     }
 
-    /// Indices that have arrived and how many are needed, unless it is too long ago.
-    pub(crate) fn progress(&self) -> Option<(Vec<u32>, usize)> {
-        (self.started.elapsed() < PATIENCE).then(|| (self.indices(), self.needed))
+    /// Indices that have arrived, and since when.
+    pub(crate) fn shown(&self) -> (Vec<u32>, Instant) {
+        (self.indices(), self.started)
+    }
+
+    fn is_over(&self) -> bool {
+        self.started.elapsed() >= PATIENCE
     }
 }
 
@@ -87,7 +92,7 @@ impl Authority {
 
     /// Takes one share. The last one that is needed opens the history.
     pub(crate) async fn recover(&self, given: ShareGiven) -> Result<Progress, Denied> {
-        let mut inner = self.inner.lock().await;
+        let mut inner = self.turn().await;
         let stored = self.core.storage.latest().await?.ok_or(Denied::Empty)?;
         // Judged already, unless the store has moved since.
         self.observe(&mut inner, Some(stored.clone())).await;
@@ -151,7 +156,7 @@ impl Authority {
 
     /// Adopts what another Coordinator handed over, which was attested by this very history.
     pub(crate) async fn adopt(&self, handed: Handed) -> Result<Arc<Ready>, Denied> {
-        let mut inner = self.inner.lock().await;
+        let mut inner = self.turn().await;
         let stored = self.core.storage.latest().await?.ok_or(Denied::Empty)?;
         self.observe(&mut inner, Some(stored.clone())).await;
         let state = self.core.cell.load();
@@ -259,7 +264,7 @@ fn session<'i>(inner: &'i mut Inner, history: &History, needed: usize) -> &'i mu
     let current = inner
         .recovery
         .take()
-        .filter(|session| session.head == head && session.started.elapsed() < PATIENCE);
+        .filter(|session| session.head == head && !session.is_over());
     inner.recovery.insert(current.unwrap_or_else(|| Session {
         head,
         started: Instant::now(),

@@ -23,7 +23,7 @@ use crate::denied::{Denied, chain};
 use crate::dialog::{Dialog, Submissions};
 use crate::guard::{Core, share_owner};
 use crate::peers::Peers;
-use crate::recovery::{Progress, ShareGiven};
+use crate::recovery::{self, Progress, ShareGiven};
 use crate::report;
 use crate::state::{Ready, State};
 
@@ -133,11 +133,11 @@ impl User for UserApi {
         &self,
         _: Request<v1::GetStateRequest>,
     ) -> Result<Response<v1::GetStateResponse>, Status> {
-        let inner = self.authority.inner.lock().await;
+        let shown = self.authority.shown();
         let state = self.core.cell.load();
         let mut response = v1::GetStateResponse {
             phase: state.phase().into(),
-            pending: inner.pending.messages(),
+            pending: shown.pending.clone(),
             ..v1::GetStateResponse::default()
         };
         if let Some((generation, transition, manifest)) = state.head() {
@@ -149,11 +149,9 @@ impl User for UserApi {
             if let Ok(history) = &sealed.history {
                 response.shares_needed = history.head().manifest.recovery_threshold;
             }
-            let progress = inner
-                .recovery
-                .as_ref()
-                .and_then(|session| session.progress());
-            response.shares_received = progress.map(|(indices, _)| indices).unwrap_or_default();
+            let shares = shown.shares.as_ref();
+            let shares = shares.filter(|(_, since)| since.elapsed() < recovery::PATIENCE);
+            response.shares_received = shares.map(|(i, _)| i.clone()).unwrap_or_default();
         }
         Ok(Response::new(response))
     }

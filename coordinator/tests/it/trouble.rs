@@ -36,6 +36,8 @@ const SILENT: u8 = 7;
 const MUTE: u8 = 9;
 /// Another Coordinator's confirmation is written just before `latest` moves.
 const RACED: u8 = 8;
+/// Writes never end.
+const STUCK: u8 = 10;
 
 /// A directory on a disk that has a mood.
 #[derive(Debug)]
@@ -74,6 +76,7 @@ impl Moody {
                 tokio::time::sleep(Duration::from_millis(400)).await;
                 Ok(())
             }
+            STUCK => std::future::pending().await,
             _ => Ok(()),
         }
     }
@@ -499,4 +502,42 @@ async fn a_clock_that_jumps_back_is_not_believed() {
         running.workload(guest(WEB)).await.is_ok()
     })
     .await;
+}
+
+#[tokio::test]
+async fn state_and_metrics_do_not_wait_for_the_store() {
+    let deployment = Deployment::with(2, 1);
+    let store = Moody::of(&deployment);
+    let running = on(&deployment, &store).await;
+    let mut first = deployment.manifest(&[]);
+    first.update_threshold = 2;
+    deployment.set(&running, &first).await.unwrap();
+    // One owner approves something, which waits for the other one.
+    let manifest = deployment.manifest(&["one"]);
+    let update = deployment.set(&running, &manifest).await;
+    assert!(!update.unwrap().applied);
+    store.is(STUCK);
+    let link = running.user().await;
+    let next = deployment.history().await.head().transition;
+    let next = next.next(&manifest, manifest.hash(), crate::support::now());
+    let owners = [&deployment.owners[0], &deployment.owners[1]];
+    let set = deployment.submit(&link, &manifest, next, &owners);
+    let asked = async {
+        // Until the other one stands in the store, and holds the lock.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let state = tokio::time::timeout(Duration::from_secs(3), running.state()).await;
+        let state = state.expect("the state");
+        assert_eq!((state.generation, state.pending.len()), (1, 1));
+        let metrics = Running::get(running.addresses.health, "/metrics");
+        let metrics = tokio::time::timeout(Duration::from_secs(3), metrics).await;
+        let (_, metrics) = metrics.expect("metrics");
+        assert!(
+            metrics.contains("nacre_coordinator_pending_transitions 1"),
+            "{metrics}"
+        );
+    };
+    tokio::select! {
+        ended = set => panic!("{ended:?}"),
+        () = asked => {}
+    }
 }

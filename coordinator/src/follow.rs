@@ -189,6 +189,7 @@ impl Authority {
         }
         inner.pending.clear();
         inner.candidate = None;
+        inner.recovery = None;
         self.core.metrics.diverged(false);
         self.core.cell.swap(State::Sealed(Sealed {
             latest: stored.bytes,

@@ -19,6 +19,9 @@ use crate::state::{Parts, Previous, Ready, SeedKeys, State};
 /// How long shares are kept for the ones that are still to come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
+/// How often is looked for shares that waited too long.
+const LOOK: Duration = Duration::from_secs(60);
+
 /// What an owner of a share sends; the owner has signed it for this connection.
 #[derive(Debug)]
 pub(crate) struct ShareGiven {
@@ -81,7 +84,25 @@ impl fmt::Debug for Session {
     }
 }
 
+impl Inner {
+    /// Clears shares whose recovery did not go on.
+    fn forget_old_shares(&mut self) {
+        if self.recovery.as_ref().is_some_and(Session::is_over) {
+            self.recovery = None;
+            tracing::warn!("a recovery did not go on; its shares are forgotten");
+        }
+    }
+}
+
 impl Authority {
+    /// Looks after shares of unfinished recoveries for as long as it is polled.
+    pub(crate) async fn forget_shares(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            self.turn().await.forget_old_shares();
+        }
+    }
+
     /// The manifest whose seed-share owners may recover, as far as it is in memory: who asks makes nobody read
     /// the store. Share owners never change in a history.
     pub(crate) fn recoverable(&self) -> Result<Arc<Manifest>, Denied> {
@@ -271,4 +292,31 @@ fn session<'i>(inner: &'i mut Inner, history: &History, needed: usize) -> &'i mu
         shares: BTreeMap::new(),
         needed,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_an_unfinished_recovery_are_forgotten() {
+        let session = |age: Duration| {
+            let mut share = [7; 1 + Seed::LEN];
+            share[0] = 1;
+            Session {
+                head: TransitionHash::NONE,
+                started: Instant::now().checked_sub(age).unwrap(),
+                shares: BTreeMap::from([(1, Share::from_bytes(&share).unwrap())]),
+                needed: 2,
+            }
+        };
+        let mut inner = Inner::default();
+        inner.forget_old_shares();
+        inner.recovery = Some(session(PATIENCE - LOOK));
+        inner.forget_old_shares();
+        assert!(inner.recovery.is_some());
+        inner.recovery = Some(session(PATIENCE));
+        inner.forget_old_shares();
+        assert!(inner.recovery.is_none());
+    }
 }

@@ -251,6 +251,8 @@ impl Coordinator {
         let authority = Arc::clone(&self.authority);
         let look = self.look;
         background.spawn(async move { authority.watch(look).await });
+        let authority = Arc::clone(&self.authority);
+        background.spawn(async move { authority.forget_shares().await });
         let recovering = Arc::clone(&self.peers).keep_recovering(Arc::clone(&self.authority));
         background.spawn(recovering);
 

@@ -15,7 +15,7 @@ use nacre_pki::Share;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::audit;
 use crate::authority::Authority;
@@ -92,9 +92,11 @@ impl UserApi {
         caller: &Caller,
         request: v1::RecoverRequest,
     ) -> Result<v1::RecoverResponse, Denied> {
+        let request = Cleared(request);
+        let request = &request.0;
         let manifest = self.authority.recoverable()?;
-        let owner = share_owner(caller, &request, &manifest)?;
-        let share = Zeroizing::new(request.share);
+        let owner = share_owner(caller, request, &manifest)?;
+        let share = request.share.as_slice();
         let expected = request.expected.as_slice();
         let expected = TransitionHash::try_from(expected).map_err(|_| Denied::Length {
             what: "expected transition",
@@ -103,7 +105,7 @@ impl UserApi {
         })?;
         let index = request.index;
         let byte = u8::try_from(index).map_err(|_| Denied::ShareIndex { index })?;
-        let whole = Zeroizing::new([&[byte], share.as_slice()].concat());
+        let whole = Zeroizing::new([&[byte], share].concat());
         let share = Share::from_bytes(&whole).ok_or(Denied::Length {
             what: "share",
             found: share.len(),
@@ -124,6 +126,15 @@ impl UserApi {
             received: progress.received,
             needed: u32::try_from(progress.needed).unwrap_or(u32::MAX),
         })
+    }
+}
+
+/// A request whose share is cleared, however it ends.
+struct Cleared(v1::RecoverRequest);
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        self.0.share.zeroize();
     }
 }
 

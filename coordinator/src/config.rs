@@ -1,11 +1,12 @@
 //! What the environment says, read once, all mistakes reported together.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nacre_collateral::{Guest, GuestError};
+use nacre_collateral::{CACHE, COLLATERAL, EVIDENCE, Guest, GuestError};
 use nacre_history::GenesisAuthority;
 
 use crate::capacity::Capacity;
@@ -32,6 +33,23 @@ pub const HEALTH_ADDRESS: &str = "NACRE_HEALTH_ADDRESS";
 pub const DRAIN_SECONDS: &str = "NACRE_DRAIN_SECONDS";
 const LONGEST_DRAIN: u64 = 600;
 const MOST_PEERS: usize = 16;
+
+/// Every variable that is read.
+const VARIABLES: [&str; 13] = [
+    OWNERS,
+    HISTORY,
+    NAMESPACE,
+    PEERS,
+    LOG,
+    USER_ADDRESS,
+    MESH_ADDRESS,
+    HTTP_ADDRESS,
+    HEALTH_ADDRESS,
+    DRAIN_SECONDS,
+    EVIDENCE,
+    COLLATERAL,
+    CACHE,
+];
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,12 +126,17 @@ impl fmt::Display for Mistake {
 }
 
 impl Config {
-    /// Reads every variable and reports every mistake. An empty variable counts as absent.
-    pub fn read(environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Mistake>> {
+    /// Reads every variable and reports every mistake. An empty variable counts as absent, one that is no UTF-8
+    /// is a mistake.
+    pub fn read(environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, Vec<Mistake>> {
         let mut reader = Reader {
             environment,
             mistakes: Vec::new(),
         };
+        for variable in VARIABLES {
+            reader.is_text(variable);
+        }
+        let environment = |variable: &str| environment(variable)?.into_string().ok();
         let everywhere = Addresses::everywhere();
         let genesis = reader.parsed(OWNERS, |text| {
             let owners = text.parse().map_err(chain::<nacre_history::OwnersError>)?;
@@ -157,13 +180,23 @@ impl Config {
 }
 
 struct Reader<'a> {
-    environment: &'a dyn Fn(&str) -> Option<String>,
+    environment: &'a dyn Fn(&str) -> Option<OsString>,
     mistakes: Vec<Mistake>,
 }
 
 impl Reader<'_> {
+    fn is_text(&mut self, variable: &'static str) {
+        if (self.environment)(variable).is_some_and(|value| value.to_str().is_none()) {
+            self.mistakes.push(Mistake {
+                variable,
+                reason: "is no UTF-8 text".to_owned(),
+            });
+        }
+    }
+
     fn text(&self, variable: &str) -> Option<String> {
-        (self.environment)(variable).filter(|text| !text.is_empty())
+        let text = (self.environment)(variable)?.into_string().ok();
+        text.filter(|text| !text.is_empty())
     }
 
     fn parsed<T>(
@@ -265,13 +298,13 @@ impl From<&GuestError> for Mistake {
 mod tests {
     use std::collections::BTreeMap;
 
-    use nacre_collateral::{CACHE, COLLATERAL, EVIDENCE};
+    use std::os::unix::ffi::OsStringExt as _;
 
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Config, Vec<Mistake>> {
         let map: BTreeMap<&str, &str> = pairs.iter().copied().collect();
-        Config::read(&|name| map.get(name).map(|text| (*text).to_owned()))
+        Config::read(&|name| map.get(name).map(|text| (*text).into()))
     }
 
     #[test]
@@ -320,6 +353,22 @@ mod tests {
             Some(text.to_owned())
         });
         assert_eq!(config.guest, guest.unwrap());
+    }
+
+    #[test]
+    fn what_is_no_text_is_a_mistake_and_not_absent() {
+        for variable in VARIABLES {
+            let read = Config::read(&|name| {
+                (name == variable).then(|| OsString::from_vec(b"1:\xff".to_vec()))
+            });
+            let mistakes = read.unwrap_err();
+            assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+            let text = mistakes[0].to_string();
+            assert!(
+                text.starts_with(variable) && text.contains("UTF-8"),
+                "{text}"
+            );
+        }
     }
 
     #[test]

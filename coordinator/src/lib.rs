@@ -3,7 +3,7 @@
 //! ```
 //! use nacre_coordinator::Config;
 //!
-//! let environment = |name: &str| (name == "NACRE_HISTORY").then(|| "directory:/var/lib/nacre".to_owned());
+//! let environment = |name: &str| (name == "NACRE_HISTORY").then(|| "directory:/var/lib/nacre".into());
 //! let config = Config::read(&environment).map_err(|mistakes| format!("{mistakes:?}"))?;
 //! assert_eq!(config.addresses.user.port(), 1313);
 //! # Ok::<(), String>(())

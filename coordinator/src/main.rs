@@ -10,7 +10,7 @@ use nacre_manifest::Manifest;
 use nacre_store::{ConfigMaps, Directory, Store};
 
 fn main() -> ExitCode {
-    let config = match Config::read(&|name| std::env::var(name).ok()) {
+    let config = match Config::read(&|name| std::env::var_os(name)) {
         Ok(config) => config,
         Err(mistakes) => {
             // The filter of the log may be among them.

@@ -14,7 +14,7 @@ use nacre_api::v1::user_server::UserServer;
 use nacre_atls::tonic::{GrpcRouter, Incoming, Limits, incoming, server};
 use nacre_atls::{Acceptor, Admission, AtlsError, ClientKind, ReportQueue, Timeouts};
 use nacre_attest::{Report, ReportError, ReportSource, SourceError, Verifier};
-use nacre_history::{ManifestReader, Rules};
+use nacre_history::{GenesisAuthority, ManifestReader, Rules};
 use nacre_manifest::PolicyHash;
 use nacre_store::Store;
 use tokio::net::TcpListener;
@@ -236,6 +236,12 @@ impl Coordinator {
         } = self.addresses;
         let phase = core.cell.load().phase().as_str_name();
         tracing::info!(%user, %mesh, %http, %health, policy = %core.own, phase, "listening");
+
+        if core.rules.genesis == GenesisAuthority::InsecureUnbound {
+            tracing::warn!(
+                "no owners are measured in (NACRE_OWNERS): whoever comes first may set a first manifest that says InsecureUnboundFirstSet"
+            );
+        }
 
         let (ended, stopped) = watch::channel(false);
         let draining = Arc::new(AtomicBool::new(false));

@@ -30,6 +30,9 @@ impl Write for Tee {
 async fn every_issuance_and_update_and_never_a_secret() {
     // Everything, of every library too.
     nacre_coordinator::Log::start("trace", || Box::new(Tee)).unwrap();
+    let mut unbound = Deployment::new();
+    unbound.genesis = nacre_history::GenesisAuthority::InsecureUnbound;
+    unbound.start().await.stop().await;
     let deployment = Deployment::new();
     let running = deployment.start().await;
     let mut manifest = deployment.manifest(&[]);
@@ -49,6 +52,8 @@ async fn every_issuance_and_update_and_never_a_secret() {
 
     let log = LOG.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let log = String::from_utf8(log).unwrap();
+    // Of all starts, the one without owners says so.
+    assert_eq!(log.matches("no owners are measured in").count(), 1);
     let transition = expected.to_string();
     for event in [
         "\"event\":\"manifest\"",

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 
 fn start() -> Result<(), Box<dyn Error>> {
     let get = |name: &str| std::env::var(name).ok();
-    let config = Config::read(&get).map_err(|mistakes| {
+    let config = Config::read(&|name| std::env::var_os(name)).map_err(|mistakes| {
         let lines: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
         lines.join("; ")
     })?;

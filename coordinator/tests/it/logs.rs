@@ -5,9 +5,14 @@ use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use nacre_api::v1::mesh_client::MeshClient;
+use nacre_api::v1::{PeerRecoverRequest, Phase};
+use nacre_atls::ClientKind;
 use nacre_manifest::PolicyHash;
+use tonic::codegen::Bytes;
 
-use crate::support::{Deployment, WEB};
+use crate::peers::{ports, start};
+use crate::support::{COORDINATOR, Deployment, WEB, eventually, guest};
 
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
@@ -34,14 +39,28 @@ async fn every_issuance_and_update_and_never_a_secret() {
     unbound.genesis = nacre_history::GenesisAuthority::InsecureUnbound;
     unbound.start().await.stop().await;
     let deployment = Deployment::new();
-    let running = deployment.start().await;
+    let ports = ports::<2>();
+    let running = start(&deployment, &ports, 0).await;
+    let second = start(&deployment, &ports, 1).await;
     let mut manifest = deployment.manifest(&[]);
+    manifest.peer_recovery = true;
     let entry = manifest.policies.get_mut(&PolicyHash::of(WEB)).unwrap();
     entry.workload_secret_id = Some("shop/web".to_owned());
     deployment.set(&running, &manifest).await.unwrap();
     let issued = running.certificate(WEB).await;
     let expected = deployment.history().await.head().hash;
     let share = deployment.share(&deployment.shares[0]).await;
+    // The only path that the seed and the key of the mesh CA travel.
+    eventually("ready", || async { second.phase().await == Phase::Ready }).await;
+    second.stop().await;
+    let link = running
+        .mesh(guest(COORDINATOR), ClientKind::Coordinator)
+        .await;
+    let handed = MeshClient::new(link.unwrap().channel())
+        .recover(PeerRecoverRequest {})
+        .await;
+    let handed = handed.unwrap().into_inner();
+    assert_eq!(handed.seed, share[1..]);
     running.stop().await;
     let running = deployment.start().await;
     deployment
@@ -59,10 +78,11 @@ async fn every_issuance_and_update_and_never_a_secret() {
         "\"event\":\"manifest\"",
         "\"event\":\"certificate\"",
         "\"event\":\"share\"",
+        "\"event\":\"peer\"",
     ] {
         let lines: Vec<&str> = log.lines().filter(|line| line.contains(event)).collect();
         assert!(!lines.is_empty(), "{event}");
-        if !event.contains("share") {
+        if event.contains("manifest") || event.contains("certificate") {
             assert!(
                 lines.iter().any(|line| line.contains(&transition)),
                 "{event}"
@@ -75,15 +95,37 @@ async fn every_issuance_and_update_and_never_a_secret() {
         &share[1..],
         &issued.workload_secret,
         &deployment.shares[0].pkcs8,
+        &handed.mesh_key,
     ] {
-        let part = &secret[..16];
-        let decimal = part
-            .iter()
-            .map(u8::to_string)
-            .collect::<Vec<_>>()
-            .join(", ");
-        for text in [hex::encode(part), STANDARD.encode(&secret[..15]), decimal] {
+        for text in forms(secret) {
             assert!(!log.contains(&text));
         }
     }
+}
+
+/// How libraries print bytes: the first of a longer text, whatever stands behind.
+fn forms(secret: &[u8]) -> [String; 4] {
+    let part = &secret[..16];
+    let decimal = part.iter().map(u8::to_string).collect::<Vec<_>>();
+    let escaped = format!("{:?}", Bytes::copy_from_slice(part));
+    let escaped = escaped.strip_prefix("b\"").unwrap();
+    let escaped = escaped.strip_suffix('"').unwrap();
+    // As text in a line of JSON.
+    let escaped = serde_json::to_string(escaped).unwrap();
+    let escaped = escaped[1..escaped.len() - 1].to_owned();
+    [
+        hex::encode(part),
+        STANDARD.encode(&secret[..15]),
+        decimal.join(", "),
+        escaped,
+    ]
+}
+
+#[test]
+fn bytes_are_searched_as_they_would_stand_in_the_log() {
+    let secret: Vec<u8> = (0..40).collect();
+    let whole = Bytes::from(secret.clone());
+    let line = serde_json::json!({ "message": format!("data={whole:?} {secret:?}") }).to_string();
+    let found = forms(&secret).map(|form| line.contains(&form));
+    assert_eq!(found, [false, false, true, true], "{line}");
 }

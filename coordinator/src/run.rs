@@ -41,13 +41,6 @@ use crate::user::UserApi;
 const MESH_MESSAGE: usize = 64 * 1024;
 /// Connections of plain HTTP at a time.
 const PLAIN: usize = 64;
-/// How long the connection of somebody who proves what it is may take, each step. Many wait for one
-/// processor, and the firmware makes one report at a time.
-const MESH_TIMEOUTS: Timeouts = Timeouts {
-    handshake: Duration::from_secs(30),
-    message: Duration::from_secs(60),
-    report: Duration::from_secs(60),
-};
 
 /// What a Coordinator is given as values. Roots of evidence other than AMD's come in here or not at all.
 pub struct Deps {
@@ -394,7 +387,7 @@ fn mesh_port(
     );
     let service = MeshServer::new(api).max_decoding_message_size(MESH_MESSAGE);
     // As many may wait as the port takes on.
-    let acceptor = Acceptor::new(ReportQueue::new(reports, 2, 2048), MESH_TIMEOUTS);
+    let acceptor = Acceptor::new(ReportQueue::new(reports, 2, 2048), Timeouts::PATIENT);
     let admission = Admission::attested(ClientKind::Workload, in_force(Wanted::Listed))?
         .and_attested(ClientKind::Coordinator, in_force(Wanted::Coordinator))?;
     let limits = Limits {

@@ -107,7 +107,7 @@ impl Ask {
             coordinator: config.coordinator.clone(),
             trusted,
             queue: ReportQueue::new(deps.source, 1, 1),
-            connector: Connector::new(Timeouts::default()),
+            connector: Connector::new(Timeouts::PATIENT),
         }
     }
 

@@ -199,17 +199,13 @@ struct Client {
 
 impl Client {
     fn new(verifier: Arc<Verifier>, reports: Arc<dyn ReportSource>) -> Self {
-        let limit = Duration::from_secs(120);
         let policy = Policy::try_from(&support::reference()).unwrap();
         let hashes = [*PolicyHash::of(COORDINATOR).as_bytes()];
         Self {
             references: References::new(verifier, vec![policy], hashes.into(), Timestamp(0)),
             queue: ReportQueue::new(reports, 1, AT_ONCE),
-            connector: Connector::new(Timeouts {
-                handshake: limit,
-                message: limit,
-                report: limit,
-            }),
+            // The initializer's own.
+            connector: Connector::new(Timeouts::PATIENT),
         }
     }
 

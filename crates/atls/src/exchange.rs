@@ -32,6 +32,16 @@ pub struct Timeouts {
     pub report: Duration,
 }
 
+impl Timeouts {
+    /// For a port at which many come at once and wait for one processor, and for those who come there: the
+    /// firmware makes one report at a time. Who left sooner would cost a report each, and come again.
+    pub const PATIENT: Self = Self {
+        handshake: Duration::from_secs(30),
+        message: Duration::from_secs(60),
+        report: Duration::from_secs(60),
+    };
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {

@@ -229,3 +229,32 @@ fn every_annotation_is_in_the_guide() {
         assert!(page.contains(&format!("| `{name}` |")), "{name}");
     }
 }
+
+#[test]
+fn the_limits_of_attestation_and_the_coordinator_are_found_from_security_md() {
+    let text = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let links = links(&text);
+    let sections: Vec<(&str, &str)> = links
+        .iter()
+        .filter_map(|link| link.split_once('#'))
+        .collect();
+    for page in [
+        "docs/attestation.md",
+        "docs/coordinator.md",
+        "docs/set-verify-recover.md",
+    ] {
+        assert!(sections.iter().any(|(file, _)| *file == page), "{page}");
+    }
+    for (file, section) in sections {
+        let page = fs::read_to_string(root().join(file)).unwrap();
+        let headings = page.lines().filter(|line| line.starts_with('#'));
+        let slug = |line: &str| {
+            let words = line.trim_start_matches('#').trim().to_lowercase();
+            words.replace(' ', "-").replace([',', '.', '\''], "")
+        };
+        assert!(
+            headings.map(slug).any(|slug| slug == section),
+            "{file}#{section}"
+        );
+    }
+}

@@ -222,56 +222,63 @@ impl Tls {
     ///
     /// # Errors
     /// [`Broken`].
-    pub async fn relay_with(
-        mut self,
-        plain: &mut TcpStream,
-        mut terms: Terms<'_>,
-    ) -> Result<(), Broken> {
+    pub fn relay_with<'a>(
+        self,
+        plain: &'a mut TcpStream,
+        mut terms: Terms<'a>,
+    ) -> impl Future<Output = Result<(), Broken>> {
         reset_on_close(plain, true);
+        // Outside, so that the future holds it once.
+        let relay = self.into_relay(terms.pool);
+        async move {
+            let mut relay = relay?;
+            let mut result = relay.run(plain, &mut terms).await;
+            if let Err(Broken::Io(error)) = &result
+                && !relay.heard
+            {
+                // The last that came says more than that the socket has failed.
+                let denied = match alert(error) {
+                    None => relay.receive(plain).err().and_then(|last| alert(&last)),
+                    denied => denied,
+                };
+                if let Some(denied) = denied {
+                    result = Err(Broken::Denied(denied));
+                }
+            }
+            relay.count(terms.traffic);
+            // Who was told the end of a whole stream keeps it, also where the other direction is cut.
+            let late = matches!(result, Err(Broken::HalfClosed | Broken::GaveWay));
+            if result.is_ok() || late && relay.inbound.closed {
+                reset_on_close(plain, false);
+            }
+            if !(result.is_ok() || late && relay.outbound_ended && relay.unsent.is_empty()) {
+                // An alert, perhaps.
+                let _ = push(&mut relay.unsent, &relay.socket);
+                reset_on_close(&relay.socket, true);
+            }
+            result
+        }
+    }
+
+    fn into_relay(mut self, pool: &Pool) -> Result<Relay<'_>, Broken> {
         // Application data may have come with the end of the handshake.
         self.inbound.unread = !self.inbound.partial.is_empty();
-        let records = match self.session.into_records() {
-            Ok(records) => Box::new(records),
+        match self.session.into_records() {
+            Ok(records) => Ok(Relay {
+                socket: self.socket,
+                records: Box::new(records),
+                inbound: self.inbound,
+                unsent: self.unsent,
+                outbound_ended: false,
+                heard: false,
+                part: pool.part(),
+                carried: Carried::default(),
+            }),
             Err(error) => {
                 reset_on_close(&self.socket, true);
-                return Err(error.into());
-            }
-        };
-        let mut relay = Relay {
-            socket: self.socket,
-            records,
-            inbound: self.inbound,
-            unsent: self.unsent,
-            outbound_ended: false,
-            heard: false,
-            part: terms.pool.part(),
-            carried: Carried::default(),
-        };
-        let mut result = relay.run(plain, &mut terms).await;
-        if let Err(Broken::Io(error)) = &result
-            && !relay.heard
-        {
-            // The last that came says more than that the socket has failed.
-            let denied = match alert(error) {
-                None => relay.receive(plain).err().and_then(|last| alert(&last)),
-                denied => denied,
-            };
-            if let Some(denied) = denied {
-                result = Err(Broken::Denied(denied));
+                Err(error.into())
             }
         }
-        relay.count(terms.traffic);
-        // Who was told the end of a whole stream keeps it, also where the other direction is cut.
-        let late = matches!(result, Err(Broken::HalfClosed | Broken::GaveWay));
-        if result.is_ok() || late && relay.inbound.closed {
-            reset_on_close(plain, false);
-        }
-        if !(result.is_ok() || late && relay.outbound_ended && relay.unsent.is_empty()) {
-            // An alert, perhaps.
-            let _ = push(&mut relay.unsent, &relay.socket);
-            reset_on_close(&relay.socket, true);
-        }
-        result
     }
 }
 

@@ -19,7 +19,7 @@ use crate::key::OneKey;
 use crate::queue::ReportQueue;
 use crate::stream::{Accepted, Attested, AttestedPeer, Proof, Unattested};
 use crate::tls::{ALPN, client_config, server_config, server_name};
-use crate::wire::{self, ClientKind, Message, NONCE_LEN};
+use crate::wire::{self, ClientKind, MAX_FRAME, MAX_SHORT, Message, NONCE_LEN};
 
 /// How long each step may take.
 #[derive(Clone, Copy, Debug)]
@@ -150,14 +150,14 @@ impl Acceptor {
         let (kind, appraise) = match served {
             Served::Unattested => {
                 let step = "client without evidence";
-                return match receive(tls, step, self.timeouts).await? {
+                return match receive(tls, step, MAX_SHORT, self.timeouts).await? {
                     Message::ClientUnattested => nothing_more(tls).await.map(|()| None),
                     other => Err(unexpected(step, &other)),
                 };
             }
             Served::Attested(kind, appraise) => (kind, appraise),
         };
-        let evidence = match receive(tls, "client evidence", self.timeouts).await? {
+        let evidence = match receive(tls, "client evidence", MAX_FRAME, self.timeouts).await? {
             Message::ClientEvidence { evidence } => evidence,
             other => return Err(unexpected("client evidence", &other)),
         };
@@ -183,7 +183,9 @@ impl Acceptor {
         serve: impl FnOnce(ClientKind) -> Option<Served<'a>>,
     ) -> Result<(Connection, Served<'a>), AtlsError> {
         let client_spki = peer_key(tls.get_ref().1)?;
-        let (nonce_client, served) = match receive(tls, "client hello", self.timeouts).await? {
+        let (nonce_client, served) = match receive(tls, "client hello", MAX_SHORT, self.timeouts)
+            .await?
+        {
             Message::ClientHello { nonce, kind } => (nonce, serve(kind).ok_or(AtlsError::Kind)?),
             other => return Err(unexpected("client hello", &other)),
         };
@@ -289,10 +291,11 @@ impl Connector {
             self.timeouts,
         )
         .await?;
-        let (nonce_server, evidence) = match receive(tls, "server evidence", self.timeouts).await? {
-            Message::ServerEvidence { nonce, evidence } => (nonce, evidence),
-            other => return Err(unexpected("server evidence", &other)),
-        };
+        let (nonce_server, evidence) =
+            match receive(tls, "server evidence", MAX_FRAME, self.timeouts).await? {
+                Message::ServerEvidence { nonce, evidence } => (nonce, evidence),
+                other => return Err(unexpected("server evidence", &other)),
+            };
         let connection = Connection {
             server_spki,
             client_spki: spki,
@@ -314,7 +317,7 @@ impl Connector {
         };
         send(tls, &message, self.timeouts).await?;
         // Only now is it certain that the server has accepted: TLS alone does not say so.
-        match receive(tls, "acceptance", self.timeouts).await? {
+        match receive(tls, "acceptance", MAX_SHORT, self.timeouts).await? {
             Message::Accept => Ok(AttestedPeer::new(Proof {
                 claims,
                 kind: None,
@@ -413,9 +416,10 @@ async fn send<S: AsyncWrite + Unpin>(
 async fn receive<S: AsyncRead + Unpin>(
     tls: &mut S,
     step: &'static str,
+    most: usize,
     timeouts: Timeouts,
 ) -> Result<Message, AtlsError> {
-    match within(step, timeouts.message, wire::read(tls)).await? {
+    match within(step, timeouts.message, wire::read(tls, most)).await? {
         Ok(Message::Refusal(refusal)) => Err(AtlsError::Refused(refusal)),
         Ok(message) => Ok(message),
         Err(source) => Err(AtlsError::Wire { step, source }),

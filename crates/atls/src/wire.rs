@@ -1,13 +1,15 @@
 //! The messages of the exchange and the frames they travel in.
 //!
-//! A frame is its length (u32, big-endian) and at most [`MAX_FRAME`] bytes. The first byte of a message
-//! says which one it is. Nothing is decoded twice, nothing may follow a message.
+//! A frame is its length (u32, big-endian) and at most [`MAX_FRAME`] bytes, [`MAX_SHORT`] where no evidence
+//! is due. The first byte of a message says which one it is. Nothing is decoded twice, nothing may follow a message.
 
 use nacre_attest::{Evidence, EvidenceError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-/// Longest message, in bytes.
+/// Longest message, in bytes: one with evidence.
 pub const MAX_FRAME: usize = 64 * 1024;
+/// Longest message without evidence, in bytes.
+pub const MAX_SHORT: usize = 64;
 /// Length of a nonce, in bytes.
 pub const NONCE_LEN: usize = 32;
 
@@ -218,7 +220,10 @@ pub async fn write<S: AsyncWrite + Unpin>(
     let length = u32::try_from(bytes.len())
         .ok()
         .filter(|_| bytes.len() <= MAX_FRAME);
-    let length = length.ok_or(WireError::TooLong { bytes: bytes.len() })?;
+    let length = length.ok_or(WireError::TooLong {
+        bytes: bytes.len(),
+        most: MAX_FRAME,
+    })?;
     // One write: a length on its own would be a packet of its own.
     let frame = [&length.to_be_bytes()[..], &bytes].concat();
     stream.write_all(&frame).await?;
@@ -226,16 +231,19 @@ pub async fn write<S: AsyncWrite + Unpin>(
     Ok(())
 }
 
-/// Reads one frame. What it announces is limited before anything is set aside for it.
-pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Message, WireError> {
-    let mut length = [0; 4];
-    stream.read_exact(&mut length).await?;
-    let bytes = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-    if bytes > MAX_FRAME {
-        return Err(WireError::TooLong { bytes });
+/// Reads one frame of at most `most` bytes. What it announces is limited, and memory grows with what comes:
+/// an announcement costs nothing.
+pub async fn read<S: AsyncRead + Unpin>(stream: &mut S, most: usize) -> Result<Message, WireError> {
+    let length = u64::from(stream.read_u32().await?);
+    let bytes = usize::try_from(length).unwrap_or(usize::MAX);
+    if bytes > most {
+        return Err(WireError::TooLong { bytes, most });
     }
-    let mut frame = vec![0; bytes];
-    stream.read_exact(&mut frame).await?;
+    let mut frame = Vec::new();
+    stream.take(length).read_to_end(&mut frame).await?;
+    if frame.len() < bytes {
+        return Err(WireError::Io(std::io::ErrorKind::UnexpectedEof.into()));
+    }
     Message::decode(&frame)
 }
 
@@ -249,11 +257,13 @@ pub enum WireError {
     /// A message with too few or too many bytes.
     #[error("message of the wrong length")]
     Length,
-    /// A frame longer than [`MAX_FRAME`].
-    #[error("frame of {bytes} bytes, {MAX_FRAME} are allowed")]
+    /// A frame longer than the message that is due may be.
+    #[error("frame of {bytes} bytes, {most} are allowed")]
     TooLong {
         /// Bytes announced.
         bytes: usize,
+        /// Bytes allowed.
+        most: usize,
     },
     /// A first byte this build does not know.
     #[error("message {byte} is not known")]
@@ -334,17 +344,73 @@ mod tests {
     #[tokio::test]
     async fn announced_lengths_are_limited() {
         let mut http = &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..];
-        let error = read(&mut http).await.unwrap_err();
-        assert!(matches!(error, WireError::TooLong { bytes: 0x5052_4920 }));
+        let error = read(&mut http, MAX_FRAME).await.unwrap_err();
+        assert!(matches!(
+            error,
+            WireError::TooLong {
+                bytes: 0x5052_4920,
+                ..
+            }
+        ));
         let mut short = &[0, 0, 0, 9, 1][..];
         assert!(matches!(
-            read(&mut short).await.unwrap_err(),
+            read(&mut short, MAX_FRAME).await.unwrap_err(),
             WireError::Io(_)
         ));
         let mut empty = &[0; 4][..];
         assert!(matches!(
-            read(&mut empty).await.unwrap_err(),
+            read(&mut empty, MAX_FRAME).await.unwrap_err(),
             WireError::Empty
         ));
+    }
+    #[tokio::test]
+    async fn without_evidence_frames_are_short() {
+        for message in messages() {
+            let mut frame = Vec::new();
+            write(&mut frame, &message).await.unwrap();
+            let read = read(&mut &frame[..], MAX_SHORT).await;
+            let long = matches!(
+                message,
+                Message::ServerEvidence { .. } | Message::ClientEvidence { .. }
+            );
+            match read {
+                Ok(read) => assert_eq!(read, message),
+                Err(WireError::TooLong { most: 64, .. }) if long => {}
+                Err(error) => panic!("{}: {error}", message.name()),
+            }
+        }
+    }
+
+    /// Gives what there is byte by byte, then nothing, and notes how much room it was given.
+    struct Slow {
+        bytes: Vec<u8>,
+        room: usize,
+    }
+
+    impl AsyncRead for Slow {
+        fn poll_read(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+            buffer: &mut tokio::io::ReadBuf<'_>,
+        ) -> std::task::Poll<std::io::Result<()>> {
+            let this = self.get_mut();
+            this.room = this.room.max(buffer.remaining());
+            if let Some(byte) = this.bytes.pop() {
+                buffer.put_slice(&[byte]);
+            }
+            std::task::Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn memory_grows_with_what_comes() {
+        // 64 KiB are announced, 200 bytes come.
+        let mut bytes = vec![1; 200];
+        bytes.extend_from_slice(&[0, 0, 1, 0]);
+        let mut slow = Slow { bytes, room: 0 };
+        let error = read(&mut slow, MAX_FRAME).await.unwrap_err();
+        assert!(matches!(error, WireError::Io(_)), "{error}");
+        assert!(slow.bytes.is_empty());
+        assert!(slow.room <= 1024, "{}", slow.room);
     }
 }

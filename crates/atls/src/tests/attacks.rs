@@ -18,7 +18,7 @@ use super::{
 use crate::binding::{Connection, Role};
 use crate::key::OneKey;
 use crate::tls::{client_config, server_config, server_name};
-use crate::wire::{self, ClientKind, Message, Refusal, WireError};
+use crate::wire::{self, ClientKind, MAX_FRAME, Message, Refusal, WireError};
 use crate::{Acceptor, AtlsError};
 
 /// A client that does everything right until it sends `third` instead of its evidence.
@@ -43,12 +43,12 @@ async fn third_message(
             let Message::ServerEvidence {
                 nonce: nonce_server,
                 evidence,
-            } = wire::read(&mut tls).await.unwrap()
+            } = wire::read(&mut tls, MAX_FRAME).await.unwrap()
             else {
                 panic!("no evidence")
             };
             third(&mut tls, &key, nonce, nonce_server, evidence).await;
-            wire::read(&mut tls).await
+            wire::read(&mut tls, MAX_FRAME).await
         },
     );
     (server.unwrap_err(), answer)
@@ -80,7 +80,8 @@ async fn relay_with_a_stolen_key_is_seen() {
             // The genuine server: its evidence is right for the connection it is on.
             let key = key();
             let mut tls = raw_server(genuine, &key).await;
-            let Message::ClientHello { nonce, .. } = wire::read(&mut tls).await.unwrap() else {
+            let Message::ClientHello { nonce, .. } = wire::read(&mut tls, MAX_FRAME).await.unwrap()
+            else {
                 panic!("no hello")
             };
             let (_, session) = tls.get_ref();
@@ -103,12 +104,15 @@ async fn relay_with_a_stolen_key_is_seen() {
         async {
             let mut front = raw_server(to_victim, &key()).await;
             let mut back = raw_client(to_genuine, &OneKey::generate().unwrap()).await;
-            let hello = wire::read(&mut front).await.unwrap();
+            let hello = wire::read(&mut front, MAX_FRAME).await.unwrap();
             wire::write(&mut back, &hello).await.unwrap();
-            let evidence = wire::read(&mut back).await.unwrap();
+            let evidence = wire::read(&mut back, MAX_FRAME).await.unwrap();
             wire::write(&mut front, &evidence).await.unwrap();
             // The victim's refusal is the last that is heard of it.
-            assert!(is_refusal(wire::read(&mut front).await, Refusal::Evidence));
+            assert!(is_refusal(
+                wire::read(&mut front, MAX_FRAME).await,
+                Refusal::Evidence
+            ));
         },
         async {
             let error = connector
@@ -135,12 +139,16 @@ async fn reflected_evidence_is_seen() {
                 kind: ClientKind::Coordinator,
             };
             wire::write(&mut tls, &hello).await.unwrap();
-            let Message::ServerEvidence { evidence, .. } = wire::read(&mut tls).await.unwrap()
+            let Message::ServerEvidence { evidence, .. } =
+                wire::read(&mut tls, MAX_FRAME).await.unwrap()
             else {
                 panic!("no evidence")
             };
             send_evidence(&mut tls, evidence).await;
-            assert!(is_refusal(wire::read(&mut tls).await, Refusal::Evidence));
+            assert!(is_refusal(
+                wire::read(&mut tls, MAX_FRAME).await,
+                Refusal::Evidence
+            ));
         },
     );
     assert_eq!(refused_by(&server.unwrap_err()), Some(CheckId::ReportData));
@@ -198,7 +206,8 @@ async fn a_replayed_nonce_does_not_do() {
         let (client, ()) = tokio::join!(connector.connect_unattested(near, &coordinators), async {
             let key = OneKey::generate().unwrap();
             let mut tls = raw_server(far, &key).await;
-            let Message::ClientHello { nonce, .. } = wire::read(&mut tls).await.unwrap() else {
+            let Message::ClientHello { nonce, .. } = wire::read(&mut tls, MAX_FRAME).await.unwrap()
+            else {
                 panic!("no hello")
             };
             let (_, session) = tls.get_ref();
@@ -216,7 +225,7 @@ async fn a_replayed_nonce_does_not_do() {
                 evidence: evidence_for(COORDINATOR, &connection, Role::Server),
             });
             wire::write(&mut tls, message).await.unwrap();
-            let _ = wire::read(&mut tls).await;
+            let _ = wire::read(&mut tls, MAX_FRAME).await;
             let _ = wire::write(&mut tls, &Message::Accept).await;
         },);
         match round {
@@ -286,7 +295,7 @@ async fn truncated_and_oversized_messages_are_refused() {
     );
     assert!(is_refusal(answer, Refusal::Protocol));
 
-    for length in [wire::MAX_FRAME + 1, 0xffff_ffff] {
+    for length in [MAX_FRAME + 1, 0xffff_ffff] {
         let length = u32::try_from(length).unwrap();
         let (error, answer) = third_message(async |tls, _, _, _, _| {
             tls.write_all(&length.to_be_bytes()).await.unwrap();
@@ -321,6 +330,29 @@ async fn truncated_and_oversized_messages_are_refused() {
 }
 
 #[tokio::test]
+async fn frames_before_evidence_is_due_are_short() {
+    let (near, far) = pipe();
+    let acceptor = acceptor();
+    let (server, ()) = tokio::join!(acceptor.accept_unattested(far), async {
+        let mut tls = raw_client(near, &OneKey::generate().unwrap()).await;
+        tls.write_all(&65_u32.to_be_bytes()).await.unwrap();
+        tls.flush().await.unwrap();
+        let answer = wire::read(&mut tls, MAX_FRAME).await;
+        assert!(is_refusal(answer, Refusal::Protocol));
+    });
+    assert!(matches!(
+        server.unwrap_err(),
+        AtlsError::Wire {
+            source: WireError::TooLong {
+                bytes: 65,
+                most: 64
+            },
+            ..
+        }
+    ));
+}
+
+#[tokio::test]
 async fn http_before_the_exchange_is_over_is_refused() {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     // Instead of the exchange.
@@ -330,7 +362,10 @@ async fn http_before_the_exchange_is_over_is_refused() {
         let mut tls = raw_client(near, &OneKey::generate().unwrap()).await;
         tls.write_all(PREFACE).await.unwrap();
         tls.flush().await.unwrap();
-        assert!(is_refusal(wire::read(&mut tls).await, Refusal::Protocol));
+        assert!(is_refusal(
+            wire::read(&mut tls, MAX_FRAME).await,
+            Refusal::Protocol
+        ));
     });
     assert!(matches!(
         server.unwrap_err(),
@@ -402,7 +437,7 @@ async fn another_protocol_name_or_none_is_refused() {
             )
             .await
             .map_err(std::io::Error::other)?;
-            let _ = wire::read(&mut tls).await;
+            let _ = wire::read(&mut tls, MAX_FRAME).await;
             Ok::<_, std::io::Error>(())
         });
         let error = server.unwrap_err();
@@ -462,7 +497,7 @@ async fn slow_clients_are_cut_off() {
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            let _ = wire::read(&mut tls).await;
+            let _ = wire::read(&mut tls, MAX_FRAME).await;
         });
         let error = server.unwrap_err();
         assert!(

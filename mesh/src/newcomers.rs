@@ -2,13 +2,15 @@
 //!
 //! While there is room everybody gets a place, also when all of them go to one source. When there is none,
 //! the source that holds the most gives one up: its oldest connection that has not sent a whole ClientHello,
-//! and when all have, its oldest. A source within its share, or one whose handshakes come to their end, only
-//! gives up what had time enough to go on. So who shows nothing keeps itself out, and a crowd of callers
-//! from one address waits for its turn as it did in the kernel's queue.
+//! and when all have, its oldest. A source within its share only gives up what had time enough to go on, and so
+//! does one that has just come, or has a credit: it gets one for each handshake that comes to its end, and
+//! each time that it is spared costs one. So who shows less than it takes keeps itself out, and a crowd of
+//! callers from one address waits for its turn as it did in the kernel's queue.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::clock::now;
 
 /// Milliseconds that a connection has to send a ClientHello, which takes it one way through the network, and
-/// in which a source has to finish a handshake.
+/// a source that has just come to finish its first handshake.
 const HELLO: u64 = 500;
 /// Milliseconds that it has to finish the handshake, which takes another way there and back.
 const FINISH: u64 = 2_000;
@@ -41,25 +43,27 @@ impl From<IpAddr> for Source {
 /// The places of one listener.
 #[derive(Debug)]
 pub struct Newcomers {
-    count: usize,
-    taken: Mutex<Taken>,
+    places: usize,
+    /// Those that are taken. It only grows while `sources` is locked.
+    taken: AtomicUsize,
+    sources: Mutex<Sources>,
     freed: Notify,
 }
 
 /// Who has places.
 #[derive(Debug, Default)]
-struct Taken {
-    count: usize,
-    sources: BTreeMap<Source, Connections>,
-}
+struct Sources(BTreeMap<Source, Connections>);
 
 /// Those of a source whose handshake goes on.
 #[derive(Debug)]
 struct Connections {
     /// The first is the first to go.
     open: BTreeMap<Rank, Open>,
-    /// Milliseconds of [`now`] when a handshake came to its end, or when the source came.
-    proved: u64,
+    /// Milliseconds of [`now`] when the source came.
+    since: u64,
+    /// Handshakes that came to their end and have not yet spared the source; as many as there are places at
+    /// most.
+    credit: usize,
 }
 
 /// In the order in which connections of one source go.
@@ -80,10 +84,11 @@ struct Open {
 impl Newcomers {
     /// So many.
     #[must_use]
-    pub fn new(count: usize) -> Arc<Self> {
+    pub fn new(places: usize) -> Arc<Self> {
         Arc::new(Self {
-            count,
-            taken: Mutex::default(),
+            places,
+            taken: AtomicUsize::new(0),
+            sources: Mutex::default(),
             freed: Notify::new(),
         })
     }
@@ -99,13 +104,16 @@ impl Newcomers {
     }
 
     fn try_take(self: &Arc<Self>, source: Source, number: u64, now: u64) -> Option<Place> {
-        let mut taken = self.taken();
-        if taken.count >= self.count {
-            taken.let_one_go(source, self.count, now)?;
+        let mut sources = self.sources();
+        if self.taken.load(Ordering::Acquire) >= self.places {
+            // The newcomer gets its place.
+            sources.let_one_go(source, self.places, now)?;
+        } else {
+            self.taken.fetch_add(1, Ordering::AcqRel);
         }
         let (end, asked) = oneshot::channel();
-        let of_source = taken
-            .sources
+        let of_source = sources
+            .0
             .entry(source)
             .or_insert_with(|| Connections::new(now));
         let rank = Rank {
@@ -113,7 +121,6 @@ impl Newcomers {
             number,
         };
         of_source.open.insert(rank, Open { since: now, end });
-        taken.count += 1;
         Some(Place {
             newcomers: Arc::clone(self),
             source,
@@ -123,37 +130,50 @@ impl Newcomers {
         })
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Taken {
+impl Sources {
     /// Takes a place from whose turn it is, for a newcomer of that source; None where all may stay.
     fn let_one_go(&mut self, newcomer: Source, places: usize, now: u64) -> Option<()> {
-        let is_new = !self.sources.contains_key(&newcomer);
-        let share = (places / (self.sources.len() + usize::from(is_new)).max(1)).max(1);
-        let (_, source, rank) = self
-            .sources
-            .iter()
-            .filter_map(|(source, connections)| {
-                // Who is even with the newcomer's source need not give way to it.
-                let count = connections.open.len() + usize::from(*source == newcomer);
-                let rank = connections.first_to_go(count > share, now)?;
-                Some(((count, Reverse(rank)), *source, rank))
-            })
-            .max_by_key(|(order, ..)| *order)?;
+        let is_new = !self.0.contains_key(&newcomer);
+        let share = (places / (self.0.len() + usize::from(is_new)).max(1)).max(1);
+        let mut next = None;
+        let mut spared: Option<(usize, &mut usize)> = None;
+        for (source, connections) in &mut self.0 {
+            let Some((rank, open)) = connections.open.first_key_value() else {
+                continue;
+            };
+            let (rank, is_late) = (*rank, open.is_late(*rank, now));
+            // Who is even with the newcomer's source need not give way to it.
+            let count = connections.open.len() + usize::from(*source == newcomer);
+            let has_had_time = now.saturating_sub(connections.since) >= HELLO;
+            let is_due = count > share && has_had_time;
+            let has_to = is_due && connections.credit == 0;
+            if has_to || is_late {
+                next = next.max(Some((has_to, count, Reverse(rank), *source)));
+            }
+            if is_due && !has_to && spared.as_ref().is_none_or(|(most, _)| count > *most) {
+                spared = Some((count, &mut connections.credit));
+            }
+        }
+        let owed = next.is_none_or(|(has_to, ..)| !has_to);
+        if let (true, Some((_, credit))) = (owed, spared) {
+            *credit -= 1;
+        }
+        let (_, _, Reverse(rank), source) = next?;
         let open = self.remove(source, rank)?;
-        self.count -= 1;
         let _ = open.end.send(());
         Some(())
     }
 
     fn remove(&mut self, source: Source, rank: Rank) -> Option<Open> {
-        let connections = self.sources.get_mut(&source)?;
+        let connections = self.0.get_mut(&source)?;
         let open = connections.open.remove(&rank);
         if connections.open.is_empty() {
-            self.sources.remove(&source);
+            self.0.remove(&source);
         }
         open
     }
@@ -163,18 +183,15 @@ impl Connections {
     fn new(now: u64) -> Self {
         Self {
             open: BTreeMap::new(),
-            proved: now,
+            since: now,
+            credit: 0,
         }
     }
+}
 
-    fn first_to_go(&self, has_more_than_its_share: bool, now: u64) -> Option<Rank> {
-        let (rank, open) = self.open.first_key_value()?;
-        if has_more_than_its_share && now.saturating_sub(self.proved) >= HELLO {
-            return Some(*rank);
-        }
-        let age = now.saturating_sub(open.since);
-        let late = age >= if rank.greeted { FINISH } else { HELLO };
-        late.then_some(*rank)
+impl Open {
+    fn is_late(&self, rank: Rank, now: u64) -> bool {
+        now.saturating_sub(self.since) >= if rank.greeted { FINISH } else { HELLO }
     }
 }
 
@@ -191,8 +208,8 @@ pub struct Place {
 impl Place {
     /// The ClientHello has come whole.
     pub(crate) fn greeted(&mut self) {
-        let mut taken = self.newcomers.taken();
-        if let Some(connections) = taken.sources.get_mut(&self.source)
+        let mut sources = self.newcomers.sources();
+        if let Some(connections) = sources.0.get_mut(&self.source)
             && let Some(open) = connections.open.remove(&self.rank)
         {
             self.rank.greeted = true;
@@ -202,11 +219,11 @@ impl Place {
 
     /// The handshake has come to its end: nobody is asked to give way any more.
     pub(crate) fn proved(&mut self) {
-        let mut taken = self.newcomers.taken();
-        if let Some(connections) = taken.sources.get_mut(&self.source) {
-            connections.proved = now();
+        let mut sources = self.newcomers.sources();
+        if let Some(connections) = sources.0.get_mut(&self.source) {
+            connections.credit = (connections.credit + 1).min(self.newcomers.places);
         }
-        self.proved = taken.remove(self.source, self.rank).is_some();
+        self.proved = sources.remove(self.source, self.rank).is_some();
     }
 
     /// Waits until the place is to be given up.
@@ -219,11 +236,15 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.newcomers.taken();
         // A place that was given up is another's.
-        if self.proved || taken.remove(self.source, self.rank).is_some() {
-            taken.count -= 1;
-            drop(taken);
+        if self.proved
+            || self
+                .newcomers
+                .sources()
+                .remove(self.source, self.rank)
+                .is_some()
+        {
+            self.newcomers.taken.fetch_sub(1, Ordering::AcqRel);
             self.newcomers.freed.notify_one();
         }
     }
@@ -290,8 +311,7 @@ mod tests {
     #[test]
     fn a_source_whose_handshakes_end_well_gives_up_only_what_is_late() {
         let newcomers = Newcomers::new(2);
-        let before = now();
-        let take = |from, number, at| newcomers.try_take(source(from), number, before + at);
+        let take = |from, number, at| newcomers.try_take(source(from), number, BEGIN + at);
         let mut place = take(1, 0, 0).unwrap();
         let mut other = take(1, 1, 0).unwrap();
         other.greeted();
@@ -307,6 +327,50 @@ mod tests {
     }
 
     #[test]
+    fn a_finished_handshake_spares_its_source_once() {
+        let newcomers = Newcomers::new(3);
+        let take = |from, number, at| newcomers.try_take(source(from), number, BEGIN + at);
+        let mut places: Vec<Place> = (0..3).map(|number| take(1, number, 0).unwrap()).collect();
+        places.iter_mut().for_each(Place::greeted);
+        places.remove(0).proved();
+        let mut next = take(1, 3, HELLO).unwrap();
+        assert!(take(2, 4, HELLO).is_none());
+        let _member = take(2, 4, HELLO).unwrap();
+        assert!(has_gone(&mut next) && !has_gone(&mut places[0]));
+    }
+
+    #[test]
+    fn a_credit_is_paid_where_somebody_else_waits_or_goes_instead() {
+        let newcomers = Newcomers::new(4);
+        let take = |from, number, at| newcomers.try_take(source(from), number, BEGIN + at);
+        let credit = |from| newcomers.sources().0[&source(from)].credit;
+        let mut busy: Vec<Place> = (0..3).map(|number| take(1, number, 0).unwrap()).collect();
+        let mut idle: Vec<Place> = (3..4).map(|number| take(2, number, 0).unwrap()).collect();
+        busy.iter_mut().chain(&mut idle).for_each(Place::greeted);
+        busy.remove(0).proved();
+        idle.push(take(2, 4, HELLO).unwrap());
+        // Both have more than their share, and only one has shown anything for it.
+        let mut third = take(3, 5, HELLO).unwrap();
+        assert!(has_gone(&mut idle[1]) && credit(1) == 1);
+        third.greeted();
+        let _fourth = take(4, 6, FINISH).unwrap();
+        assert_eq!(credit(1), 0);
+    }
+
+    #[test]
+    fn credit_is_no_more_than_there_are_places() {
+        let newcomers = Newcomers::new(2);
+        let _kept = newcomers.try_take(source(1), 0, BEGIN).unwrap();
+        for number in 1..9 {
+            newcomers
+                .try_take(source(1), number, BEGIN)
+                .unwrap()
+                .proved();
+        }
+        assert_eq!(newcomers.sources().0[&source(1)].credit, 2);
+    }
+
+    #[test]
     fn places_are_counted_once() {
         let newcomers = Newcomers::new(1);
         let mut first = newcomers.try_take(source(1), 0, BEGIN).unwrap();
@@ -315,10 +379,10 @@ mod tests {
         // Too late: the place is another's already.
         first.proved();
         drop(first);
-        assert_eq!(newcomers.taken().count, 1);
+        assert_eq!(newcomers.taken.load(Ordering::Acquire), 1);
         drop(second);
-        let taken = newcomers.taken();
-        assert!(taken.count == 0 && taken.sources.is_empty());
+        assert_eq!(newcomers.taken.load(Ordering::Acquire), 0);
+        assert!(newcomers.sources().0.is_empty());
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 use socket2::{Domain, Socket, Type};
 
 use crate::support::*;
@@ -234,32 +234,29 @@ fn flood(
     (stop, flood)
 }
 
-/// Members from another address while somebody floods the port with this.
-fn a_flood(says: impl FnOnce(&Path) -> Vec<u8>, pause: Duration) {
-    let net = Net::new();
+/// An address of the peer from which nobody floods.
+fn another_address(net: &Net) {
+    let peer = net.peer();
     run(&[
         "ip",
         "-n",
-        &net.peer(),
+        &peer,
         "addr",
         "add",
         "192.0.2.3/24",
         "dev",
         "eth0",
     ]);
-    let authority = Authority::new();
-    let certs = authority.issue("web");
-    app(&net.pod(), "[::]:9090", "app");
-    let mesh = limited(&net, &certs, &[]);
-    let (stop, flood) = flood(&net, says(&certs), pause);
-    let gave_way = "nacre_mesh_refused_total{direction=\"ingress\",reason=\"gave_way\"}";
-    let begin = Instant::now();
-    while mesh.metric(gave_way) == 0 {
-        assert!(begin.elapsed() < 2 * PATIENCE, "{}", mesh.log());
-    }
-    let config = client(&certs, true);
-    let members = inside(&net.peer(), move || {
-        (0..10)
+}
+
+/// How long so many callers from another address take, one after the other, the quickest first.
+fn callers(
+    net: &Net,
+    count: usize,
+    config: Arc<ClientConfig>,
+) -> std::thread::Result<Vec<Duration>> {
+    let mut times = inside(&net.peer(), move || {
+        (0..count)
             .map(|_| {
                 let begin = Instant::now();
                 let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -276,11 +273,29 @@ fn a_flood(says: impl FnOnce(&Path) -> Vec<u8>, pause: Duration) {
             })
             .collect::<Vec<_>>()
     })
-    .join();
+    .join()?;
+    times.sort();
+    Ok(times)
+}
+
+/// Members from another address while somebody floods the port with this.
+fn a_flood(says: impl FnOnce(&Path) -> Vec<u8>, pause: Duration) {
+    let net = Net::new();
+    another_address(&net);
+    let authority = Authority::new();
+    let certs = authority.issue("web");
+    app(&net.pod(), "[::]:9090", "app");
+    let mesh = limited(&net, &certs, &[]);
+    let (stop, flood) = flood(&net, says(&certs), pause);
+    let gave_way = "nacre_mesh_refused_total{direction=\"ingress\",reason=\"gave_way\"}";
+    let begin = Instant::now();
+    while mesh.metric(gave_way) == 0 {
+        assert!(begin.elapsed() < 2 * PATIENCE, "{}", mesh.log());
+    }
+    let members = callers(&net, 10, client(&certs, true));
     stop.store(true, Ordering::Relaxed);
     let count = flood.join().unwrap();
-    let mut members = members.unwrap();
-    members.sort();
+    let members = members.unwrap();
     // A place is had for at most 10 s, so without a share each of these would take a good part of that.
     assert!(members[5] < Duration::from_secs(1), "{members:?}");
     assert!(count > HANDSHAKES, "{count} strangers");
@@ -305,6 +320,65 @@ fn a_flood_of_hellos_keeps_no_member_out() {
     };
     // Each costs a handshake's time, so that more of them would be a question of that.
     a_flood(says, Duration::from_millis(3));
+}
+
+#[test]
+fn a_flood_in_which_a_handshake_is_finished_now_and_then_keeps_nobody_out() {
+    const OFTEN: Duration = Duration::from_millis(400);
+    let net = Net::new();
+    another_address(&net);
+    let authority = Authority::new();
+    let certs = authority.issue("web");
+    app(&net.pod(), "[::]:9090", "app");
+    // Anybody can finish one here.
+    let env = [("CONTRAST_INGRESS_PROXY_CONFIG", "main#9090#false")];
+    let mesh = limited(&net, &certs, &env);
+    let config = client(&certs, false);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (stopped, stranger) = (Arc::clone(&stop), config.clone());
+    let flood = inside(&net.peer(), move || {
+        let mut open = VecDeque::new();
+        let (mut last, mut finished) = (Instant::now(), 0);
+        while !stopped.load(Ordering::Relaxed) {
+            if let Ok(stream) = dial_within("192.0.2.1:9090".parse().unwrap(), PATIENCE) {
+                let mut stream = session(stream, stranger.clone());
+                let _ = stream.conn.write_tls(&mut stream.sock);
+                stream.sock.set_nonblocking(true).unwrap();
+                open.push_back(stream);
+            }
+            if open.len() > 2_000 {
+                open.pop_front();
+            }
+            // The oldest that still has its place, and an answer to its ClientHello.
+            while last.elapsed() >= OFTEN
+                && let Some(stream) = open.front_mut()
+            {
+                match stream.conn.complete_io(&mut stream.sock) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Ok(_) => {
+                        finished += 1;
+                        last = Instant::now();
+                    }
+                    Err(_) => {}
+                }
+                open.pop_front();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        finished
+    });
+    let gave_way = "nacre_mesh_refused_total{direction=\"ingress\",reason=\"gave_way\"}";
+    let begin = Instant::now();
+    while mesh.metric(gave_way) == 0 {
+        assert!(begin.elapsed() < 2 * PATIENCE, "{}", mesh.log());
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    let honest = callers(&net, 10, config);
+    stop.store(true, Ordering::Relaxed);
+    let finished = flood.join().unwrap();
+    let honest = honest.unwrap();
+    assert!(honest[5] < Duration::from_secs(1), "{honest:?}, {finished}");
+    assert!(finished > 3, "{finished} handshakes of the stranger");
 }
 
 #[test]

@@ -134,6 +134,15 @@ impl Filter {
         }
     }
 
+    /// Looks for what the rules need; only before they are set for the first time, so that nothing is between
+    /// their loss and the transaction that closes the pod.
+    fn require(&self, rules: &Ruleset) -> Result<(), Error> {
+        if let (Self::Nftables(_), Some(_)) = (self, &rules.inbound) {
+            nft::require(&nft::EXPRESSIONS)?;
+        }
+        Ok(())
+    }
+
     fn install(&self, rules: &Ruleset) -> Result<Installed, Error> {
         match self {
             Self::Nftables(_) => Ok(Installed::Nftables(nft::install(rules)?)),
@@ -197,6 +206,7 @@ impl Keeper {
             };
         }
         let filter = Filter::choose()?;
+        filter.require(&rules)?;
         let installed = filter.install(&rules)?;
         let keeper = Arc::new(Self {
             filter,

@@ -55,11 +55,11 @@ pub const EXPRESSIONS: [(&str, &str); 3] = [
 /// old connection look like one of its own.
 ///
 /// # Errors
-/// [`Error::Unsupported`] where the kernel has no nf_tables, [`Error::Missing`] where it lacks an expression, both
-/// before anything is changed, [`Error::Denied`] without `CAP_NET_ADMIN`, [`Error::Kernel`] with the number of the refused message otherwise.
+/// [`Error::Unsupported`] where the kernel has no nf_tables, [`Error::Denied`] without `CAP_NET_ADMIN`,
+/// [`Error::Kernel`] with the number of the refused message otherwise, also where the kernel lacks an expression:
+/// [`require`] tells that before anything is changed.
 pub fn install(rules: &Ruleset) -> Result<Installed, Error> {
     if rules.inbound.is_some() {
-        require(&EXPRESSIONS)?;
         socket::transact(&closed())?;
     }
     let batch = transaction(rules);
@@ -90,6 +90,7 @@ pub fn probe() -> Result<(), Error> {
 /// [`Error::Missing`] for the first that the kernel does not know, else as [`install`].
 pub fn require(expressions: &[(&'static str, &'static str)]) -> Result<(), Error> {
     for (expression, option) in expressions {
+        tracing::debug!(expression, option, "looking for an expression");
         let table = Attributes::new().string(1, TABLE);
         let chain = Attributes::new().string(1, TABLE).string(3, "trial");
         let rule = Attributes::new()

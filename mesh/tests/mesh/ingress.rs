@@ -287,12 +287,27 @@ fn disabled_touches_nothing() {
 #[test]
 fn rules_are_set_again_when_flushed() {
     let (net, authority) = pod_with_apps();
-    let mesh = Mesh::start(&net.pod(), &authority.issue("web"), &[EXAMPLE]);
+    let env = [EXAMPLE, ("NACRE_MESH_LOG", "debug")];
+    let mesh = Mesh::start(&net.pod(), &authority.issue("web"), &env);
+    let looked = || mesh.log().matches("looking for an expression").count();
+    assert_eq!(
+        looked(),
+        nacre_mesh::nft::EXPRESSIONS.len(),
+        "{}",
+        mesh.log()
+    );
     run(&["ip", "netns", "exec", &net.pod(), "nft", "flush", "ruleset"]);
     let begin = std::time::Instant::now();
     while mesh.metric("nacre_mesh_rules_restored_total") == 0 {
         assert!(begin.elapsed() < PATIENCE);
     }
+    // The pod is open until they are set, so nothing comes before that.
+    assert_eq!(
+        looked(),
+        nacre_mesh::nft::EXPRESSIONS.len(),
+        "{}",
+        mesh.log()
+    );
     assert!(!hushed(&net.peer(), POD[0], 9090).answered("other"));
     assert!(mesh.http("/ready").starts_with("HTTP/1.1 200"));
 }

@@ -9,7 +9,7 @@ use nacre_api::limits::NONCE_LEN;
 use nacre_api::v1::{self, mesh_client::MeshClient};
 use nacre_atls::binding::HttpState;
 use nacre_atls::tonic::{Link, Own, connect};
-use nacre_atls::{AppraisalError, Appraise, ClientKind, Connector, ReportQueue};
+use nacre_atls::{AppraisalError, Appraise, ClientKind, Connector, ReportQueue, Timeouts};
 use nacre_attest::{Claims, Evidence};
 use nacre_history::History;
 use nacre_manifest::{Manifest, TransitionHash};
@@ -27,6 +27,9 @@ use crate::state::{Ready, References};
 const MAX_MESSAGE: usize = 256 * 1024;
 /// How long one question to a peer may take, and how long a peer is asked for a new head.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a peer may take to hand over the seed: a report and its evidence, each within the time that a
+/// workload has at the same port ([`Timeouts::PATIENT`]).
+const RECOVERY: Duration = Duration::from_secs(150);
 /// Pause before a peer that is not there yet is asked again.
 const AGAIN: Duration = Duration::from_millis(300);
 /// How often a sealed Coordinator asks.
@@ -58,7 +61,7 @@ impl Peers {
     pub(crate) fn new(addresses: Vec<String>, queue: Arc<ReportQueue>, core: Arc<Core>) -> Self {
         Self {
             addresses,
-            connector: Connector::default(),
+            connector: Connector::new(Timeouts::PATIENT),
             queue,
             core,
             asking: Mutex::default(),
@@ -169,7 +172,7 @@ impl Peers {
     async fn recover(&self, authority: &Authority, history: &History) -> Result<(), Failure> {
         let mut last = "no other Coordinator is named (NACRE_PEERS)".to_owned();
         for address in self.resolve().await {
-            let handed = tokio::time::timeout(PATIENCE, self.recover_one(address, history)).await;
+            let handed = tokio::time::timeout(RECOVERY, self.recover_one(address, history)).await;
             let handed = match handed {
                 Ok(Ok(handed)) => handed,
                 Ok(Err(error)) => {
@@ -177,7 +180,7 @@ impl Peers {
                     continue;
                 }
                 Err(_) => {
-                    last = format!("{address}: no answer within {PATIENCE:?}");
+                    last = format!("{address}: no answer within {RECOVERY:?}");
                     continue;
                 }
             };

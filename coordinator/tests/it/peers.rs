@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nacre_api::v1::Phase;
 use nacre_manifest::{ChipId, HostDataBinding};
@@ -287,4 +288,30 @@ async fn frozen_views_and_double_success_are_seen() {
     assert_eq!(other(&two), one.transition, "double success");
     let relation = deployment.history().await.relation(&forked.history().await);
     assert_eq!(relation, nacre_history::Relation::Fork { common: 1 });
+}
+
+#[tokio::test]
+async fn a_peer_that_is_busy_is_waited_for() {
+    let deployment = Deployment::new();
+    let first = deployment.start().await;
+    let mut manifest = deployment.manifest(&[]);
+    manifest.peer_recovery = true;
+    deployment.set(&first, &manifest).await.unwrap();
+    // As at a port at which a thousand workloads stand in the queue: more than ten seconds until it answers.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let door = listener.local_addr().unwrap();
+    let mesh = first.addresses.mesh;
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(11)).await;
+                let mut far = tokio::net::TcpStream::connect(mesh).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    let second = deployment
+        .start_with(guest(COORDINATOR), deployment.store(), &[door.to_string()])
+        .await;
+    eventually("ready", || async { second.phase().await == Phase::Ready }).await;
 }

@@ -40,6 +40,7 @@ mod run;
 mod state;
 mod status;
 mod storage;
+mod unary;
 mod user;
 
 pub use capacity::Capacity;

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nacre_api::limits::MAX_MESSAGE;
 use nacre_api::v1::mesh_server::MeshServer;
-use nacre_api::v1::user_server::UserServer;
 use nacre_atls::tonic::{GrpcRouter, Incoming, Limits, incoming, server};
 use nacre_atls::{Acceptor, Admission, AtlsError, ClientKind, ReportQueue, Timeouts};
 use nacre_attest::{Report, ReportError, ReportSource, SourceError, Verifier};
@@ -35,6 +33,7 @@ use crate::peers::Peers;
 use crate::plain;
 use crate::state::{Cell, State};
 use crate::storage::Storage;
+use crate::unary::UserService;
 use crate::user::UserApi;
 
 /// Longest message to the mesh API, in bytes: a signing request and what stands around it.
@@ -351,7 +350,7 @@ fn user_port(
         Arc::clone(peers),
         Arc::clone(&queues.user),
     );
-    let service = UserServer::new(api).max_decoding_message_size(MAX_MESSAGE);
+    let service = UserService::new(api, Arc::clone(&authority.core));
     let acceptor = Acceptor::new(ReportQueue::new(reports, 1, 64), Timeouts::default());
     let limits = Limits {
         exchanges: 64,

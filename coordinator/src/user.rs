@@ -27,10 +27,16 @@ use crate::recovery::{self, Progress, ShareGiven};
 use crate::report;
 use crate::state::{Ready, State};
 
-/// Submissions at a time of which nothing is known yet; each may hold one message of 2 MiB.
-const UNJUDGED: usize = 16;
-/// Histories that are read out at a time.
-const READERS: usize = 32;
+/// Submissions at a time of which nothing is known yet; each may hold one message of 2 MiB, raw and decoded.
+const UNJUDGED: usize = 8;
+/// Histories that are read out at a time. One that takes nothing holds four pieces: one that gRPC sends, one
+/// encoded, one in the channel and one before it.
+const READERS: usize = 16;
+/// Bytes of an object that are sent in one message.
+const PIECE: usize = 128 * 1024;
+const _: () = assert!(PIECE <= MAX_PIECE);
+/// How long a reader that takes nothing keeps a whole object in memory, which is read again then.
+const KEEP: Duration = Duration::from_secs(2);
 /// How long a reader may take to take the next piece.
 const TAKE: Duration = Duration::from_secs(60);
 /// How long it may take to read a whole history out.
@@ -201,7 +207,7 @@ impl User for UserApi {
         Ok(Response::new(ReceiverStream::new(answers)))
     }
 
-    type GetManifestsStream = ReceiverStream<Result<v1::GetManifestsResponse, Status>>;
+    type GetManifestsStream = ReceiverStream<Answer>;
 
     async fn get_manifests(
         &self,
@@ -217,7 +223,7 @@ impl User for UserApi {
         let evidence = evidence.map_err(status)?;
         let keys = Arc::clone(ready.history.objects());
         let head = report::message(&ready, &evidence, keys.len());
-        let (out, answers) = mpsc::channel(2);
+        let (out, answers) = mpsc::channel(1);
         let core = Arc::clone(&self.core);
         tokio::spawn(async move {
             let started = Instant::now();
@@ -262,42 +268,69 @@ pub(crate) async fn object(core: &Core, ready: &Ready, key: ObjectKey) -> Result
     }
 }
 
+/// A piece of a history, or why there are no more.
+type Answer = Result<v1::GetManifestsResponse, Status>;
+/// Where they go.
+type Out = mpsc::Sender<Answer>;
+
 async fn read_out(
     core: &Core,
     ready: &Ready,
     head: v1::AttestedState,
     keys: Arc<BTreeSet<ObjectKey>>,
-    out: &mpsc::Sender<Result<v1::GetManifestsResponse, Status>>,
+    out: &Out,
 ) -> Result<(), Denied> {
     use v1::get_manifests_response::Part;
 
-    give(out, Part::Head(head)).await?;
+    give(room(out).await?, Part::Head(head));
     for &key in keys.iter() {
-        let bytes = object(core, ready, key).await?;
-        let mut pieces = bytes.chunks(MAX_PIECE).peekable();
-        while let Some(piece) = pieces.next() {
+        let mut bytes = None;
+        let mut from = 0;
+        loop {
+            // Whoever takes nothing for a while costs pieces, not objects.
+            let room = match tokio::time::timeout(KEEP, out.reserve()).await {
+                Ok(room) => room.map_err(|_| slow())?,
+                Err(_) => {
+                    bytes = None;
+                    room(out).await?
+                }
+            };
+            let whole = match &mut bytes {
+                Some(whole) => whole,
+                none => none.insert(object(core, ready, key).await?),
+            };
+            let end = whole.len().min(from + PIECE);
             let object = v1::Object {
                 key: key.to_string(),
-                content: piece.to_vec(),
-                last: pieces.peek().is_none(),
+                content: whole.get(from..end).unwrap_or_default().to_vec(),
+                last: end == whole.len(),
             };
-            give(out, Part::Object(object)).await?;
+            let last = object.last;
+            give(room, Part::Object(object));
+            if last {
+                break;
+            }
+            from = end;
         }
     }
     Ok(())
 }
 
-async fn give(
-    out: &mpsc::Sender<Result<v1::GetManifestsResponse, Status>>,
-    part: v1::get_manifests_response::Part,
-) -> Result<(), Denied> {
-    let message = v1::GetManifestsResponse { part: Some(part) };
-    let slow = Denied::Slow {
+/// Room for the next piece, as soon as the reader has taken one.
+async fn room(out: &Out) -> Result<mpsc::Permit<'_, Answer>, Denied> {
+    match tokio::time::timeout(TAKE, out.reserve()).await {
+        Ok(Ok(room)) => Ok(room),
+        _ => Err(slow()),
+    }
+}
+
+fn slow() -> Denied {
+    Denied::Slow {
         what: "taking the next piece",
         limit: TAKE,
-    };
-    match tokio::time::timeout(TAKE, out.send(Ok(message))).await {
-        Ok(Ok(())) => Ok(()),
-        _ => Err(slow),
     }
+}
+
+fn give(room: mpsc::Permit<'_, Answer>, part: v1::get_manifests_response::Part) {
+    room.send(Ok(v1::GetManifestsResponse { part: Some(part) }));
 }

@@ -17,6 +17,7 @@ mod first;
 mod hostile;
 mod length;
 mod logs;
+mod memory;
 mod outside;
 mod peers;
 mod recovery;

@@ -61,12 +61,21 @@ pub type GrpcServer = Server<Stack<CountOpen, Identity>>;
 /// A [`GrpcServer`] with its services.
 pub type GrpcRouter = Router<Stack<CountOpen, Identity>>;
 
-/// A server with limits that suit small requests of many clients: dead peers are noticed, few streams each.
+/// Bytes that one stream may send before anybody reads them. Enough that an upload of pieces of 1 MiB does not wait
+/// for every frame.
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// Bytes that all streams of a connection may send before anybody reads them.
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+
+/// A server with limits that suit small requests of many clients: dead peers are noticed, few streams each,
+/// little that is kept unread.
 pub fn server() -> GrpcServer {
     Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .max_concurrent_streams(Some(32))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_max_header_list_size(Some(16 * 1024))
         .http2_max_pending_accept_reset_streams(Some(16))
         .timeout(ANSWER)

@@ -75,6 +75,7 @@ impl Authority {
         let judged = match (&*state, stored) {
             (State::Empty, None) => true,
             (State::Sealed(_), None) => {
+                inner.recovery = None;
                 self.core.cell.swap(State::Empty);
                 true
             }

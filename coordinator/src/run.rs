@@ -231,6 +231,7 @@ impl Coordinator {
 
         if core.rules.genesis == GenesisAuthority::InsecureUnbound {
             tracing::warn!(
+                %user,
                 "no owners are measured in (NACRE_OWNERS): whoever comes first may set a first manifest that says InsecureUnboundFirstSet"
             );
         }

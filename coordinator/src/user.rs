@@ -29,8 +29,8 @@ use crate::state::{Ready, State};
 
 /// Submissions at a time of which nothing is known yet; each may hold one message of 2 MiB, raw and decoded.
 const UNJUDGED: usize = 8;
-/// Histories that are read out at a time. One that takes nothing holds four pieces: one that gRPC sends, one
-/// encoded, one in the channel and one before it.
+/// Histories that are read out at a time. One whose reader takes nothing holds an object for [`KEEP`], then some
+/// four pieces: those that gRPC sends and has encoded, one in the channel and one before it.
 const READERS: usize = 16;
 /// Bytes of an object that are sent in one message.
 const PIECE: usize = 128 * 1024;

@@ -20,7 +20,7 @@ use crate::support::{eventually, manifests};
 /// Bytes that half-sent requests may cost, and readers who take nothing: client and server, which here are
 /// one process.
 const FLOODED: u64 = 64 << 20;
-const READ: u64 = 48 << 20;
+const READ: u64 = 64 << 20;
 
 static PIECE: &[u8] = &[1; 64 << 10];
 

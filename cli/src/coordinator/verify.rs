@@ -8,6 +8,7 @@ use nacre_client::bundle::{Bundle, MAX_BUNDLE};
 use nacre_client::examine::{Examination, Given, Question, examine, replicas};
 use nacre_client::pin::Pin;
 use nacre_client::snapshot::Snapshot;
+use nacre_client::verdict::{Outcome, Row};
 use nacre_findings::{Finding, Location, codes::client as codes};
 use nacre_history::ObjectKey;
 use nacre_manifest::PolicyHash;
@@ -51,7 +52,8 @@ pub(crate) struct Args {
     /// Verify a bundle as of this time, for example 2026-11-23T00:00:00Z [default: the time it claims]
     #[arg(long, value_name = "TIME", requires = "from_bundle", value_parser = timestamp)]
     at: Option<Timestamp>,
-    /// Where to write what was verified [default: verify/ in the workspace]
+    /// Where to write what was verified [default: verify/ in the workspace, which a bundle of before what
+    /// nacre-pin.json has seen leaves as it is]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -111,8 +113,13 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
             examination.rows.push(row);
         }
     }
+    // What is there is of a newer answer: only a directory that was named takes an older one.
+    let keep = examination.behind && args.out.is_none();
+    if keep {
+        examination.rows.push(unwritten(context));
+    }
     let holds = examination.rows.hold(args.strict);
-    let written = match holds {
+    let written = match holds && !keep {
         true => write(args, &answer, &examination, context)?,
         false => Vec::new(),
     };
@@ -182,6 +189,17 @@ pub(super) fn empty(pin: Option<&Pin>) -> CommandError {
             CommandError::new(Kind::Verification, vec![finding])
         }
     }
+}
+
+/// That a bundle of before what was seen replaces nothing.
+fn unwritten(context: &Context) -> Row {
+    let directory = context.path_or_default(None, DIRECTORY);
+    let text = format!(
+        "nothing is written to {}: the bundle is older than what earlier runs saw",
+        directory.display()
+    );
+    Row::of(Outcome::Note, "files", codes::ROLLED_BACK, text)
+        .help("--out DIR names a directory for what held then")
 }
 
 /// Puts what was verified into place.

@@ -1,6 +1,8 @@
 //! `nacre set`, `verify`, `recover` and `sign` against a real Coordinator.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 
 use nacre_attest::Product;
 use nacre_client::pin::{Found, Seen};
@@ -11,6 +13,17 @@ use nacre_sim::MachineSpec;
 use crate::common::TestEnvironment;
 use crate::coordinator::openssl;
 use crate::live::{Live, copy, expect, web};
+
+/// The files of a directory of the workspace.
+fn tree(live: &Live, name: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = fs::read_dir(live.workspace.path(name)).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let named = paths.map(|path| {
+        let name = PathBuf::from(path.file_name().unwrap());
+        (name, fs::read(path).unwrap())
+    });
+    named.collect()
+}
 
 #[test]
 fn the_page_from_set_to_recover() {
@@ -99,6 +112,12 @@ fn the_page_from_set_to_recover() {
     // It is of before what this workspace has seen, and on the way to it: that is said, and no failure.
     expect(live.run(&args), 0, "");
     assert_eq!(live.workspace.read("nacre-pin.json"), pin);
+    assert!(!live.workspace.exists("then/manifest.1.json"));
+    // Without a directory of its own it replaces nothing of what is newer, and removes nothing.
+    let now = tree(&live, "verify");
+    assert_ne!(now, tree(&live, "then"));
+    expect(live.run(&args[..5]), 0, "");
+    assert_eq!(tree(&live, "verify"), now);
     fs::remove_file(live.workspace.path("then/mesh-ca.pem")).unwrap();
     fs::remove_file(live.workspace.path("nacre-pin.json")).unwrap();
     expect(live.run(&args), 0, "");

@@ -73,6 +73,7 @@ pub(super) fn pinned(question: &Question<'_>, history: &History, out: &mut Exami
             );
             let row = Row::of(Outcome::Note, "pin", codes::ROLLED_BACK, text);
             out.rows.push(row);
+            out.behind = true;
             pin.unaccepted(&chain)
         }
         Err(error) => {

@@ -104,6 +104,8 @@ pub struct Examination {
     pub difference: Option<Diff>,
     /// What to remember for later runs; only when the verdict holds.
     pub pin: Option<Pin>,
+    /// Whether the answer is of before what earlier runs saw, and on the way there; of a past one only.
+    pub behind: bool,
 }
 
 /// Examines an answer. Every row before the first that fails holds; what depends on it is not looked at.

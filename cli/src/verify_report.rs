@@ -1,5 +1,6 @@
 //! `nacre verify-report`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use nacre_attest::{
@@ -69,20 +70,24 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError> {
     let evidence = evidence(args, context)?;
-    let (policies, host_data) = match &args.manifest {
+    let against = match &args.manifest {
         Some(path) => from_manifest(args, &read(context, path)?, &evidence)?,
-        None => (vec![from_options(args, &evidence)?], host_data(args)),
+        None => Against {
+            policies: vec![from_options(args, &evidence)?],
+            host_data: host_data(args),
+            elsewhere: None,
+        },
     };
     let expected = Expected {
         report_data: args.report_data.map_or(ReportData::Open, ReportData::Exact),
-        host_data,
+        host_data: against.host_data,
         newest_crl: None,
     };
     let now = args.at.unwrap_or_else(Timestamp::now);
-    let Some((_, verdict)) = Verifier::amd().examine_any(&evidence, &policies, &expected, now)
+    let Some((_, verdict)) =
+        Verifier::amd().examine_any(&evidence, &against.policies, &expected, now)
     else {
-        let message = "the manifest has no reference values that count for the policy of this report: none for SNP, \
-                       or its Platforms name none of them";
+        let message = "the manifest has no reference values for SNP";
         return Err(Finding::error(codes::cli::USAGE, message).into());
     };
     match context.output {
@@ -93,7 +98,19 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
             "verdict": verdict,
         }))?,
     }
-    outcome(args, &verdict)
+    let outcome = outcome(args, &verdict);
+    match against.elsewhere {
+        Some(why) => outcome.map_err(|error| error.advised(&why)),
+        None => outcome,
+    }
+}
+
+/// What a report is held against.
+struct Against {
+    policies: Vec<Policy>,
+    host_data: HostData,
+    /// Why no reference values count for the report, where none of those that are there does.
+    elsewhere: Option<String>,
 }
 
 fn evidence(args: &Args, context: &Context) -> Result<Evidence, CommandError> {
@@ -162,26 +179,43 @@ fn finding(check: &Check) -> Finding {
 }
 
 /// The sets that count for the policy that the report names, as everywhere else.
-fn from_manifest(
-    args: &Args,
-    bytes: &[u8],
-    evidence: &Evidence,
-) -> Result<(Vec<Policy>, HostData), CommandError> {
+fn from_manifest(args: &Args, bytes: &[u8], evidence: &Evidence) -> Result<Against, CommandError> {
     let refused = |message: String| Finding::error(codes::cli::USAGE, message);
     let manifest =
         Manifest::parse(bytes).map_err(|error| refused(format!("the manifest: {error}")))?;
     let counting = Counting::of(&manifest, &evidence.report, |_| true);
+    let elsewhere = counting.sets.is_empty();
     let sets = manifest.reference_values.snp.iter().enumerate();
     let policies = sets
-        .filter(|(index, _)| counting.sets.contains(index))
+        .filter(|(index, _)| elsewhere || counting.sets.contains(index))
         .map(|(index, values)| {
             let mut policy = Policy::try_from(values)
                 .map_err(|error| refused(format!("ReferenceValues.snp[{index}]: {error}")))?;
             policy.crl = crl_mode(args);
+            if elsewhere {
+                // None of the launch digests is one of a platform on which the policy may run.
+                policy.measurements = Some(BTreeSet::new());
+            }
             Ok(policy)
         })
         .collect::<Result<_, Finding>>()?;
-    Ok((policies, HostData::OneOf(counting.host_data)))
+    let named: Vec<_> = manifest
+        .reference_values
+        .snp
+        .iter()
+        .map(|set| set.platform.to_string())
+        .collect();
+    let why = || {
+        format!(
+            "Platforms of the report's policy names none of the platforms of ReferenceValues.snp: {}",
+            named.join(", ")
+        )
+    };
+    Ok(Against {
+        policies,
+        host_data: HostData::OneOf(counting.host_data),
+        elsewhere: elsewhere.then(why),
+    })
 }
 
 fn from_options(args: &Args, evidence: &Evidence) -> Result<Policy, CommandError> {

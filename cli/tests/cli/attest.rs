@@ -389,7 +389,17 @@ fn a_report_counts_on_the_platforms_of_its_own_policy() {
     let done = with(&["kata-qemu-snp"]);
     assert_eq!(done.code, Some(3), "{}", done.shown());
     assert!(done.stderr.contains("NCR1066"), "{}", done.stderr);
+    // On none of them: the report is not accepted, and the verdict says so as for any other.
     let none = with(&["aks-clh-snp"]);
-    assert_eq!(none.code, Some(2), "{}", none.shown());
+    assert_eq!(none.code, Some(3), "{}", none.shown());
+    assert!(none.stderr.contains("NCR1066"), "{}", none.stderr);
     assert!(none.stderr.contains("Platforms"), "{}", none.stderr);
+    assert!(none.stdout.contains("report-signature"), "{}", none.stdout);
+    let empty = against("ms-turin", &manifest("ms-turin", vec![], &[]));
+    assert_eq!(
+        empty.code,
+        Some(2),
+        "nothing to hold it against: {}",
+        empty.shown()
+    );
 }

@@ -256,6 +256,33 @@ pub enum CollateralError {
 }
 
 impl CollateralError {
+    /// The same error once more, for whoever asks again before it is looked up again.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Io { path, source } => Self::Io {
+                path: path.clone(),
+                source: io::Error::new(source.kind(), source.to_string()),
+            },
+            Self::TooLong { path, limit } => Self::TooLong {
+                path: path.clone(),
+                limit: *limit,
+            },
+            Self::Unreadable { what, source } => Self::Unreadable {
+                what,
+                source: *source,
+            },
+            Self::NotGenuine { what } => Self::NotGenuine { what },
+            Self::Throttled { seconds } => Self::Throttled { seconds: *seconds },
+            Self::Server { server, detail } => Self::Server {
+                server: server.clone(),
+                detail: detail.clone(),
+            },
+        }
+    }
+}
+
+impl CollateralError {
     fn io(path: &Path, source: io::Error) -> Self {
         Self::Io {
             path: path.display().to_string(),

@@ -13,6 +13,11 @@ use nacre_attest::{
 const REFRESH: Duration = Duration::from_secs(86_400);
 /// The same after a failure.
 const AGAIN: Duration = Duration::from_secs(300);
+/// A list of which there is none was not to be had: until this time has passed that is the answer, at once. A server
+/// that cannot be reached takes seconds for each report otherwise.
+const NO_LIST: Duration = Duration::from_secs(30);
+/// The same for a certificate. AMD's server gives one in about ten seconds.
+const NO_VEK: Duration = Duration::from_secs(10);
 /// Certificates that are kept. A guest needs one for each firmware its chip has had while it runs.
 const MOST: usize = 16;
 
@@ -21,7 +26,7 @@ const MOST: usize = 16;
 ///
 /// A list that is not due yet is handed out while a new one is looked up beside; only one that is due makes the
 /// caller wait. What is handed out is never older than what has been seen before, and only what the pinned keys
-/// have signed is kept.
+/// have signed is kept. That there was nothing is kept too, for a short while.
 pub struct Kept(Arc<Inner>);
 
 struct Inner {
@@ -37,6 +42,37 @@ struct State {
     lists: NewestLists,
     /// When each product's list is looked up again.
     next: BTreeMap<Product, Instant>,
+    no_list: BTreeMap<Product, Nothing>,
+    no_vek: Vec<(VekRequest, Nothing)>,
+}
+
+/// Nothing was to be had.
+struct Nothing {
+    until: Instant,
+    /// `None`: the source knows of nothing.
+    why: Option<CollateralError>,
+}
+
+impl Nothing {
+    /// `None` where the source gave something.
+    fn of(answer: &Result<Option<Vec<u8>>, CollateralError>, time: Duration) -> Option<Self> {
+        let why = match answer {
+            Ok(Some(_)) => return None,
+            Ok(None) => None,
+            Err(error) => Some(error.again()),
+        };
+        let until = Instant::now() + time;
+        Some(Self { until, why })
+    }
+
+    /// The answer, as long as it counts.
+    fn answer(&self) -> Option<Result<Option<Vec<u8>>, CollateralError>> {
+        let counts = self.until > Instant::now();
+        counts.then(|| match &self.why {
+            None => Ok(None),
+            Some(error) => Err(error.again()),
+        })
+    }
 }
 
 impl Kept {
@@ -84,41 +120,64 @@ impl Inner {
         state.lists.saw(product, dates.this_update, &list);
         Ok(state.list(product))
     }
+
+    fn look_up_vek(&self, request: &VekRequest) -> Result<Option<Vec<u8>>, CollateralError> {
+        let Some(found) = self.source.vek(request)? else {
+            return Ok(None);
+        };
+        match self.verifier.is_vek_of(request, &found) {
+            true => Ok(Some(found)),
+            false => Err(CollateralError::NotGenuine {
+                what: "certificate of this chip and firmware",
+            }),
+        }
+    }
 }
 
 impl State {
     fn list(&self, product: Product) -> Option<Vec<u8>> {
         self.lists.of(product).map(|(_, der)| der.to_vec())
     }
+
+    fn vek(&self, request: &VekRequest) -> Option<Vec<u8>> {
+        let mut veks = self.veks.iter();
+        veks.find(|(of, _)| of == request)
+            .map(|(_, der)| der.clone())
+    }
+}
+
+/// The oldest gives way.
+fn push<T>(all: &mut Vec<T>, one: T) {
+    if all.len() == MOST {
+        all.remove(0);
+    }
+    all.push(one);
 }
 
 impl CollateralSource for Kept {
     fn vek(&self, request: &VekRequest) -> Result<Option<Vec<u8>>, CollateralError> {
         let Self(inner) = self;
-        let kept = |state: &State| {
-            let mut veks = state.veks.iter();
-            veks.find(|(of, _)| of == request)
-                .map(|(_, der)| der.clone())
-        };
-        if let Some(kept) = kept(&inner.state()) {
-            return Ok(Some(kept));
-        }
-        let Some(found) = inner.source.vek(request)? else {
-            return Ok(None);
-        };
-        if !inner.verifier.is_vek_of(request, &found) {
-            return Err(CollateralError::NotGenuine {
-                what: "certificate of this chip and firmware",
-            });
-        }
-        let mut state = inner.state();
-        if kept(&state).is_none() {
-            if state.veks.len() == MOST {
-                state.veks.remove(0);
+        {
+            let state = inner.state();
+            if let Some(kept) = state.vek(request) {
+                return Ok(Some(kept));
             }
-            state.veks.push((request.clone(), found.clone()));
+            let mut nothing = state.no_vek.iter().filter(|(of, _)| of == request);
+            if let Some(answer) = nothing.find_map(|(_, nothing)| nothing.answer()) {
+                return answer;
+            }
         }
-        Ok(Some(found))
+        let found = inner.look_up_vek(request);
+        let nothing = Nothing::of(&found, inner.refresh.min(NO_VEK));
+        let mut state = inner.state();
+        state.no_vek.retain(|(of, _)| of != request);
+        if let Some(nothing) = nothing {
+            push(&mut state.no_vek, (request.clone(), nothing));
+        }
+        if let (Ok(Some(found)), None) = (&found, state.vek(request)) {
+            push(&mut state.veks, (request.clone(), found.clone()));
+        }
+        found
     }
 
     fn crl(&self, product: Product) -> Result<Option<Vec<u8>>, CollateralError> {
@@ -131,9 +190,17 @@ impl CollateralSource for Kept {
             if let (Some(kept), false) = (&kept, due) {
                 return Ok(Some(kept.clone()));
             }
-            // Nobody else looks it up meanwhile.
-            if kept.is_some() {
-                state.next.insert(product, Instant::now() + AGAIN);
+            match &kept {
+                // Nobody else looks it up meanwhile.
+                Some(_) => {
+                    state.next.insert(product, Instant::now() + AGAIN);
+                }
+                None => {
+                    let nothing = state.no_list.get(&product);
+                    if let Some(answer) = nothing.and_then(Nothing::answer) {
+                        return answer;
+                    }
+                }
             }
             kept
         };
@@ -155,7 +222,15 @@ impl CollateralSource for Kept {
                 tracing::warn!(%error, "the revocation list that is there serves on");
                 Ok(Some(kept))
             }
-            (answer, _) => answer,
+            (answer, _) => {
+                let nothing = Nothing::of(&answer, inner.refresh.min(NO_LIST));
+                let mut state = inner.state();
+                match nothing {
+                    Some(nothing) => state.no_list.insert(product, nothing),
+                    None => state.no_list.remove(&product),
+                };
+                answer
+            }
         }
     }
 }

@@ -121,6 +121,57 @@ fn a_server_that_is_away_takes_nothing_away() {
     assert!(source.crl(Product::Genoa).is_err());
 }
 
+/// Otherwise each report of a guest whose server is away waits for it.
+#[test]
+fn that_there_is_nothing_is_remembered_for_a_while() {
+    let away = Server::new(|_| status(503, ""));
+    let source = kept(&away, pki().verifier().unwrap(), Duration::from_secs(60));
+    let first = source.crl(Product::Genoa).unwrap_err().to_string();
+    for _ in 0..5 {
+        let again = source.crl(Product::Genoa).unwrap_err();
+        assert_eq!(again.to_string(), first);
+    }
+    assert_eq!(away.count(), 1, "one question for one list");
+    assert!(source.crl(Product::Milan).is_err());
+    assert_eq!(away.count(), 2, "another list is another question");
+    for _ in 0..5 {
+        assert!(source.vek(&request("ms-genoa")).is_err());
+    }
+    assert_eq!(away.count(), 3, "one question for one certificate");
+    assert!(source.vek(&request("ms-milan")).is_err());
+    assert_eq!(away.count(), 4);
+    // A server that knows of nothing has not failed, and is asked no more often.
+    let empty = Server::new(|_| status(404, ""));
+    let source = kept(&empty, pki().verifier().unwrap(), Duration::from_secs(60));
+    for _ in 0..5 {
+        assert_eq!(source.vek(&request("ms-genoa")).unwrap(), None);
+        assert_eq!(source.crl(Product::Genoa).unwrap(), None);
+    }
+    assert_eq!(empty.count(), 2);
+}
+
+#[test]
+fn a_server_that_is_back_is_asked_again() {
+    let answers = std::sync::atomic::AtomicUsize::new(0);
+    let server =
+        Server::new(
+            move |_| match answers.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+                0 => status(503, ""),
+                _ => ok(sample("ms-genoa/vcek.der")),
+            },
+        );
+    let source = kept(&server, Verifier::amd(), Duration::from_millis(300));
+    let get = || source.vek(&request("ms-genoa"));
+    assert!(get().is_err());
+    assert!(get().is_err());
+    assert_eq!(server.count(), 1);
+    eventually("the certificate", || {
+        get().is_ok_and(|found| found.is_some())
+    });
+    assert!(get().unwrap().is_some());
+    assert_eq!(server.count(), 2);
+}
+
 #[test]
 fn a_list_that_is_due_makes_the_caller_wait() {
     let (due, fresh) = (list(900, 1), list(5, 3600));

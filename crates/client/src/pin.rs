@@ -34,7 +34,8 @@ pub struct Pin {
     /// What the seed is mixed with, 32 bytes in hex; no secret.
     #[serde(with = "hex::serde")]
     pub salt: [u8; 32],
-    /// Every transition before the newest one seen, from the first.
+    /// Every transition before the newest one seen, from the first; absent = not known, in a pin of a version that did
+    /// not write them. The next run that sees the deployment writes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<TransitionHash>,
     /// The newest transition seen.
@@ -184,6 +185,17 @@ pub enum Contradiction {
         /// Found now.
         found: TransitionHash,
     },
+    /// The history ends before what was seen, and the pin does not say what was there then.
+    #[error(
+        "the history ends at generation {found}, and generation {seen} was seen before; whether one leads to the other the \
+         pin of an earlier version does not say"
+    )]
+    Undecided {
+        /// Of earlier runs.
+        seen: u64,
+        /// Found now.
+        found: u64,
+    },
 }
 
 /// Why a file is no pin.
@@ -242,10 +254,16 @@ impl Pin {
         let head = &pin.head.0;
         let length = u64::try_from(pin.earlier.len()).unwrap_or(u64::MAX);
         let ends = match pin.earlier.as_slice() {
-            [] => pin.head.hash() == pin.genesis,
+            [] => match head.generation {
+                1 => pin.head.hash() == pin.genesis,
+                2 => head.previous == pin.genesis,
+                _ => true,
+            },
             [first, ..] => *first == pin.genesis && pin.earlier.last() == Some(&head.previous),
         };
-        match ends && length.checked_add(1) == Some(head.generation) {
+        let complete = length.checked_add(1) == Some(head.generation);
+        let absent = pin.earlier.is_empty() && head.generation > 1;
+        match ends && (complete || absent) {
             true => Ok(pin),
             false => Err(PinError::Earlier),
         }
@@ -259,10 +277,18 @@ impl Pin {
         bytes
     }
 
-    /// Every transition that was seen, from the first.
-    fn seen(&self) -> impl Iterator<Item = TransitionHash> {
-        let earlier = self.earlier.iter().copied();
-        earlier.chain([self.head.hash()])
+    /// Generation and hash of every transition that is known to have been seen, oldest first: without the earlier
+    /// ones, the first, the one before the head, and the head.
+    fn seen(&self) -> BTreeMap<u64, TransitionHash> {
+        let head = &self.head.0;
+        let earlier = (1..).zip(self.earlier.iter().copied());
+        let ends = [
+            (1, self.genesis),
+            (head.generation, self.head.hash()),
+            (head.generation.saturating_sub(1), head.previous),
+        ];
+        let ends = ends.into_iter().filter(|(generation, _)| *generation > 0);
+        ends.chain(earlier).collect()
     }
 
     /// How many transitions of a history, the newest ones, nobody has accepted.
@@ -270,10 +296,14 @@ impl Pin {
         let accepted = self.accepted.and_then(|accepted| {
             let mut all = chain.iter().copied();
             // In a history of before, everything up to what was accepted later is accepted.
-            all.position(|transition| transition == accepted)
-                .or(self.seen().position(|transition| transition == accepted))
+            let there = all.position(|transition| transition == accepted);
+            there.map(|at| at + 1).or_else(|| {
+                let seen = self.seen();
+                let seen = seen.iter().find(|(_, seen)| **seen == accepted);
+                seen.and_then(|(generation, _)| usize::try_from(*generation).ok())
+            })
         });
-        let accepted = accepted.map_or(0, |at| at + 1);
+        let accepted = accepted.unwrap_or(0);
         chain.len().saturating_sub(accepted)
     }
 
@@ -304,17 +334,30 @@ impl Pin {
         let place = usize::try_from(self.head.0.generation).unwrap_or(usize::MAX);
         match place.checked_sub(1).and_then(|at| found.chain.get(at)) {
             None => {
-                let mut pairs = (1u64..).zip(self.seen().zip(found.chain));
-                let fork = pairs.find(|(_, (seen, found))| seen != *found);
+                let seen = self.seen();
+                let mut pairs = (1u64..).zip(found.chain);
+                let fork = pairs.find_map(|(generation, found)| {
+                    let seen = seen.get(&generation).filter(|seen| *seen != found)?;
+                    Some((generation, *seen, *found))
+                });
+                let (newest, length) = (
+                    self.head.0.generation,
+                    u64::try_from(length).unwrap_or(u64::MAX),
+                );
                 Err(match fork {
-                    Some((generation, (seen, found))) => Contradiction::Fork {
+                    Some((generation, seen, found)) => Contradiction::Fork {
                         generation,
                         seen,
-                        found: *found,
+                        found,
                     },
-                    None => Contradiction::Rollback {
-                        seen: self.head.0.generation,
-                        found: u64::try_from(length).unwrap_or(u64::MAX),
+                    // Each transition names the one before it: the last being the same, all are.
+                    None if seen.contains_key(&length) => Contradiction::Rollback {
+                        seen: newest,
+                        found: length,
+                    },
+                    None => Contradiction::Undecided {
+                        seen: newest,
+                        found: length,
                     },
                 })
             }
@@ -410,181 +453,4 @@ impl TryFrom<BTreeMap<String, ListText>> for RevocationLists {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(byte: u8) -> Fingerprint {
-        Fingerprint::from_bytes([byte; 32])
-    }
-
-    /// A chain of this many transitions; `at` makes one chain differ from another.
-    fn chain(length: u64, at: u64) -> Vec<Transition> {
-        let manifest = nacre_manifest::Manifest::default();
-        let mut all: Vec<Transition> = Vec::new();
-        for generation in 1..=length {
-            let hash = ManifestHash::of(b"{}");
-            all.push(match all.last() {
-                None => Transition::genesis(&manifest, hash, 1),
-                Some(last) => last.next(&manifest, hash, at + generation),
-            });
-        }
-        all
-    }
-
-    fn hashes(chain: &[Transition]) -> Vec<TransitionHash> {
-        chain.iter().map(Transition::hash).collect()
-    }
-
-    fn found(chain: &[TransitionHash]) -> Found<'_> {
-        Found {
-            root_key: key(1),
-            history_key: key(2),
-            salt: [3; 32],
-            chain,
-        }
-    }
-
-    fn pin(chain: &[Transition]) -> Pin {
-        let genesis = chain.first().unwrap().hash();
-        let head = Seen::of(chain.last().unwrap());
-        Pin::new(genesis, &found(&hashes(chain)), head, "{}".into())
-    }
-
-    fn lists(all: &[(Product, u64)]) -> NewestLists {
-        let mut lists = NewestLists::default();
-        for (product, start) in all {
-            lists.saw(*product, Timestamp(*start), &[7; 3]);
-        }
-        lists
-    }
-
-    #[test]
-    fn revocation_lists_only_get_newer_each_product_for_itself() {
-        let pin = pin(&chain(1, 5)).with_lists(&lists(&[(Product::Genoa, 9)]));
-        let pin = pin.with_lists(&lists(&[(Product::Milan, 20), (Product::Genoa, 3)]));
-        let RevocationLists(kept) = &pin.revocation_lists;
-        assert_eq!(*kept, lists(&[(Product::Genoa, 9), (Product::Milan, 20)]));
-        let advanced = pin.advanced(&found(&[]), pin.head, pin.manifest.clone());
-        assert_eq!(advanced.revocation_lists, pin.revocation_lists);
-        // What is no list of a product is refused.
-        let text = String::from_utf8(pin.to_bytes()).unwrap();
-        for (from, to) in [
-            ("\"Genoa\"", "\"Naples\""),
-            ("\"070707\"", "\"07070\""),
-            ("\"thisUpdate\"", "\"thisupdate\""),
-        ] {
-            assert!(text.contains(from), "{text}");
-            assert!(Pin::parse(text.replace(from, to).as_bytes()).is_err());
-        }
-    }
-
-    #[test]
-    fn a_pin_survives_its_file() {
-        let chain = chain(2, 5);
-        let pin = Pin {
-            accepted: Some(chain[0].hash()),
-            ..pin(&chain).with_lists(&lists(&[(Product::Genoa, 9), (Product::Milan, 20)]))
-        };
-        assert_eq!(Pin::parse(&pin.to_bytes()).unwrap(), pin);
-        let text = String::from_utf8(pin.to_bytes()).unwrap();
-        for (from, to) in [
-            ("\"version\": 1", "\"version\": 2"),
-            ("\"{}\"", "\"{ }\""),
-            ("\"head\"", "\"heads\""),
-            ("\"generation\": 2", "\"generation\": 3"),
-            ("\"encoding\": \"01", "\"encoding\": \"02"),
-        ] {
-            let changed = text.replacen(from, to, 1);
-            assert_ne!(changed, text, "{from}");
-            assert!(Pin::parse(changed.as_bytes()).is_err(), "{from}");
-        }
-    }
-
-    #[test]
-    fn earlier_transitions_lead_to_the_head() {
-        let chain = chain(3, 5);
-        let good = pin(&chain);
-        assert_eq!(good.earlier, hashes(&chain[..2]));
-        let changes: [fn(&mut Pin); 4] = [
-            |pin| pin.earlier.clear(),
-            |pin| pin.earlier.swap(0, 1),
-            |pin| pin.earlier.truncate(1),
-            |pin| pin.earlier.push(pin.head.hash()),
-        ];
-        for change in changes {
-            let mut pin = good.clone();
-            change(&mut pin);
-            let read = Pin::parse(&pin.to_bytes());
-            assert!(matches!(read, Err(PinError::Earlier)), "{read:?}");
-        }
-    }
-
-    #[test]
-    fn of_a_history_of_before_everything_is_accepted_that_was_accepted_later() {
-        let all = hashes(&chain(3, 5));
-        let pin = |accepted: Option<usize>| Pin {
-            accepted: accepted.map(|at| all[at - 1]),
-            ..pin(&chain(3, 5))
-        };
-        assert_eq!(pin(Some(3)).unaccepted(&all[..2]), 0);
-        assert_eq!(pin(Some(1)).unaccepted(&all[..2]), 1);
-        assert_eq!(pin(None).unaccepted(&all[..2]), 2);
-    }
-
-    #[test]
-    fn the_same_history_and_a_longer_one_are_told_apart() {
-        let all = chain(3, 5);
-        let hashes = hashes(&all);
-        let seen = |length: usize, accepted: Option<usize>| Pin {
-            accepted: accepted.map(|at| hashes[at - 1]),
-            ..pin(&all[..length])
-        };
-        let compare = |pin: Pin| pin.compare(&found(&hashes)).unwrap();
-        let progress = |newer, unaccepted| Progress { newer, unaccepted };
-        assert_eq!(compare(seen(3, None)), progress(0, 3));
-        assert_eq!(compare(seen(3, Some(3))), progress(0, 0));
-        assert_eq!(compare(seen(1, Some(1))), progress(2, 2));
-        assert_eq!(compare(seen(2, Some(1))), progress(1, 2));
-    }
-
-    #[test]
-    fn every_contradiction_has_its_reason() {
-        let (three, other) = (chain(3, 5), chain(3, 6));
-        let (short, others) = (hashes(&three[..2]), hashes(&other));
-        let compare = |found: &Found<'_>| pin(&three).compare(found).unwrap_err();
-        let rollback = Contradiction::Rollback { seen: 3, found: 2 };
-        assert_eq!(compare(&found(&short)), rollback);
-        let fork = Contradiction::Fork {
-            generation: 3,
-            seen: three[2].hash(),
-            found: other[2].hash(),
-        };
-        assert_eq!(compare(&found(&others)), fork);
-        let fork = Contradiction::Fork {
-            generation: 2,
-            seen: three[1].hash(),
-            found: other[1].hash(),
-        };
-        assert_eq!(compare(&found(&others[..2])), fork, "shorter, and another");
-        for chain in [&[][..], &others[1..]] {
-            assert!(matches!(
-                compare(&found(chain)),
-                Contradiction::Genesis { .. }
-            ));
-        }
-        let hashes = hashes(&three);
-        let other_key = Found {
-            root_key: key(7),
-            ..found(&hashes)
-        };
-        assert!(matches!(compare(&other_key), Contradiction::RootKey { .. }));
-        let other_key = Found {
-            history_key: key(7),
-            ..found(&hashes)
-        };
-        assert!(matches!(
-            compare(&other_key),
-            Contradiction::HistoryKey { .. }
-        ));
-    }
-}
+mod tests;

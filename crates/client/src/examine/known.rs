@@ -78,12 +78,19 @@ pub(super) fn pinned(question: &Question<'_>, history: &History, out: &mut Exami
         }
         Err(error) => {
             let code = match &error {
-                Contradiction::Rollback { .. } => codes::ROLLED_BACK,
+                Contradiction::Rollback { .. } | Contradiction::Undecided { .. } => {
+                    codes::ROLLED_BACK
+                }
                 Contradiction::Fork { .. } => codes::FORKED,
                 _ => codes::ROOT_CHANGED,
             };
-            out.rows
-                .push(Row::of(Outcome::Fail, "pin", code, error.to_string()));
+            let row = Row::of(Outcome::Fail, "pin", code, error.to_string());
+            out.rows.push(match &error {
+                Contradiction::Undecided { .. } => {
+                    row.help("verify the Coordinator once, then this again: the pin then says it")
+                }
+                _ => row,
+            });
             chain.len()
         }
     }

@@ -198,11 +198,15 @@ pub(crate) fn suggest(key: &str, fields: &'static [Field]) -> Option<String> {
     let longer = || {
         let begins =
             |field: &&Field| field.key.len() > 2 && plain(key).starts_with(&plain(field.key));
-        Some(fields.iter().find(begins)?.key.to_owned())
+        let longest = fields
+            .iter()
+            .filter(begins)
+            .max_by_key(|field| field.key.len())?;
+        Some(longest.key.to_owned())
     };
     below
-        .or_else(longer)
         .or_else(|| closest(key, fields.iter().map(|field| field.key)).map(str::to_owned))
+        .or_else(longer)
 }
 
 /// The name with the fewest differing letters, if at most a third of them differ.
@@ -224,6 +228,23 @@ mod tests {
         let names = ["platform", "namespace"];
         assert_eq!(closest("Platfrom", names), Some("platform"));
         assert_eq!(closest("target", names), None);
+    }
+
+    #[test]
+    fn a_longer_name_means_the_field_that_it_is_closest_to() {
+        use crate::object::ConfigValue as _;
+        use crate::references::{References, TcbValues};
+        let values = |key| suggest(key, References::fields());
+        assert_eq!(
+            values("minimumTcbByModels").as_deref(),
+            Some("minimumTcbByModel")
+        );
+        assert_eq!(values("platformInfos").as_deref(), Some("platformInfo"));
+        // Too far from each, and both begin it.
+        let longest = values("minimumTcbByModelOfThisMachine");
+        assert_eq!(longest.as_deref(), Some("minimumTcbByModel"));
+        let tcb = suggest("bootloaderVersion", TcbValues::fields());
+        assert_eq!(tcb.as_deref(), Some("bootloader"));
     }
 
     #[test]

@@ -84,6 +84,11 @@ fn the_documentation_gives_the_sizes() {
         (RULES.len() % 1000 + 50) / 100
     );
     documented("| rules ", &kilobytes);
+    let coming = include_str!("../../../../docs/guide/coming-from.md");
+    assert!(
+        coming.contains(&format!("| rules of {kilobytes}; ")),
+        "docs/guide/coming-from.md: {kilobytes}"
+    );
 }
 
 #[test]

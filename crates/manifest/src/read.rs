@@ -87,8 +87,11 @@ fn field_error(path: &str, said: &str) -> Error {
         path => path.to_owned(),
     };
     if let Some(rest) = said.strip_prefix("unknown field ") {
-        // ``unknown field `x`, expected one of `a`, `b` ``.
-        let known = rest.split('`').skip(3).step_by(2).map(str::to_owned);
+        // ``unknown field `x`, expected one of `a`, `b` ``; the field may have any character in its name.
+        let known = rest
+            .rsplit_once(", expected ")
+            .map_or("", |(_, known)| known);
+        let known = known.split('`').skip(1).step_by(2).map(str::to_owned);
         return Error::FieldUnknown {
             path,
             known: known.collect(),

@@ -127,12 +127,12 @@ pub fn unreadable_text(error: &nacre_manifest::Error, text: &str, file: Location
     let mut finding = unreadable(error, None).at(at);
     if let Error::FieldUnknown { path, known } = error {
         let name = path.rsplit('.').next().unwrap_or(path);
-        finding = finding
-            .field(path)
-            .help(match closest(name, known.iter().map(String::as_str)) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("there are {}", known.join(", ")),
-            });
+        finding = finding.field(path);
+        if let Some(meant) = closest(name, known.iter().map(String::as_str)) {
+            finding = finding.help(format!("did you mean `{meant}`?"));
+        } else if !known.is_empty() {
+            finding = finding.help(format!("there are {}", known.join(", ")));
+        }
     }
     finding
 }

@@ -182,6 +182,13 @@ fn unknown_fields_are_named() {
         panic!("{tdx:?}")
     };
     assert_eq!(path, "ReferenceValues.tdx");
+
+    // Whatever its name is, it is not among those that there are.
+    let odd = changed(|value| value["a`b`, expected `c"] = json!(1)).unwrap_err();
+    let Error::FieldUnknown { known: others, .. } = odd else {
+        panic!("{odd:?}")
+    };
+    assert_eq!(others, known);
 }
 
 #[test]

@@ -145,6 +145,28 @@ fn merging_reports_what_contradicts() {
 }
 
 #[test]
+fn an_unknown_field_comes_with_those_that_there_are_if_any() {
+    let help = |known: &[&str]| {
+        let error = nacre_manifest::Error::FieldUnknown {
+            path: "policies".to_owned(),
+            known: known.iter().copied().map(str::to_owned).collect(),
+        };
+        unreadable_text(
+            &error,
+            "{\"policies\": {}}",
+            Location::file("manifest.json"),
+        )
+        .help
+    };
+    assert_eq!(
+        help(&["Policies", "x"]).as_deref(),
+        Some("did you mean `Policies`?")
+    );
+    assert_eq!(help(&["x", "y"]).as_deref(), Some("there are x, y"));
+    assert_eq!(help(&[]), None);
+}
+
+#[test]
 fn codes_of_other_crates_are_registered() {
     // Crates below findings give numbers only; each must be documented.
     let manifest = 601..=606;

@@ -177,10 +177,17 @@ fn refuse(error: &clap::Error, environment: &Environment) -> ExitCode {
         return ExitCode::from(code);
     }
     let finding = mistake(&error.render().to_string());
-    // The options were not understood, so the form that they ask for is looked for by itself.
+    // The options were not understood, so the form and the file that they ask for are looked for by themselves.
     let mut diagnostics = Diagnostics::from_environment(environment).unwrap_or_default();
-    diagnostics.format = asked_format(&environment.args).unwrap_or(diagnostics.format);
-    diagnostics.show(&[finding], &mut std::io::stderr());
+    let format = asked(&environment.args, "--format", |value| value.parse().ok());
+    diagnostics.format = format.unwrap_or(diagnostics.format);
+    let report = asked(&environment.args, "--report", |value| {
+        Some(value.to_owned())
+    })
+    .or_else(|| environment.variable("NACRE_REPORT").map(str::to_owned));
+    diagnostics.report = report.map(|path| environment.path(path));
+    // The exit code says already that something is wrong.
+    let _ = diagnostics.publish(&[finding], &mut std::io::stderr());
     ExitCode::from(Kind::Usage.exit_code())
 }
 
@@ -199,16 +206,19 @@ fn mistake(text: &str) -> Finding {
     }
 }
 
-/// The form of findings on a command line that is wrong elsewhere.
-fn asked_format(args: &[OsString]) -> Option<Format> {
+/// The first value of an option that can be read, on a command line that is wrong elsewhere.
+fn asked<T>(args: &[OsString], option: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
     let mut words = args.iter().filter_map(|word| word.to_str());
     while let Some(word) = words.next() {
         let value = match word {
-            "--format" => words.next(),
-            word => word.strip_prefix("--format="),
+            "--" => return None,
+            word if word == option => words.next(),
+            word => word
+                .strip_prefix(option)
+                .and_then(|rest| rest.strip_prefix('=')),
         };
-        if let Some(format) = value.and_then(|value| value.parse().ok()) {
-            return Some(format);
+        if let Some(value) = value.and_then(&read) {
+            return Some(value);
         }
     }
     None

@@ -1,6 +1,7 @@
 //! `nacre relay`: bytes from one port to another address, for the port-forwarder pod.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,8 @@ use nacre_atls::{Place, Places, WhenFull};
 use nacre_findings::{Finding, codes};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::time::timeout;
 
 use crate::cluster::connect::block_on;
 use crate::context::Context;
@@ -16,7 +18,7 @@ use crate::error::CommandError;
 
 /// Connections at one time. One source may have all of them while nobody else wants one.
 const MOST: usize = 64;
-/// How long the far end may take to answer.
+/// How long its name may take to be found, and each address of the far end to answer.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Relay TCP connections to another address
@@ -67,8 +69,15 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
 /// Copies both ways until both ends are done, nothing has gone on for so long, or the place is another's. Both
 /// ends see a connection that ends; there is nobody else to tell.
 async fn serve(mut near: TcpStream, to: &str, mut place: Place, idle: Duration) {
-    let far = tokio::time::timeout(CONNECT, TcpStream::connect(to)).await;
-    let Ok(Ok(mut far)) = far else { return };
+    let reached = async {
+        let addresses = timeout(CONNECT, lookup_host(to)).await.ok()?.ok()?;
+        first_that_answers(addresses, CONNECT).await
+    };
+    let far = tokio::select! {
+        far = reached => far,
+        () = place.given_away() => None,
+    };
+    let Some(mut far) = far else { return };
     let clock = Clock::start();
     let (near_read, near_write) = near.split();
     let (far_read, far_write) = far.split();
@@ -84,6 +93,19 @@ async fn serve(mut near: TcpStream, to: &str, mut place: Place, idle: Duration) 
         () = clock.idle_for(idle) => {}
         () = place.given_away() => {}
     }
+}
+
+/// A connection to one of these, each of which has so long.
+async fn first_that_answers(
+    addresses: impl Iterator<Item = SocketAddr>,
+    limit: Duration,
+) -> Option<TcpStream> {
+    for address in addresses {
+        if let Ok(Ok(stream)) = timeout(limit, TcpStream::connect(address)).await {
+            return Some(stream);
+        }
+    }
+    None
 }
 
 async fn copy(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, clock: &Clock) -> io::Result<()> {
@@ -129,5 +151,34 @@ impl Clock {
                 _ => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpSocket;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_takes_no_time_from_the_next() {
+        const LIMIT: Duration = Duration::from_millis(300);
+        let full = TcpSocket::new_v4().unwrap();
+        full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let full = full.listen(0).unwrap();
+        let (dead, mut waiting) = (full.local_addr().unwrap(), Vec::new());
+        // The kernel answers nobody any more when the queue is full.
+        while let Ok(stream) = timeout(LIMIT, TcpStream::connect(dead)).await {
+            waiting.push(stream.unwrap());
+        }
+        let alive = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = [dead, dead, alive.local_addr().unwrap()];
+        let stream = first_that_answers(addresses.into_iter(), LIMIT).await;
+        assert_eq!(stream.unwrap().peer_addr().unwrap(), addresses[2]);
+        assert!(
+            first_that_answers([dead].into_iter(), LIMIT)
+                .await
+                .is_none()
+        );
     }
 }

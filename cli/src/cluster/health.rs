@@ -97,10 +97,11 @@ pub(crate) fn examine(objects: &Objects, expected: &Expected<'_>) -> (Facts, Vec
     if objects.namespace.is_null() {
         let message = format!("there is no namespace {}", expected.namespace);
         let help = format!(
-            "kubectl create namespace {}, or name another in the configuration",
+            "kubectl create namespace {}, unless the deployment makes it, or name another in the configuration",
             expected.namespace
         );
-        findings.push(Finding::error(codes::cluster::NAMESPACE_MISSING, message).help(help));
+        // Whoever deploys may make it: `helm --create-namespace`, `CreateNamespace=true` of Argo CD.
+        findings.push(Finding::warning(codes::cluster::NAMESPACE_MISSING, message).help(help));
     } else {
         pod_security(objects, expected.namespace, &mut findings);
     }

@@ -304,4 +304,11 @@ fn a_namespace_that_is_not_there_is_named() {
     let mut objects = good();
     objects.namespace = Value::Null;
     assert_eq!(codes_of(&objects), [codes::cluster::NAMESPACE_MISSING]);
+    // Who deploys may make it.
+    let (_, findings) = examine(&objects, &expected());
+    assert!(
+        findings
+            .iter()
+            .all(|finding| finding.severity == nacre_findings::Severity::Warning)
+    );
 }

@@ -418,3 +418,35 @@ fn doctor_says_what_is_wrong_with_the_platform_or_the_kubeconfig() {
         assert!(!done.stderr.contains("in-cluster"), "{}", done.stderr);
     }
 }
+
+#[test]
+fn a_wrong_command_line_is_in_the_report_too() {
+    let environment = TestEnvironment::shop();
+    let args = [
+        "check",
+        "--report",
+        "report.json",
+        "--format=json",
+        "--strickt",
+    ];
+    environment.write("report.json", "of yesterday");
+    let done = environment.run(&args);
+    assert_eq!(done.code, Some(2), "{}", done.shown());
+    let report = environment.read("report.json");
+    assert!(
+        report.contains("unexpected argument '--strickt'"),
+        "{report}"
+    );
+    assert_eq!(report, done.stderr);
+    let done = environment
+        .nacre(&["check", "--strickt"])
+        .env("NACRE_REPORT", "other.txt")
+        .output()
+        .unwrap();
+    assert_eq!(done.status.code(), Some(2));
+    assert!(
+        environment
+            .read("other.txt")
+            .contains("unexpected argument '--strickt'")
+    );
+}

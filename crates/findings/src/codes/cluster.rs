@@ -43,7 +43,7 @@ codes! {
         "Name an installer whose guest compares them with `--installer-image NAME@sha256:…`, or use the platform `kata-qemu-snp` everywhere: its manifests say that nothing compares them.";
     NAMESPACE_MISSING = 1518, "Namespace missing",
         "The cluster does not have the namespace that workloads go to, so nothing that belongs to it could be looked at.",
-        "Create the namespace, or name another one in the configuration.";
+        "Create the namespace, unless the deployment makes it (`helm --create-namespace`, `CreateNamespace=true` of Argo CD), or name another one in the configuration.";
     DRIFT = 1520, "Running pod is not in the manifest",
         "A pod runs with a policy that the manifest does not list, without a policy, or without the confidential runtime.",
         "Apply the rendered resources again, or restart the workload so that its pods are made anew. If nobody of yours changed it, somebody else did.";

@@ -397,7 +397,11 @@ fn volume_mount(
         notes.error(
             codes::INVALID_POD,
             &format!("{at}.mountPath"),
-            format!("the kubelet mounts the file for termination messages at {clean:?}"),
+            if clean == termination.trim_end_matches('/') {
+                format!("the kubelet mounts the file for termination messages at {clean:?}")
+            } else {
+                format!("only the file for termination messages may be at {TERMINATION:?}: mount the volume elsewhere")
+            },
         );
         return;
     }

@@ -211,3 +211,20 @@ fn long_names_are_cut_as_the_kubelet_cuts_them() {
         }
     }
 }
+
+#[test]
+fn an_address_that_the_pod_gives_is_that_address() {
+    let mut case = small();
+    let container = &mut case.spec["containers"][0];
+    container["env"] = json!([{"name": "PEER", "value": "10.0.0.1"}]);
+    container["livenessProbe"] = json!({"exec": {"command": ["/app", "probe"]}});
+    assert_eq!(first_denial(&case, |_| {}), None);
+    for message in ["CreateContainerRequest", "ExecProcessRequest"] {
+        let denial = first_denial(&case, |request| {
+            if request.message == message {
+                replace(request, "PEER=10.0.0.1", "PEER=10.0.0.2");
+            }
+        });
+        assert_eq!(denial, Some((format!("{message} web"), "env".to_owned())));
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use nacre_policy::Carrier;
 use nacre_policy::rules::RULES;
 use nacre_sim::{Behaviour, Machine, Pki, ReportSpec, SimulatedGuest};
 use nacre_store::Directory;
+use nacre_test_support::free_ports;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -163,12 +164,9 @@ impl Live {
 
     /// This many, which know each other and share the store.
     pub(crate) fn start_replicas(&mut self, count: usize) {
-        // Ports that were free a moment ago: each has to know the others before it starts.
-        let places: Vec<SocketAddr> = {
-            let free = || TcpListener::bind("127.0.0.1:0").unwrap();
-            let held: Vec<TcpListener> = (0..count).map(|_| free()).collect();
-            held.iter().map(|l| l.local_addr().unwrap()).collect()
-        };
+        // Each has to know the others before it starts.
+        let place = |_| SocketAddr::from((Ipv4Addr::LOCALHOST, free_ports::<1>()[0]));
+        let places: Vec<SocketAddr> = (0..count).map(place).collect();
         for mesh in &places {
             let running = self.start_at(*mesh, &places);
             self.running.push(running);

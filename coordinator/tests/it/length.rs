@@ -97,9 +97,9 @@ async fn every_object_can_be_fetched_and_nothing_else() {
 #[tokio::test]
 async fn a_coordinator_that_follows_serves_the_whole_history() {
     let deployment = Deployment::new();
-    let ports = crate::peers::ports::<2>();
-    let first = crate::peers::start(&deployment, &ports, 0).await;
-    let second = crate::peers::start(&deployment, &ports, 1).await;
+    let places = crate::peers::places::<2>();
+    let first = crate::peers::start(&deployment, &places, 0).await;
+    let second = crate::peers::start(&deployment, &places, 1).await;
     for workloads in [&[][..], &["one"], &["two"]] {
         let mut manifest = deployment.manifest(workloads);
         manifest.peer_recovery = true;

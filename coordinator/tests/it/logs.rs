@@ -11,7 +11,7 @@ use nacre_atls::ClientKind;
 use nacre_manifest::PolicyHash;
 use tonic::codegen::Bytes;
 
-use crate::peers::{ports, start};
+use crate::peers::{places, start};
 use crate::support::{COORDINATOR, Deployment, WEB, eventually, guest};
 
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
@@ -41,10 +41,10 @@ async fn every_issuance_and_update_and_never_a_secret() {
     let unbound_address = unbound.addresses.user.to_string();
     unbound.stop().await;
     let deployment = Deployment::new();
-    let ports = ports::<2>();
-    let running = start(&deployment, &ports, 0).await;
+    let places = places::<2>();
+    let running = start(&deployment, &places, 0).await;
     let bound_address = running.addresses.user.to_string();
-    let second = start(&deployment, &ports, 1).await;
+    let second = start(&deployment, &places, 1).await;
     let mut manifest = deployment.manifest(&[]);
     manifest.peer_recovery = true;
     let entry = manifest.policies.get_mut(&PolicyHash::of(WEB)).unwrap();

@@ -9,13 +9,12 @@ use nacre_manifest::{ChipId, HostDataBinding};
 
 use crate::support::{COORDINATOR, Deployment, Running, WEB, eventually, guest};
 
-/// Free ports, one for each Coordinator: each has to know the others before it starts.
-pub(crate) fn ports<const N: usize>() -> [String; N] {
-    let listeners = [(); N].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().to_string())
+/// Places for Coordinators, each of which has to know the others before it starts.
+pub(crate) fn places<const N: usize>() -> [String; N] {
+    nacre_test_support::free_ports().map(|port| format!("127.0.0.1:{port}"))
 }
 
-pub(crate) async fn start(deployment: &Deployment, ports: &[String], index: usize) -> Running {
+pub(crate) async fn start(deployment: &Deployment, places: &[String], index: usize) -> Running {
     let deps = nacre_coordinator::Deps {
         verifier: crate::support::verifier(),
         reports: guest(COORDINATOR),
@@ -24,7 +23,7 @@ pub(crate) async fn start(deployment: &Deployment, ports: &[String], index: usiz
         clock: nacre_coordinator::system_clock,
     };
     // Everybody is told of everybody, as a name of all pods would.
-    deployment.start_deps(deps, ports, &ports[index]).await
+    deployment.start_deps(deps, places, &places[index]).await
 }
 
 /// Root CA, mesh CA and intermediate that come with a leaf, as PEM.
@@ -48,7 +47,7 @@ fn confirmed(result: &nacre_api::v1::SetManifestResult) -> usize {
 #[tokio::test]
 async fn one_coordinator_at_two_addresses_is_one() {
     let deployment = Deployment::new();
-    let ports = ports::<2>();
+    let places = places::<2>();
     let deps = |reports| nacre_coordinator::Deps {
         verifier: crate::support::verifier(),
         reports,
@@ -57,14 +56,14 @@ async fn one_coordinator_at_two_addresses_is_one() {
         clock: nacre_coordinator::system_clock,
     };
     // A name that stands for two addresses of the second one and for none of the third.
-    let (_, port) = ports[1].split_once(':').unwrap();
+    let (_, port) = places[1].split_once(':').unwrap();
     let twice = ["127.0.0.1", "127.0.0.2"].map(|address| format!("{address}:{port}"));
     let first = deployment
-        .start_deps(deps(guest(COORDINATOR)), &twice, &ports[0])
+        .start_deps(deps(guest(COORDINATOR)), &twice, &places[0])
         .await;
     let everywhere = format!("0.0.0.0:{port}");
     let _second = deployment
-        .start_deps(deps(guest(COORDINATOR)), &ports[..1], &everywhere)
+        .start_deps(deps(guest(COORDINATOR)), &places[..1], &everywhere)
         .await;
     let mut manifest = deployment.manifest(&[]);
     manifest.peer_recovery = true;
@@ -82,10 +81,10 @@ async fn one_coordinator_at_two_addresses_is_one() {
 #[tokio::test]
 async fn three_share_what_they_serve_and_one_that_is_lost_comes_back() {
     let deployment = Deployment::new();
-    let ports = ports::<3>();
-    let first = start(&deployment, &ports, 0).await;
-    let second = start(&deployment, &ports, 1).await;
-    let third = start(&deployment, &ports, 2).await;
+    let places = places::<3>();
+    let first = start(&deployment, &places, 0).await;
+    let second = start(&deployment, &places, 1).await;
+    let third = start(&deployment, &places, 2).await;
     let mut manifest = deployment.manifest(&[]);
     manifest.peer_recovery = true;
     manifest.coordinator_replicas = 3;
@@ -111,7 +110,7 @@ async fn three_share_what_they_serve_and_one_that_is_lost_comes_back() {
     assert_eq!(confirmed(&result), 3, "{:?}", result.replicas);
     first.stop().await;
     assert_eq!(second.certificate(WEB).await.generation, 2);
-    let first = start(&deployment, &ports, 0).await;
+    let first = start(&deployment, &places, 0).await;
     eventually("recovered", || async {
         first.phase().await == Phase::Ready
     })
@@ -132,9 +131,9 @@ async fn three_share_what_they_serve_and_one_that_is_lost_comes_back() {
 #[tokio::test]
 async fn without_permission_nobody_gets_the_seed() {
     let deployment = Deployment::new();
-    let ports = ports::<2>();
-    let first = start(&deployment, &ports, 0).await;
-    let second = start(&deployment, &ports, 1).await;
+    let places = places::<2>();
+    let first = start(&deployment, &places, 0).await;
+    let second = start(&deployment, &places, 1).await;
     let manifest = deployment.manifest(&[]);
     let result = deployment.set(&first, &manifest).await.unwrap();
     assert!(result.applied);
@@ -170,8 +169,8 @@ async fn without_permission_nobody_gets_the_seed() {
 #[tokio::test]
 async fn a_peer_on_another_chip_gets_nothing() {
     let deployment = Deployment::new();
-    let ports = ports::<2>();
-    let first = start(&deployment, &ports, 0).await;
+    let places = places::<2>();
+    let first = start(&deployment, &places, 0).await;
     let mut manifest = deployment.manifest(&[]);
     manifest.peer_recovery = true;
     deployment.set(&first, &manifest).await.unwrap();
@@ -192,7 +191,7 @@ async fn a_peer_on_another_chip_gets_nothing() {
     let elsewhere =
         nacre_sim::SimulatedGuest::with(machine, report, crl, nacre_sim::Behaviour::default());
     let second = deployment
-        .start_with(Arc::new(elsewhere), deployment.store(), &ports[..1])
+        .start_with(Arc::new(elsewhere), deployment.store(), &places[..1])
         .await;
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     let (_, metrics) = Running::get(first.addresses.health, "/metrics").await;
@@ -240,8 +239,8 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 #[tokio::test]
 async fn frozen_views_and_double_success_are_seen() {
     let deployment = Deployment::new();
-    let ports = ports::<2>();
-    let first = start(&deployment, &ports, 0).await;
+    let places = places::<2>();
+    let first = start(&deployment, &places, 0).await;
     deployment
         .set(&first, &deployment.manifest(&[]))
         .await
@@ -259,7 +258,7 @@ async fn frozen_views_and_double_success_are_seen() {
     );
     forked.genesis = deployment.genesis.clone();
     copy(deployment.folder.path(), forked.folder.path());
-    let second = start(&forked, &ports, 1).await;
+    let second = start(&forked, &places, 1).await;
     forked
         .recover(&second, &forked.shares[0], head)
         .await

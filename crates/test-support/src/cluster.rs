@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::free_ports;
 
 /// How long the two programs may take to answer, on a machine that is busy with builds.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -306,13 +307,6 @@ pub(crate) fn tool(variable: &str) -> PathBuf {
     let value =
         value.unwrap_or_else(|| panic!("{variable} is not set: run `cargo xtask test --cluster`"));
     PathBuf::from(value)
-}
-
-/// Ports that nothing listens on, all different.
-pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 /// Starts a program that ends with this process, even if that is killed.

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, free_ports, spawn, tool};
+use crate::cluster::{Cluster, spawn, tool};
+use crate::free_ports;
 
 /// How long the program may take to listen.
 const PATIENCE: Duration = Duration::from_secs(20);

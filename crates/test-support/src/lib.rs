@@ -1,4 +1,4 @@
-//! What tests of several packages share: a Kubernetes API server of their own.
+//! What tests of several packages share: a Kubernetes API server of their own, and ports.
 //!
 //! ```no_run
 //! let cluster = nacre_test_support::Cluster::shared();
@@ -20,7 +20,9 @@
 mod cluster;
 mod deployed;
 mod kubelet;
+mod ports;
 
 pub use cluster::{Attempt, Cluster};
 pub use deployed::coordinator_rights;
 pub use kubelet::Kubelet;
+pub use ports::free_ports;

@@ -15,7 +15,7 @@ mod services;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -66,6 +66,12 @@ fn deps() -> Deps {
         verifier: Arc::new(pki().verifier().unwrap()),
         source: guest(WORKLOAD),
     }
+}
+
+/// Nobody listens there.
+fn free_address() -> SocketAddr {
+    let [port] = nacre_test_support::free_ports();
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 /// What stands where the Coordinator will be: real keys, real connections, one answer.
@@ -277,11 +283,7 @@ async fn refusals_have_reasons_and_advice() {
     assert!(error.to_string().contains("waits for recovery"), "{error}");
     assert!(error.advice().contains("nacre recover"));
 
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let nobody = free_address();
     let error = once(&config(nobody, folder.path())).await;
     assert!(
         matches!(error, AskError::Connection(AtlsError::Connect(_))),
@@ -294,11 +296,7 @@ async fn refusals_have_reasons_and_advice() {
 async fn it_asks_until_it_is_answered() {
     let folder = tempfile::tempdir().unwrap();
     // The port is known before anybody listens.
-    let address = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let address = free_address();
     let config = config(address, folder.path());
     let gate = config.directory.join("nacre-gate");
     let pod = tokio::task::spawn_blocking(|| run(config, deps()));
@@ -331,11 +329,7 @@ async fn a_sidecar_renews_without_changing_the_key() {
     let served = Served::new();
     let mut config = config(served.start(WORKLOAD).await, folder.path());
     config.renew = Some(Duration::from_secs(1));
-    let probe = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let probe = free_address();
     config.ready = Some(probe);
     let volume = config.directory.clone();
     // Ends with the process of the test.
@@ -410,17 +404,13 @@ async fn a_renewer_goes_on_with_what_the_initializer_has_written() {
     let read = |name: &str| fs::read_to_string(volume.join(name)).unwrap();
     let (chain, key) = (read("certChain.pem"), read("key.pem"));
 
-    config.renew = Some(Duration::from_secs(3));
-    let probe = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    config.renew = Some(Duration::from_secs(10));
+    let probe = free_address();
     config.ready = Some(probe);
     std::thread::spawn(|| run(config, deps()));
     let start = Instant::now();
     while tokio::net::TcpStream::connect(probe).await.is_err() {
-        assert!(start.elapsed() < Duration::from_secs(2), "it asks nobody");
+        assert!(start.elapsed() < Duration::from_secs(9), "it asks nobody");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(read("certChain.pem"), chain);

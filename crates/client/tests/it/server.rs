@@ -1,6 +1,6 @@
 //! The history over real attested connections, with servers that say what a test wants.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -259,11 +259,9 @@ async fn nobody_there_and_somebody_else_there_are_unreachable() {
     });
     let error = session(&world, address).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unreachable, "{error}");
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let error = session(&world, free).await.unwrap_err();
+    let [free] = nacre_test_support::free_ports();
+    let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, free));
+    let error = session(&world, nobody).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unreachable, "{error}");
     assert_eq!(error.code(), nacre_findings::codes::client::UNREACHABLE);
 }

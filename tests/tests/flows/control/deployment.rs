@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nacre_test_support::Cluster;
+use nacre_test_support::free_ports;
 use serde_json::{Value, json};
 
 use super::PATIENCE;
-use super::processes::{Running, free_ports, openssl};
+use super::processes::{Running, openssl};
 use super::service::{Backend, Service, is_ready};
 use crate::harness::{Ended, KUSTOMIZE, Place, given, object};
 

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::process::Command;
 
 use nacre_test_support::Kubelet;
+use nacre_test_support::free_ports;
 use serde_json::{Value, json};
 
 use super::deployment::{Coordinator, Deployment, NAMESPACE};
-use super::processes::{Running, free_ports};
+use super::processes::Running;
 use crate::harness::object;
 
 const POD: &str = "coordinator-port-forwarder";

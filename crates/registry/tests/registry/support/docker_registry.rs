@@ -1,7 +1,7 @@
 //! Debian's docker-registry as a child process.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -30,11 +30,7 @@ impl DockerRegistry {
     pub(crate) fn start(features: Features) -> Self {
         let program = program();
         let folder = TempDir::new().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let [port] = nacre_test_support::free_ports();
         let host = format!("127.0.0.1:{port}");
         let at = |name: &str| folder.path().join(name).display().to_string();
         let mut config = format!(

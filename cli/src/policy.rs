@@ -139,7 +139,7 @@ fn as_json(workload: &Workload) -> Value {
         "workload": workload.identity().to_string(),
         "policyHash": workload.hash.to_string(),
         "annotation": workload.carrier.annotation_key(),
-        "rules": policies::rules_version(&workload.text),
+        "rules": rules::version_in(&workload.text),
         "profile": policy.map(|policy| policy.profile(&|name| workload.is_ours(name)).as_str()),
         "target": at("/target/name"),
         "namespace": at("/pod/namespace"),
@@ -183,7 +183,7 @@ fn verify(args: &Verify, context: &mut Context) -> Result<(), CommandError> {
                     "{}  {}  rules {}, profile {}\n",
                     workload.hash,
                     workload.identity(),
-                    rules::VERSION,
+                    policy.rules(),
                     policy.profile(&|name| workload.is_ours(name))
                 ));
             }

@@ -51,7 +51,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError> {
     if let Some(image) = &args.installer_image
-        && !is_pinned(image)
+        && !ImageReference::is_pinned(image)
     {
         return Err(Finding::error(
             codes::cli::USAGE,
@@ -129,11 +129,6 @@ fn label(text: &str) -> Result<(String, String), String> {
         true => Ok((key.to_owned(), value.to_owned())),
         false => Err("this is no label of Kubernetes".to_owned()),
     }
-}
-
-/// Whether an image is named by a digest.
-fn is_pinned(image: &str) -> bool {
-    ImageReference::parse(image).is_ok_and(|image| image.digest().is_some())
 }
 
 fn namespace(name: &str) -> String {
@@ -374,7 +369,7 @@ mod tests {
     #[test]
     fn pinned_images_are_told_from_others() {
         let digest = "a".repeat(64);
-        assert!(is_pinned(&format!(
+        assert!(ImageReference::is_pinned(&format!(
             "registry.example/kata:4.0.0@sha256:{digest}"
         )));
         for image in [
@@ -383,7 +378,7 @@ mod tests {
             format!("kata@sha256:{}", "a".repeat(63)),
             format!("kata@sha256:{}", "A".repeat(64)),
         ] {
-            assert!(!is_pinned(&image), "{image}");
+            assert!(!ImageReference::is_pinned(&image), "{image}");
         }
     }
 
@@ -404,7 +399,11 @@ mod tests {
     fn every_installer_is_pinned() {
         for platform in nacre_platform::platforms() {
             if let Some(installer) = &platform.runtime.installer {
-                assert!(is_pinned(&installer.image), "{}", platform.name);
+                assert!(
+                    ImageReference::is_pinned(&installer.image),
+                    "{}",
+                    platform.name
+                );
             }
         }
     }

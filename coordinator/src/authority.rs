@@ -83,7 +83,8 @@ pub(crate) struct Inner {
     pub(crate) pending: PendingList,
     pub(crate) candidate: Option<Candidate>,
     pub(crate) recovery: Option<Session>,
-    /// Policies that are in the store for certain, with their lengths. Not those of the history in force.
+    /// Policies that were found or written since the start, with their lengths; those of the history in force are
+    /// not asked for here.
     stored: BTreeMap<PolicyHash, u64>,
     /// States whose writing may or may not have reached the store, or may yet.
     pub(crate) unfinished: Unfinished,

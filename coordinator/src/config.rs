@@ -129,14 +129,17 @@ impl Config {
     /// Reads every variable and reports every mistake. An empty variable counts as absent, one that is no UTF-8
     /// is a mistake.
     pub fn read(environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, Vec<Mistake>> {
-        let mut reader = Reader {
-            environment,
-            mistakes: Vec::new(),
-        };
-        for variable in VARIABLES {
-            reader.is_text(variable);
-        }
+        let is_other = |name: &&str| environment(name).is_some_and(|v| v.to_str().is_none());
+        let other = VARIABLES.into_iter().filter(is_other);
+        let mistakes = other.map(|variable| Mistake {
+            variable,
+            reason: "is no UTF-8 text".to_owned(),
+        });
         let environment = |variable: &str| environment(variable)?.into_string().ok();
+        let mut reader = Reader {
+            environment: &environment,
+            mistakes: mistakes.collect(),
+        };
         let everywhere = Addresses::everywhere();
         let genesis = reader.parsed(OWNERS, |text| {
             let owners = text.parse().map_err(chain::<nacre_history::OwnersError>)?;
@@ -180,23 +183,13 @@ impl Config {
 }
 
 struct Reader<'a> {
-    environment: &'a dyn Fn(&str) -> Option<OsString>,
+    environment: &'a dyn Fn(&str) -> Option<String>,
     mistakes: Vec<Mistake>,
 }
 
 impl Reader<'_> {
-    fn is_text(&mut self, variable: &'static str) {
-        if (self.environment)(variable).is_some_and(|value| value.to_str().is_none()) {
-            self.mistakes.push(Mistake {
-                variable,
-                reason: "is no UTF-8 text".to_owned(),
-            });
-        }
-    }
-
     fn text(&self, variable: &str) -> Option<String> {
-        let text = (self.environment)(variable)?.into_string().ok();
-        text.filter(|text| !text.is_empty())
+        (self.environment)(variable).filter(|text| !text.is_empty())
     }
 
     fn parsed<T>(

@@ -1,5 +1,6 @@
 //! Numbers for Prometheus, in its text format, and nothing that names a user or a secret.
 
+use nacre_api::limits::{MAX_HISTORY, MAX_OBJECTS};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -88,6 +89,9 @@ impl Metrics {
         let mut out = String::new();
         let pending = u64::try_from(now.pending).unwrap_or(u64::MAX);
         let objects = u64::try_from(now.objects).unwrap_or(u64::MAX);
+        let most_objects =
+            format!("Objects of the history in force; clients take at most {MAX_OBJECTS}.");
+        let most_bytes = format!("Bytes of these objects; clients take at most {MAX_HISTORY}.");
         for (name, kind, help, value) in [
             (
                 "manifest_generation",
@@ -101,18 +105,8 @@ impl Metrics {
                 "Transitions that wait for more owners.",
                 pending,
             ),
-            (
-                "history_objects",
-                "gauge",
-                "Objects of the history in force; clients take at most 100000.",
-                objects,
-            ),
-            (
-                "history_bytes",
-                "gauge",
-                "Bytes of these objects; clients take at most 1073741824.",
-                now.bytes,
-            ),
+            ("history_objects", "gauge", &most_objects, objects),
+            ("history_bytes", "gauge", &most_bytes, now.bytes),
             (
                 "store_diverged",
                 "gauge",

@@ -17,7 +17,7 @@ use crate::denied::Denied;
 use crate::state::{Parts, Previous, Ready, SeedKeys, State};
 
 /// How long shares are kept for the ones that are still to come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// How often is looked for shares that waited too long.
 const LOOK: Duration = Duration::from_secs(60);
@@ -37,7 +37,6 @@ pub(crate) struct Session {
     head: TransitionHash,
     started: Instant,
     shares: BTreeMap<u8, Share>,
-    needed: usize,
 }
 
 /// How far a recovery is.
@@ -74,13 +73,18 @@ impl Session {
     }
 
     fn is_over(&self) -> bool {
-        self.started.elapsed() >= PATIENCE
+        is_over(self.started)
     }
+}
+
+/// Whether a recovery that began then has not gone on for too long.
+pub(crate) fn is_over(started: Instant) -> bool {
+    started.elapsed() >= PATIENCE
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Session({:?} of {})", self.indices(), self.needed)
+        write!(f, "Session({:?})", self.indices())
     }
 }
 
@@ -151,7 +155,7 @@ impl Authority {
             audit::share(index, true, 1, needed);
             return Ok(progress);
         }
-        let session = session(&mut inner, history, needed);
+        let session = session(&mut inner, history);
         session.shares.insert(given.share.index(), given.share);
         progress.received = session.indices();
         audit::share(index, false, session.shares.len(), needed);
@@ -280,7 +284,7 @@ struct Opened {
 }
 
 /// The session of this history; one for another history or from long ago is over, and its shares cleared.
-fn session<'i>(inner: &'i mut Inner, history: &History, needed: usize) -> &'i mut Session {
+fn session<'i>(inner: &'i mut Inner, history: &History) -> &'i mut Session {
     let head = history.head().hash;
     let current = inner
         .recovery
@@ -290,7 +294,6 @@ fn session<'i>(inner: &'i mut Inner, history: &History, needed: usize) -> &'i mu
         head,
         started: Instant::now(),
         shares: BTreeMap::new(),
-        needed,
     }))
 }
 
@@ -307,7 +310,6 @@ mod tests {
                 head: TransitionHash::NONE,
                 started: Instant::now().checked_sub(age).unwrap(),
                 shares: BTreeMap::from([(1, Share::from_bytes(&share).unwrap())]),
-                needed: 2,
             }
         };
         let mut inner = Inner::default();

@@ -2,7 +2,6 @@
 //! before they have come. Whoever sends them has shown nothing yet.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,10 +20,9 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
 
-use crate::audit;
-use crate::denied::{Denied, chain};
+use crate::denied::Denied;
 use crate::guard::Core;
-use crate::user::UserApi;
+use crate::user::{UserApi, refused};
 
 /// Longest request that is one message, in bytes. The longest honest one brings a share, and key and signature of
 /// an owner: 5 KiB with an RSA key of 16 384 bits.
@@ -87,16 +85,10 @@ impl Service<Request<Body>> for UserService {
                 inner,
                 place,
                 limit: Box::pin(tokio::time::sleep(COME)),
-                refuse: move |denied| refuse(&core, remote, denied),
+                refuse: move |denied| refused(&core, "User", remote, denied),
             })
         }))
     }
-}
-
-fn refuse(core: &Core, remote: SocketAddr, denied: Denied) -> Status {
-    core.metrics.denied("user", denied.reason());
-    audit::refused("User", denied.code(), &chain(&denied), remote);
-    denied.into()
 }
 
 /// A body that has to come in time, at a place that it keeps until it has come.

@@ -1,6 +1,5 @@
 //! The user API: translates requests of owners and verifiers, who bring signatures instead of evidence.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -74,9 +73,7 @@ impl UserApi {
     }
 
     fn status(&self, method: &'static str, remote: SocketAddr, denied: Denied) -> Status {
-        self.core.metrics.denied("user", denied.reason());
-        audit::refused(method, denied.code(), &chain(&denied), remote);
-        denied.into()
+        refused(&self.core, method, remote, denied)
     }
 
     /// One recovery at a time, which goes on when the caller is gone: what it has begun to read is not begun
@@ -167,7 +164,7 @@ impl User for UserApi {
                 response.shares_needed = history.head().manifest.recovery_threshold;
             }
             let shares = shown.shares.as_ref();
-            let shares = shares.filter(|(_, since)| since.elapsed() < recovery::PATIENCE);
+            let shares = shares.filter(|(_, since)| !recovery::is_over(*since));
             response.shares_received = shares.map(|(i, _)| i.clone()).unwrap_or_default();
         }
         Ok(Response::new(response))
@@ -198,10 +195,9 @@ impl User for UserApi {
             let ended = dialog.run(place).await;
             core.metrics.took("SetManifest", started.elapsed());
             if let Err(denied) = ended {
-                core.metrics.denied("user", denied.reason());
-                audit::refused("SetManifest", denied.code(), &chain(&denied), remote);
+                let refused = refused(&core, "SetManifest", remote, denied);
                 // Whether anybody still listens changes nothing.
-                let _ = out.send(Err(denied.into())).await;
+                let _ = out.send(Err(refused)).await;
             }
         });
         Ok(Response::new(ReceiverStream::new(answers)))
@@ -221,13 +217,12 @@ impl User for UserApi {
         let ready = self.core.ready().map_err(status)?;
         let evidence = report::evidence(&ready, &self.queue, &nonce).await;
         let evidence = evidence.map_err(status)?;
-        let keys = Arc::clone(ready.history.objects());
-        let head = report::message(&ready, &evidence, keys.len());
+        let head = report::message(&ready, &evidence, ready.history.objects().len());
         let (out, answers) = mpsc::channel(1);
         let core = Arc::clone(&self.core);
         tokio::spawn(async move {
             let started = Instant::now();
-            let read = read_out(&core, &ready, head, keys, &out);
+            let read = read_out(&core, &ready, head, &out);
             let read = tokio::select! {
                 read = tokio::time::timeout(READ_OUT, read) => read.unwrap_or(Err(Denied::Slow {
                     what: "reading the history",
@@ -236,10 +231,9 @@ impl User for UserApi {
                 () = place.given_away() => Err(Denied::Busy),
             };
             if let Err(denied) = read {
-                core.metrics.denied("user", denied.reason());
-                audit::refused("GetManifests", denied.code(), &chain(&denied), remote);
+                let refused = refused(&core, "GetManifests", remote, denied);
                 // A reader that takes nothing is not waited for.
-                let _ = out.try_send(Err(denied.into()));
+                let _ = out.try_send(Err(refused));
             }
             core.metrics.took("GetManifests", started.elapsed());
         });
@@ -260,6 +254,18 @@ impl User for UserApi {
     }
 }
 
+/// Counts and writes down a refusal, and says it.
+pub(crate) fn refused(
+    core: &Core,
+    method: &'static str,
+    remote: SocketAddr,
+    denied: Denied,
+) -> Status {
+    core.metrics.denied("user", denied.reason());
+    audit::refused(method, denied.code(), &chain(&denied), remote);
+    denied.into()
+}
+
 /// The bytes of an object of this very state.
 pub(crate) async fn object(core: &Core, ready: &Ready, key: ObjectKey) -> Result<Vec<u8>, Denied> {
     match key {
@@ -277,13 +283,12 @@ async fn read_out(
     core: &Core,
     ready: &Ready,
     head: v1::AttestedState,
-    keys: Arc<BTreeSet<ObjectKey>>,
     out: &Out,
 ) -> Result<(), Denied> {
     use v1::get_manifests_response::Part;
 
     give(room(out).await?, Part::Head(head));
-    for &key in keys.iter() {
+    for &key in ready.history.objects().iter() {
         let mut bytes = None;
         let mut from = 0;
         loop {

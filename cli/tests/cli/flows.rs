@@ -390,41 +390,35 @@ fn a_coordinator_with_foreign_rules_is_used_by_those_who_reviewed_it() {
     let owners = live.owners();
     let accept = ["--accept-policy", hash.as_str()];
     let named = [&accept[..], &["--owners", owners.as_str()]].concat();
-    let with = |words: &[&'static str], more: &[&str]| -> Vec<String> {
-        words
-            .iter()
-            .chain(more)
-            .map(|word| (*word).to_owned())
-            .collect()
-    };
-    let run = |live: &Live, words: Vec<String>| {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        live.run(&words)
-    };
     let set = ["set", "resources"];
+    let verify = [&["verify"], &accept[..]].concat();
     // Nothing is set before it is known who may.
-    expect(run(&live, with(&set, &[])), 3, "NCR1314");
-    expect(run(&live, with(&set, &accept)), 3, "NCR1314");
+    expect(live.run(&set), 3, "NCR1314");
+    expect(live.run(&[&set[..], &accept].concat()), 3, "NCR1314");
     assert!(!live.workspace.exists("seed-shares.json"));
-    expect(run(&live, with(&set, &named)), 0, "");
+    expect(live.run(&[&set[..], &named].concat()), 0, "");
     // From then on the pin says it, also to an update and to a recovery.
-    expect(run(&live, with(&["verify"], &[])), 3, "NCR1314");
-    expect(run(&live, with(&["verify"], &accept)), 0, "");
+    expect(live.run(&["verify"]), 3, "NCR1314");
+    expect(live.run(&verify), 0, "");
     live.write(&live.manifest("/web2"), "/web2");
-    expect(run(&live, with(&set, &accept)), 0, "");
+    expect(live.run(&[&set[..], &accept].concat()), 0, "");
     live.restart();
-    expect(run(&live, with(&["recover"], &[])), 0, "");
+    expect(live.run(&["recover"]), 0, "");
     assert_eq!(live.pin().owners.unwrap().to_string(), owners);
     // Whoever has no pin names them.
     let latest = live.pin().head.hash().to_string();
     fs::remove_file(live.workspace.path("nacre-pin.json")).unwrap();
-    expect(run(&live, with(&["verify"], &accept)), 3, "NCR1314");
+    expect(live.run(&verify), 3, "NCR1314");
     live.restart();
-    let recover = with(&["recover", "--latest-transition"], &[&latest]);
-    let mut by_name = recover.clone();
-    by_name.extend(["--owners".to_owned(), owners.clone()]);
-    expect(run(&live, by_name), 0, "");
-    expect(run(&live, with(&["verify"], &named)), 0, "");
+    let recover = [
+        "recover",
+        "--latest-transition",
+        &latest,
+        "--owners",
+        &owners,
+    ];
+    expect(live.run(&recover), 0, "");
+    expect(live.run(&[&["verify"], &named[..]].concat()), 0, "");
 }
 
 /// A share goes to whom the newest manifest seen names, whatever older file is at hand.

@@ -69,7 +69,7 @@ impl Baseline {
 }
 
 /// The day the data were compiled.
-pub fn as_of() -> &'static str {
+pub(crate) fn as_of() -> &'static str {
     &DATA.as_of
 }
 

@@ -280,9 +280,7 @@ impl CollateralError {
             },
         }
     }
-}
 
-impl CollateralError {
     fn io(path: &Path, source: io::Error) -> Self {
         Self::Io {
             path: path.display().to_string(),

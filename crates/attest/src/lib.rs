@@ -36,7 +36,7 @@ mod vek;
 mod verdict;
 mod verify;
 
-pub use baselines::{Advisory, Baseline, as_of};
+pub use baselines::{Advisory, Baseline};
 pub use certificate::MAX_CERTIFICATE;
 pub use check::CheckId;
 pub use collateral::{

@@ -89,11 +89,10 @@ impl Verifier {
     ) -> Option<Result<(usize, Claims), Rejection>> {
         let (expected, newest) = expected(lists, evidence, report_data, host_data);
         let verified = self.verify_any(evidence, policies, &expected, now)?;
-        match (&verified, newest) {
-            (Err(rejection), Some(newest)) if is_about_the_list(rejection.verdict()) => {
-                self.verify_any(&with(evidence, newest), policies, &expected, now)
-            }
-            _ => Some(verified),
+        let rejection = verified.as_ref().err();
+        match rejection.and_then(|r| mended(evidence, newest, r.verdict())) {
+            Some(evidence) => self.verify_any(&evidence, policies, &expected, now),
+            None => Some(verified),
         }
     }
 
@@ -108,42 +107,40 @@ impl Verifier {
     ) -> Option<(usize, Verdict)> {
         let (expected, newest) = expected(lists, evidence, report_data, host_data);
         let examined = self.examine_any(evidence, policies, &expected, now)?;
-        match newest {
-            Some(newest) if is_about_the_list(&examined.1) => {
-                self.examine_any(&with(evidence, newest), policies, &expected, now)
-            }
-            _ => Some(examined),
+        match mended(evidence, newest, &examined.1) {
+            Some(evidence) => self.examine_any(&evidence, policies, &expected, now),
+            None => Some(examined),
         }
     }
 }
 
-/// What is expected, and the known list where it is newer than the one in the evidence.
+/// The newest known list, and since when.
+type Newest<'l> = Option<(Timestamp, &'l [u8])>;
+
+/// What is expected, and the newest known list of the product.
 fn expected<'l>(
     lists: &'l NewestLists,
     evidence: &Evidence,
     report_data: ReportData,
     host_data: HostData,
-) -> (Expected, Option<&'l [u8]>) {
+) -> (Expected, Newest<'l>) {
     let newest = lists.for_evidence(evidence);
     let expected = Expected {
         report_data,
         host_data,
         newest_crl: newest.map(|(start, _)| start),
     };
-    let given = evidence.crl.as_deref().and_then(|der| Crl::parse(der).ok());
-    let newer = |(start, _): &(Timestamp, &[u8])| {
-        given
-            .as_ref()
-            .is_some_and(|given| *start > given.this_update)
-    };
-    (expected, newest.filter(newer).map(|(_, der)| der))
+    (expected, newest)
 }
 
-fn with(evidence: &Evidence, list: &[u8]) -> Evidence {
-    Evidence {
-        crl: Some(list.to_vec()),
+/// The evidence with the known list, where the one that it brings is what is wrong and the known one is newer.
+fn mended(evidence: &Evidence, newest: Newest<'_>, verdict: &Verdict) -> Option<Evidence> {
+    let (start, der) = newest.filter(|_| is_about_the_list(verdict))?;
+    let given = Crl::parse(evidence.crl.as_deref()?).ok()?;
+    (start > given.this_update).then(|| Evidence {
+        crl: Some(der.to_vec()),
         ..evidence.clone()
-    }
+    })
 }
 
 /// Whether the first thing wrong is a revocation list that is due or older than one already seen: a newer one

@@ -71,7 +71,7 @@ mod tests {
     fn the_floor_is_fresh_and_not_in_the_future() {
         let floor = Timestamp::BUILT_AFTER;
         assert!(floor.to_string().ends_with("T00:00:00Z"), "{floor}: a day");
-        assert!(floor >= Timestamp::parse(crate::as_of()).unwrap());
+        assert!(floor >= Timestamp::parse(crate::baselines::as_of()).unwrap());
         let Some(newest) = newest_commit() else {
             // A source archive says nothing about its age, and building it later is no mistake.
             assert!(floor <= Timestamp::now(), "{floor} lies in the future");

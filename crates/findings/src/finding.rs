@@ -205,8 +205,11 @@ impl Finding {
 
     /// What to do: the finding's own advice or, for an error without, what the registry says about its code.
     pub fn advice(&self) -> Option<&str> {
-        let general = || (self.severity == Severity::Error).then(|| self.code.info())?;
-        self.help.as_deref().or_else(|| Some(general()?.fix))
+        match (&self.help, self.severity) {
+            (Some(help), _) => Some(help),
+            (None, Severity::Error) => self.code.info().map(|info| info.fix),
+            (None, _) => None,
+        }
     }
 
     /// The same finding about an object.

@@ -108,6 +108,11 @@ impl ImageReference {
         self.tag.as_deref()
     }
 
+    /// Whether a text is a reference with a digest.
+    pub fn is_pinned(text: &str) -> bool {
+        Self::parse(text).is_ok_and(|image| image.digest().is_some())
+    }
+
     /// The digest, if one is written.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()

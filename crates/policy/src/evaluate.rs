@@ -41,8 +41,7 @@ pub struct Denial {
 impl Denial {
     /// Finds the line in a longer text.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut versions = rules::PUBLISHED.iter().map(|published| published.version);
-        let at = versions.find_map(|version| text.find(&format!("{version} ")))?;
+        let at = rules::versions().find_map(|version| text.find(&format!("{version} ")))?;
         let mut words = text.get(at..)?.split_whitespace().skip(1);
         let clean = |word: &str| {
             word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && !"?.-".contains(c))

@@ -69,6 +69,11 @@ impl Policy {
         profiles.max().unwrap_or(Profile::Strict)
     }
 
+    /// The name of its rules. Those of a text that has changed since it was read are the present ones.
+    pub fn rules(&self) -> &'static str {
+        rules::version_in(&self.text).unwrap_or(rules::VERSION)
+    }
+
     /// A guest with this policy; the present rules are parsed once per process.
     pub fn session(&self) -> Result<Session, EvaluateError> {
         match self.text.starts_with(RULES) {

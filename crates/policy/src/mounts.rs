@@ -333,7 +333,7 @@ pub(crate) fn mounts(
     out
 }
 
-/// Where the kubelet mounts the file for a container's last words.
+/// Where the pod wants the file for a container's last words, or the kubelet's own place.
 fn termination(container: &Value) -> &str {
     let own = text(container, "terminationMessagePath").filter(|path| !path.is_empty());
     own.unwrap_or(TERMINATION)
@@ -392,12 +392,12 @@ fn volume_mount(
         Some("Bidirectional") => "rshared",
         _ => "rprivate",
     };
-    let termination = termination(container);
-    if clean == TERMINATION || clean == termination.trim_end_matches('/') {
+    let own = termination(container).trim_end_matches('/');
+    if clean == TERMINATION || clean == own {
         notes.error(
             codes::INVALID_POD,
             &format!("{at}.mountPath"),
-            if clean == termination.trim_end_matches('/') {
+            if clean == own {
                 format!("the kubelet mounts the file for termination messages at {clean:?}")
             } else {
                 format!("only the file for termination messages may be at {TERMINATION:?}: mount the volume elsewhere")

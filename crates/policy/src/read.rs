@@ -6,7 +6,6 @@
 
 use nacre_manifest::PolicyHash;
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 
 use crate::carrier::{Carrier, CarrierError, Decoded};
 use crate::generate::Policy;
@@ -100,16 +99,15 @@ impl Rules {
 
     /// Reads a policy text whose rules are one of these.
     fn among(published: &[rules::Published], text: String) -> Self {
-        let digest = |text: &str| hex(&Sha256::digest(text));
         let Some((head, data)) = rules::split(&text) else {
             return Self::Unknown {
-                digest: digest(&text),
+                digest: rules::digest_of(&text),
                 reason: Unknown::Form,
             };
         };
         let Some(published) = rules::find(published, head) else {
             return Self::Unknown {
-                digest: digest(head),
+                digest: rules::digest_of(head),
                 reason: Unknown::Rules,
             };
         };
@@ -123,7 +121,7 @@ impl Rules {
                 }),
             },
             None => Self::Unknown {
-                digest: digest(head),
+                digest: rules::digest_of(head),
                 reason: Unknown::Data,
             },
         }
@@ -272,10 +270,6 @@ impl Reader<'_> {
         self.rest = rest;
         Some(text)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

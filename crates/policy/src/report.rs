@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use crate::generate::Policy;
 use crate::mounts::TERMINATION;
 use crate::process::{ALL_CAPS, DEFAULT_CAPS};
-use crate::rules;
 use crate::view::{Container, Content, Variable, View, is_any, is_shape, word};
 
 /// How much of a workload is in the host's hands.
@@ -313,7 +312,7 @@ pub fn markdown(title: &str, policy: &Policy, ours: &dyn Fn(&str) -> bool) -> St
         "## {title}\n\nRisk: **{}** · profile `{}` · rules `{}` · target `{}`\n\n### Pinned\n\n",
         risk(&open),
         policy.profile(ours),
-        rules::VERSION,
+        policy.rules(),
         view.target(),
     );
     out.push_str(&format!(
@@ -409,7 +408,7 @@ pub fn json(policy: &Policy, ours: &dyn Fn(&str) -> bool) -> Value {
     json!({
         "risk": risk(&open).as_str(),
         "profile": policy.profile(ours).as_str(),
-        "rules": rules::VERSION,
+        "rules": policy.rules(),
         "target": view.target(),
         "namespace": view.namespace(),
         "pod": view.pod_name(),

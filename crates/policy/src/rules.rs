@@ -37,7 +37,8 @@ pub fn digest() -> String {
     digest_of(RULES)
 }
 
-fn digest_of(rules: &str) -> String {
+/// SHA-256 of a text in lower-case hex.
+pub(crate) fn digest_of(rules: &str) -> String {
     Sha256::digest(rules)
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -62,6 +63,16 @@ pub(crate) fn is_constant(message: &str) -> bool {
         Some(matches!(value, "true" | "false"))
     };
     RULES.lines().any(|text| line(text) == Some(true))
+}
+
+/// The names of all rules that were published: what the line of a denial begins with.
+pub(crate) fn versions() -> impl Iterator<Item = &'static str> {
+    PUBLISHED.iter().map(|published| published.version)
+}
+
+/// The name of the rules in a policy text, where they are known ones.
+pub fn version_in(policy: &str) -> Option<&'static str> {
+    split(policy).and_then(|(rules, _)| is_known(rules))
 }
 
 /// The version of a rules part that was published, by its exact text.

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::mutate::harmless::{ANY, EVERY, PAUSE};
+use crate::mutate::harmless::{EVERY, PAUSE};
 use crate::mutate::{HARMLESS, Kind as Change};
 
 pub use fields::FIELDS;
@@ -205,7 +205,7 @@ pub fn markdown() -> String {
     for row in HARMLESS {
         let place = match (row.message, row.path) {
             (EVERY, "") => "anywhere but in maps".to_owned(),
-            (_, "") if row.kinds.len() == ANY.len() => "anywhere".to_owned(),
+            (_, "") if row.is_any() => "anywhere".to_owned(),
             (_, "") => "the message itself".to_owned(),
             (_, path) => format!("`{path}`"),
         };
@@ -214,7 +214,7 @@ pub fn markdown() -> String {
             PAUSE => "CreateContainerRequest of the sandbox",
             message => message,
         };
-        let change = match row.kinds.len() == ANY.len() {
+        let change = match row.is_any() {
             true => "any".to_owned(),
             false => {
                 // Another value is also one of its shape.

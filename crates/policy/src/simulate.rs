@@ -80,7 +80,7 @@ impl std::str::FromStr for Change {
 impl Change {
     fn apply(&self, input: &mut Value) -> bool {
         if self.field == "image" {
-            return image(input, &self.value);
+            return mutate::image(input, &self.value);
         }
         let words = || {
             let listed: Option<Vec<String>> = serde_json::from_str(&self.value).ok();
@@ -105,38 +105,6 @@ impl Change {
             None => false,
         }
     }
-}
-
-/// Another image, wherever the request names it: the guest pulls the source, and a host that changes it changes
-/// the annotation and its copy in the metadata as well.
-pub(crate) fn image(input: &mut Value, name: &str) -> bool {
-    const KEY: &str = "io.kubernetes.cri.image-name";
-    let pulled = |storage: &&mut Value| {
-        storage.get("driver").and_then(Value::as_str) == Some("image_guest_pull")
-    };
-    let storages = input.get_mut("storages").and_then(Value::as_array_mut);
-    let Some(storage) = storages.into_iter().flatten().find(pulled) else {
-        return false;
-    };
-    if let Some(source) = storage.get_mut("source") {
-        *source = name.into();
-    }
-    let options = storage.get_mut("driver_options");
-    for option in options.and_then(Value::as_array_mut).into_iter().flatten() {
-        let text = option.as_str().unwrap_or("").to_owned();
-        let Some(metadata) = text.strip_prefix("image_guest_pull=") else {
-            continue;
-        };
-        let mut metadata: Value = serde_json::from_str(metadata).unwrap_or_default();
-        if let Some(named) = metadata.pointer_mut(&format!("/metadata/{KEY}")) {
-            *named = name.into();
-            *option = format!("image_guest_pull={metadata}").into();
-        }
-    }
-    if let Some(named) = input.pointer_mut(&format!("/OCI/Annotations/{KEY}")) {
-        *named = name.into();
-    }
-    true
 }
 
 fn number(text: &str) -> Value {

@@ -250,8 +250,7 @@ impl Checker<'_> {
         self.annotation(object, carrier, &template.metadata_field(), findings);
         let spec = object.pod_spec().unwrap_or(&Value::Null);
         for (image, field) in images(spec, &spec_field) {
-            let pinned = ImageReference::parse(image).is_ok_and(|image| image.digest().is_some());
-            if !pinned {
+            if !ImageReference::is_pinned(image) {
                 let finding = Finding::error(
                     codes::UNPINNED_IMAGE,
                     format!("image {image} has no digest"),
@@ -408,7 +407,7 @@ fn compare(object: &RenderedObject, rendered: &Value) -> Option<Finding> {
         );
         return Some(about(finding.help(advice(&changes)), object));
     }
-    if !has_known_rules(&old) {
+    if rules::version_in(&old.policy).is_none() {
         let finding = Finding::error(
             codes::FOREIGN_RULES,
             format!("the policy of {identity} was written by another version"),
@@ -429,10 +428,6 @@ fn compare(object: &RenderedObject, rendered: &Value) -> Option<Finding> {
     .current(old.hash.to_string())
     .proposed(new.hash.to_string());
     Some(about(finding, object))
-}
-
-fn has_known_rules(policy: &Decoded) -> bool {
-    rules::split(&policy.policy).is_some_and(|(rules, _)| rules::is_known(rules).is_some())
 }
 
 fn advice(differences: &[String]) -> String {

@@ -8,7 +8,7 @@ use nacre_krm::Path;
 use nacre_manifest::{Identity, PolicyHash};
 use nacre_policy::carrier::Carrier;
 use nacre_policy::read::{Rules, Unknown};
-use nacre_policy::{Facts, Policy, rules};
+use nacre_policy::{Facts, Policy};
 use nacre_workload::kinds::Kinds;
 use nacre_workload::names::INJECTED;
 use serde_json::Value;
@@ -221,9 +221,4 @@ pub fn facts(
         })
     };
     workloads.iter().map(find).collect()
-}
-
-/// The name of the rules in a policy, where they are known ones.
-pub fn rules_version(text: &str) -> Option<&'static str> {
-    rules::split(text).and_then(|(head, _)| rules::is_known(head))
 }

@@ -278,6 +278,17 @@ fn callers(
     Ok(times)
 }
 
+/// Newcomers whose place went to another.
+const GAVE_WAY: &str = "nacre_mesh_refused_total{direction=\"ingress\",reason=\"gave_way\"}";
+
+/// Waits until the places for handshakes are full.
+fn until_one_gave_way(mesh: &Mesh) {
+    let begin = Instant::now();
+    while mesh.metric(GAVE_WAY) == 0 {
+        assert!(begin.elapsed() < 2 * PATIENCE, "{}", mesh.log());
+    }
+}
+
 /// Members from another address while somebody floods the port with this.
 fn a_flood(says: impl FnOnce(&Path) -> Vec<u8>, pause: Duration) {
     let net = Net::new();
@@ -287,11 +298,7 @@ fn a_flood(says: impl FnOnce(&Path) -> Vec<u8>, pause: Duration) {
     app(&net.pod(), "[::]:9090", "app");
     let mesh = limited(&net, &certs, &[]);
     let (stop, flood) = flood(&net, says(&certs), pause);
-    let gave_way = "nacre_mesh_refused_total{direction=\"ingress\",reason=\"gave_way\"}";
-    let begin = Instant::now();
-    while mesh.metric(gave_way) == 0 {
-        assert!(begin.elapsed() < 2 * PATIENCE, "{}", mesh.log());
-    }
+    until_one_gave_way(&mesh);
     let members = callers(&net, 10, client(&certs, true));
     stop.store(true, Ordering::Relaxed);
     let count = flood.join().unwrap();
@@ -367,11 +374,7 @@ fn a_flood_in_which_a_handshake_is_finished_now_and_then_keeps_nobody_out() {
         }
         finished
     });
-    let gave_way = "nacre_mesh_refused_total{direction=\"ingress\",reason=\"gave_way\"}";
-    let begin = Instant::now();
-    while mesh.metric(gave_way) == 0 {
-        assert!(begin.elapsed() < 2 * PATIENCE, "{}", mesh.log());
-    }
+    until_one_gave_way(&mesh);
     std::thread::sleep(Duration::from_secs(2));
     let honest = callers(&net, 10, config);
     stop.store(true, Ordering::Relaxed);
@@ -407,8 +410,7 @@ fn a_crowd_from_one_address_is_served_whole() {
     })
     .join()
     .unwrap();
-    let refused = "nacre_mesh_refused_total{direction=\"ingress\",reason=\"gave_way\"}";
-    assert_eq!(mesh.metric(refused), 0, "{}", mesh.log());
+    assert_eq!(mesh.metric(GAVE_WAY), 0, "{}", mesh.log());
 }
 
 #[test]

@@ -14,7 +14,6 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-#[path = "golang.rs"]
 mod golang;
 
 use super::TARGET;

@@ -228,11 +228,6 @@ pub struct Conn {
 }
 
 impl Conn {
-    /// Who is at the other end.
-    pub fn caller(&self) -> &Caller {
-        &self.caller
-    }
-
     /// Fails when the place of this connection is somebody else's now.
     fn keeps_its_place(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         match self.place.poll_given_away(cx) {

@@ -296,29 +296,33 @@ impl World {
         self.examine_with(snapshot, pin, |_| {})
     }
 
+    /// What somebody asks who holds this manifest and leaves everything else as it is.
+    fn question<'a>(
+        &'a self,
+        (bytes, manifest): (&'a [u8], &'a Manifest),
+        pin: Option<&'a Pin>,
+        accept_policies: &'a AcceptPolicies,
+    ) -> Question<'a> {
+        Question {
+            trust: &self.trust,
+            reference: manifest,
+            active: Some(Given { bytes, manifest }),
+            pin,
+            now: Timestamp::now(),
+            claimed: false,
+            past: false,
+            accept_policies,
+            owners: None,
+            require_chips: false,
+            accept_history: false,
+        }
+    }
+
     /// By somebody who holds this manifest.
     pub(crate) fn examine_as(&self, snapshot: &Snapshot, bytes: &[u8]) -> Examination {
         let manifest = parse_simulated(bytes).unwrap();
         let accept = AcceptPolicies::None;
-        examine(
-            snapshot,
-            &Question {
-                trust: &self.trust,
-                reference: &manifest,
-                active: Some(Given {
-                    bytes,
-                    manifest: &manifest,
-                }),
-                pin: None,
-                now: Timestamp::now(),
-                claimed: false,
-                past: false,
-                accept_policies: &accept,
-                owners: None,
-                require_chips: false,
-                accept_history: false,
-            },
-        )
+        examine(snapshot, &self.question((bytes, &manifest), None, &accept))
     }
 
     /// By somebody who accepts these policies and names these owners.
@@ -331,26 +335,11 @@ impl World {
     ) -> Examination {
         let bytes = self.manifests.last().unwrap();
         let manifest = parse_simulated(bytes).unwrap();
-        let active = Some(Given {
-            bytes,
-            manifest: &manifest,
-        });
-        examine(
-            snapshot,
-            &Question {
-                trust: &self.trust,
-                reference: &manifest,
-                active,
-                pin,
-                now: Timestamp::now(),
-                claimed: false,
-                past: false,
-                accept_policies: accept,
-                owners,
-                require_chips: false,
-                accept_history: false,
-            },
-        )
+        let question = Question {
+            owners,
+            ..self.question((bytes, &manifest), pin, accept)
+        };
+        examine(snapshot, &question)
     }
 
     pub(crate) fn examine_with(
@@ -362,22 +351,7 @@ impl World {
         let bytes = self.manifests.last().unwrap();
         let manifest = parse_simulated(bytes).unwrap();
         let accept = AcceptPolicies::None;
-        let mut question = Question {
-            trust: &self.trust,
-            reference: &manifest,
-            active: Some(Given {
-                bytes,
-                manifest: &manifest,
-            }),
-            pin,
-            now: Timestamp::now(),
-            claimed: false,
-            past: false,
-            accept_policies: &accept,
-            owners: None,
-            require_chips: false,
-            accept_history: false,
-        };
+        let mut question = self.question((bytes, &manifest), pin, &accept);
         change(&mut question);
         examine(snapshot, &question)
     }

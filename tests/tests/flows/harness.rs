@@ -270,7 +270,7 @@ pub(crate) fn assert_is_file(path: &Path, found: &str) {
 }
 
 /// Copies a folder, leaving out what a test compares with and sources of images.
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -525,11 +525,11 @@ async fn state_and_metrics_do_not_wait_for_the_store() {
     let asked = async {
         // Until the other one stands in the store, and holds the lock.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let state = tokio::time::timeout(Duration::from_secs(3), running.state()).await;
+        let state = tokio::time::timeout(Duration::from_secs(30), running.state()).await;
         let state = state.expect("the state");
         assert_eq!((state.generation, state.pending.len()), (1, 1));
         let metrics = Running::get(running.addresses.health, "/metrics");
-        let metrics = tokio::time::timeout(Duration::from_secs(3), metrics).await;
+        let metrics = tokio::time::timeout(Duration::from_secs(30), metrics).await;
         let (_, metrics) = metrics.expect("metrics");
         assert!(
             metrics.contains("nacre_coordinator_pending_transitions 1"),

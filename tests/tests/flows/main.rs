@@ -29,5 +29,6 @@ mod lock;
 mod packages;
 mod pre_commit;
 mod routes;
+mod sbom;
 mod shipped;
 mod site;

@@ -2,8 +2,8 @@
 //!
 //! For our programs both come from what cargo would link with the features that are enabled, and from the
 //! checksums of Cargo.lock; for Go programs from what they say themselves that they were made of, and from the
-//! licence texts of these modules. No time and no random number goes in: the same programs have the same
-//! documents.
+//! licence texts of these modules. What every program of ours is linked with besides is in `linked`. No time and
+//! no random number goes in: the same programs have the same documents.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 mod golang;
+mod linked;
 
 use super::TARGET;
 use crate::{process, workspace};
@@ -34,6 +35,10 @@ enum Origin {
     Cargo,
     /// With the checksum of the module as `go.sum` has it, which is that of a list of files.
     Go(Option<String>),
+    /// The Debian source package of this name.
+    Debian(String),
+    /// Neither a registry's nor a distribution's.
+    Generic,
 }
 
 /// Writes `<image>.cdx.json` and `<image>.licences.txt`, for packages of ours and Go programs beside them.
@@ -45,11 +50,15 @@ pub(super) fn write(
 ) -> Result<()> {
     fs::create_dir_all(folder)?;
     let mut components = components(packages)?;
+    components.extend(linked::components()?);
     for program in programs {
         components.extend(golang::components(program)?);
     }
     components.sort();
-    components.dedup();
+    // Rust's library may be made of crates that we use too.
+    components.dedup_by(|one, other| {
+        (&one.name, &one.version, &one.origin) == (&other.name, &other.version, &other.origin)
+    });
     let checksums = checksums(&fs::read_to_string(workspace::root().join("Cargo.lock"))?);
     let document = document(image, &components, &checksums);
     let text = serde_json::to_string_pretty(&document)?;
@@ -135,11 +144,15 @@ fn document(
                 licence,
                 origin,
             } = component;
-            let kind = match origin {
-                Origin::Cargo => "cargo",
-                Origin::Go(_) => "golang",
+            let purl = match origin {
+                Origin::Cargo => format!("pkg:cargo/{name}@{version}"),
+                Origin::Go(_) => format!("pkg:golang/{name}@{version}"),
+                Origin::Generic => format!("pkg:generic/{name}@{version}"),
+                Origin::Debian(source) => {
+                    let version = version.replace('+', "%2B");
+                    format!("pkg:deb/debian/{source}@{version}?arch=source")
+                }
             };
-            let purl = format!("pkg:{kind}/{name}@{version}");
             let mut part = json!({
                 "type": "library",
                 "bom-ref": purl,
@@ -161,6 +174,7 @@ fn document(
                         sum.map(|sum| json!([{ "name": "go.sum", "value": sum }])),
                     )
                 }
+                Origin::Debian(_) | Origin::Generic => ("hashes", None),
             };
             if let (Some(value), Some(part)) = (value, part.as_object_mut()) {
                 part.insert(key.to_owned(), value);

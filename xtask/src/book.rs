@@ -1,4 +1,6 @@
-//! `cargo xtask book`: the documentation as a site, by mdBook.
+//! `cargo xtask book`: the documentation as a site, by mdBook, with its diagrams drawn.
+
+mod diagrams;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,6 +13,7 @@ use crate::workspace;
 /// Builds the site and says where it is. What mdBook warns of is an error.
 pub(crate) fn build(tools: &Environment) -> Result<PathBuf> {
     let mdbook = tools.get(tools::MDBOOK).context("no mdbook")?;
+    let dot = tools.get(tools::DOT).context("no dot")?;
     let site = workspace::target()?.join("book");
     let mut command = Command::new(mdbook);
     command
@@ -28,6 +31,8 @@ pub(crate) fn build(tools: &Environment) -> Result<PathBuf> {
     if warned || !output.status.success() {
         bail!("mdbook is not content:\n{said}");
     }
+    // mdBook empties the folder first.
+    diagrams::draw(dot, &site)?;
     println!("{}", site.join("index.html").display());
     Ok(site)
 }

@@ -51,7 +51,7 @@ usage: cargo xtask COMMAND
                        static programs, their images as OCI layouts in target/images, with sizes,
                        SBOMs and licences; --examples: those of the workloads in examples/ instead, to
                        lock them; --insecure: those that trust simulated hardware, for tests only
-  book                 the documentation as a site in target/book, by mdBook
+  book                 the documentation as a site in target/book, by mdBook, with its diagrams
   packages             Helm plugin, chart, Argo CD's plugin image, man pages and completions in
                        target/packages, from the programs that `images` built
 ";
@@ -90,7 +90,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["codegen"] => test::codegen(),
         ["agent-schema", kata] => agent::write(kata),
         ["packages"] => packages::build(&tools::install_only(&["NACRE_TEST_KUSTOMIZE"])?),
-        ["book"] => book::build(&tools::install_only(&[tools::MDBOOK])?).map(|_| ()),
+        ["book"] => book::build(&tools::install_only(&[tools::MDBOOK, tools::DOT])?).map(|_| ()),
         ["images"] => images::build(),
         ["images", "--examples"] => images::build_examples(),
         ["images", "--insecure"] => images::build_insecure(),

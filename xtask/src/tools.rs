@@ -51,6 +51,9 @@ pub(crate) const ENVOY: &str = "NACRE_TEST_ENVOY";
 /// The variable of what makes a site of `docs/`.
 pub(crate) const MDBOOK: &str = "NACRE_TEST_MDBOOK";
 
+/// The variable of what draws the diagrams of `docs/`.
+pub(crate) const DOT: &str = "NACRE_TEST_DOT";
+
 /// Variables of the programs that only the cluster tier needs; kube-apiserver takes long to build.
 const ETCD: &str = "NACRE_TEST_ETCD";
 const KUBE_APISERVER: &str = "NACRE_TEST_KUBE_APISERVER";
@@ -214,6 +217,14 @@ const TOOLS: &[Tool] = &[
         variable: "NACRE_TEST_PRE_COMMIT",
         source: Source::Python {
             folder: "pre-commit",
+        },
+    },
+    Tool {
+        name: "dot",
+        version: "Debian's",
+        variable: DOT,
+        source: Source::Debian {
+            package: "graphviz",
         },
     },
     Tool {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use crate::harness::given;
+use crate::harness::{given, root};
 
 /// A page as a browser gets it: what can be jumped to, what it leads to.
 struct Page {
@@ -95,4 +95,53 @@ fn every_link_leads_somewhere() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(followed > 500, "{followed}");
+}
+
+/// The elements `<img …>` of a page.
+fn images(html: &str) -> Vec<&str> {
+    let parts = html.split("<img ").skip(1);
+    parts
+        .filter_map(|part| Some(part.split_once('>')?.0))
+        .collect()
+}
+
+fn attribute<'t>(element: &'t str, name: &str) -> &'t str {
+    let opening = format!("{name}=\"");
+    let value = element.split_once(opening.as_str());
+    let value = value.and_then(|(_, rest)| rest.split_once('"'));
+    value.map(|(value, _)| value).unwrap_or_default()
+}
+
+#[test]
+fn every_diagram_is_drawn_and_shown_with_its_meaning_in_words() {
+    let site = given("NACRE_TEST_SITE");
+    let mut shown: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    let mut names = BTreeMap::new();
+    pages(&site, Path::new(""), &mut names);
+    names.retain(|name, _| name != Path::new("print.html"));
+    for name in names.keys() {
+        let html = fs::read_to_string(site.join(name)).unwrap();
+        for image in images(&html) {
+            let target = name.parent().unwrap().join(attribute(image, "src"));
+            // More than a name: who does not see the picture reads what is in it.
+            let words = attribute(image, "alt").split_whitespace().count();
+            assert!(words >= 8, "{}: {image}", name.display());
+            *shown.entry(normal(&target).unwrap()).or_default() += 1;
+        }
+    }
+    let mut sources = 0;
+    for entry in fs::read_dir(root().join("docs/diagrams")).unwrap() {
+        let source = entry.unwrap().path();
+        let name = Path::new("diagrams").join(source.file_name().unwrap());
+        let drawn = name.with_extension("svg");
+        let picture = fs::read_to_string(site.join(&drawn)).unwrap();
+        assert!(picture.starts_with("<svg") && picture.ends_with("</svg>\n"));
+        assert!(
+            shown.contains_key(&drawn),
+            "no page shows {}",
+            drawn.display()
+        );
+        sources += 1;
+    }
+    assert!(sources >= 3, "{sources}");
 }

@@ -120,6 +120,16 @@ const TOOLS: &[Tool] = &[
         }),
     },
     Tool {
+        name: "catalogue",
+        version: "1.0.0-beta.60",
+        variable: "NACRE_TEST_KPT_CATALOGUE",
+        source: Source::GoProgram(golang::Program {
+            folder: "kpt",
+            package: "./catalogue",
+            linker_flags: "",
+        }),
+    },
+    Tool {
         name: "etcd",
         version: "3.6.4",
         variable: ETCD,

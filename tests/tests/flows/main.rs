@@ -12,6 +12,7 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+mod catalogue;
 mod cluster;
 mod container;
 mod control;

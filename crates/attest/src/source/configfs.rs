@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::{CertificateTable, RawReport, RawReportSource, SourceError};
+use super::{CertificateTable, RawReport, RawReportSource, SourceError, is_busy};
 
 /// Where the kernel has it.
 pub const TSM_ROOT: &str = "/sys/kernel/config/tsm/report";
@@ -99,11 +99,9 @@ impl ConfigfsTsm {
         report_data: &[u8; 64],
     ) -> Result<Option<RawReport>, SourceError> {
         let io = |attribute: &'static str| {
-            move |error: io::Error| match error.kind() {
-                ErrorKind::ResourceBusy | ErrorKind::Interrupted | ErrorKind::WouldBlock => {
-                    SourceError::Busy
-                }
-                _ => SourceError::Io {
+            move |error: io::Error| match is_busy(error.kind()) {
+                true => SourceError::Busy,
+                false => SourceError::Io {
                     path: attribute.into(),
                     source: error,
                 },
@@ -119,7 +117,10 @@ impl ConfigfsTsm {
             .map_err(io("inblob"))?;
         let report = self.files.read(entry, "outblob").map_err(io("outblob"))?;
         // Kernels and hosts without a table have no such attribute, or an empty one.
-        let table = self.files.read(entry, "auxblob").unwrap_or_default();
+        let table = match self.files.read(entry, "auxblob") {
+            Err(error) if is_busy(error.kind()) => return Err(SourceError::Busy),
+            table => table.unwrap_or_default(),
+        };
         let after = self.generation(entry)?;
         Ok((after == before.wrapping_add(1)).then(|| RawReport {
             report,
@@ -219,8 +220,18 @@ mod tests {
         entries: BTreeSet<String>,
         inblob: BTreeMap<String, Vec<u8>>,
         generation: u64,
+        /// What stands in `generation` instead of the number.
+        generation_text: Option<&'static str>,
+        /// The host's table. Without one there is no attribute.
+        table: Option<Vec<u8>>,
+        /// That of whoever writes in between.
+        other_table: Vec<u8>,
         busy: u32,
+        table_busy: u32,
+        table_broken: bool,
         disturbances: u32,
+        /// Writes that the driver does not count.
+        uncounted: u32,
         made: u32,
     }
 
@@ -238,7 +249,10 @@ mod tests {
         fn write(&self, entry: &str, attribute: &str, data: &[u8]) -> io::Result<()> {
             assert_eq!((attribute, data.len()), ("inblob", 64));
             let mut state = self.state.lock().unwrap();
-            state.generation += 1;
+            match state.uncounted {
+                0 => state.generation = state.generation.wrapping_add(1),
+                _ => state.uncounted -= 1,
+            }
             state.inblob.insert(entry.into(), data.to_vec());
             Ok(())
         }
@@ -248,19 +262,27 @@ mod tests {
             assert!(state.entries.contains(entry));
             match attribute {
                 "provider" => Ok(format!("{}\n", self.provider).into_bytes()),
-                "generation" => Ok(format!("{}\n", state.generation).into_bytes()),
+                "generation" => Ok(match state.generation_text {
+                    Some(text) => text.into(),
+                    None => format!("{}\n", state.generation).into_bytes(),
+                }),
                 "outblob" if state.busy > 0 => {
                     state.busy -= 1;
                     Err(ErrorKind::ResourceBusy.into())
                 }
-                "outblob" => {
-                    if state.disturbances > 0 {
-                        state.disturbances -= 1;
-                        state.generation += 1;
-                    }
-                    Ok(state.inblob[entry].clone())
+                "outblob" => Ok(state.inblob[entry].clone()),
+                "auxblob" if state.table_broken => Err(ErrorKind::InvalidData.into()),
+                "auxblob" if state.table_busy > 0 => {
+                    state.table_busy -= 1;
+                    Err(ErrorKind::WouldBlock.into())
                 }
-                "auxblob" => Ok(Vec::new()),
+                // Somebody writes between the two reads: what is read now belongs to his report.
+                "auxblob" if state.disturbances > 0 => {
+                    state.disturbances -= 1;
+                    state.generation = state.generation.wrapping_add(1);
+                    Ok(state.other_table.clone())
+                }
+                "auxblob" => state.table.clone().ok_or(ErrorKind::NotFound.into()),
                 other => panic!("{other}"),
             }
         }
@@ -322,6 +344,162 @@ mod tests {
         assert!(source.report(&[1; 64]).is_ok());
         let (_, source) = kernel(|state| state.busy = ATTEMPTS);
         assert!(matches!(source.report(&[1; 64]), Err(SourceError::Busy)));
+    }
+
+    /// A table with one VCEK.
+    fn table(certificate: &[u8]) -> Vec<u8> {
+        let guid = *b"\x8d\x75\xda\x63\x64\xe6\x64\x45\xad\xc5\xf4\xb9\x3b\xe8\xac\xcd";
+        let length = u32::try_from(certificate.len()).unwrap();
+        let (offset, length) = (48u32.to_le_bytes(), length.to_le_bytes());
+        [&guid[..], &offset, &length, &[0; 24], certificate].concat()
+    }
+
+    fn vcek(report: &RawReport) -> Option<&[u8]> {
+        report.certificates.vek(crate::report::SigningKey::Vcek)
+    }
+
+    #[test]
+    fn the_table_of_the_host_comes_with_the_report() {
+        let (_, source) = kernel(|state| state.table = Some(table(b"certificate")));
+        let report = source.report(&[1; 64]).unwrap();
+        assert_eq!(vcek(&report), Some(&b"certificate"[..]));
+        // No attribute, an empty one, one that cannot be read, one that is none: the report is good all the same.
+        let changes: [fn(&mut State); 4] = [
+            |_| (),
+            |state| state.table = Some(Vec::new()),
+            |state| state.table_broken = true,
+            |state| state.table = Some(vec![0xff; 100]),
+        ];
+        for change in changes {
+            let (_, source) = kernel(change);
+            let report = source.report(&[1; 64]).unwrap();
+            assert_eq!((vcek(&report), report.report.len()), (None, 64));
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_busy_is_asked_for_again() {
+        let (_, source) = kernel(|state| {
+            state.table = Some(table(b"certificate"));
+            state.table_busy = ATTEMPTS - 1;
+        });
+        let report = source.report(&[1; 64]).unwrap();
+        assert_eq!(vcek(&report), Some(&b"certificate"[..]));
+        let (_, source) = kernel(|state| state.table_busy = ATTEMPTS);
+        assert!(matches!(source.report(&[1; 64]), Err(SourceError::Busy)));
+    }
+
+    #[test]
+    fn the_table_of_another_writer_is_not_taken() {
+        let (_, source) = kernel(|state| {
+            state.table = Some(table(b"ours"));
+            state.other_table = table(b"another's");
+            state.disturbances = 1;
+        });
+        let report = source.report(&[1; 64]).unwrap();
+        assert_eq!(vcek(&report), Some(&b"ours"[..]));
+    }
+
+    #[test]
+    fn a_generation_moves_by_one_or_the_report_is_not_taken() {
+        let (_, source) = kernel(|state| state.generation = u64::MAX);
+        assert!(source.report(&[1; 64]).is_ok());
+        // A write that did not count: the report may be of another's.
+        let (_, source) = kernel(|state| state.uncounted = ATTEMPTS - 1);
+        assert!(source.report(&[1; 64]).is_ok());
+        let (_, source) = kernel(|state| state.uncounted = ATTEMPTS);
+        let error = source.report(&[1; 64]).unwrap_err();
+        assert!(matches!(error, SourceError::Disturbed { .. }), "{error}");
+        for text in ["", "-1", "one", "18446744073709551616"] {
+            let (kernel, source) = kernel(|state| state.generation_text = Some(text));
+            let error = source.report(&[1; 64]).unwrap_err();
+            assert!(
+                matches!(&error, SourceError::Firmware { detail } if detail.contains(text)),
+                "{error}"
+            );
+            assert!(kernel.state.lock().unwrap().entries.is_empty());
+        }
+    }
+
+    /// The kernel's files below a directory of the test, which gives an entry the attributes that configfs would.
+    struct Rooted(KernelFiles);
+
+    impl Rooted {
+        const ATTRIBUTES: [&str; 5] = ["provider", "generation", "inblob", "outblob", "auxblob"];
+
+        fn path(&self, entry: &str, attribute: &str) -> PathBuf {
+            self.0.root.join(entry).join(attribute)
+        }
+    }
+
+    impl TsmFiles for Rooted {
+        fn create(&self, entry: &str) -> io::Result<()> {
+            self.0.create(entry)?;
+            let contents = [&b"sev_guest\n"[..], b"41\n", &[0xee; 100], b"", b""];
+            for (attribute, content) in Self::ATTRIBUTES.iter().zip(contents) {
+                std::fs::write(self.path(entry, attribute), content)?;
+            }
+            Ok(())
+        }
+
+        fn write(&self, entry: &str, attribute: &str, data: &[u8]) -> io::Result<()> {
+            self.0.write(entry, attribute, data)?;
+            // What was there is not truncated: configfs has no such thing.
+            let written = std::fs::read(self.path(entry, "inblob"))?;
+            assert_eq!((written.len(), &written[..64]), (100, data));
+            std::fs::write(self.path(entry, "outblob"), [data, data].concat())?;
+            std::fs::write(self.path(entry, "auxblob"), table(b"certificate"))?;
+            std::fs::write(self.path(entry, "generation"), "42\n")
+        }
+
+        fn read(&self, entry: &str, attribute: &str) -> io::Result<Vec<u8>> {
+            self.0.read(entry, attribute)
+        }
+
+        fn remove(&self, entry: &str) -> io::Result<()> {
+            for attribute in Self::ATTRIBUTES {
+                std::fs::remove_file(self.path(entry, attribute))?;
+            }
+            self.0.remove(entry)
+        }
+    }
+
+    #[test]
+    fn files_are_written_and_read_below_the_root() {
+        let root = tempfile::tempdir().unwrap();
+        let files = KernelFiles {
+            root: root.path().into(),
+        };
+        let source = ConfigfsTsm::with(Box::new(Rooted(files)));
+        for byte in [1, 2] {
+            let report = source.report(&[byte; 64]).unwrap();
+            assert_eq!(report.report, [byte; 128]);
+            assert_eq!(vcek(&report), Some(&b"certificate"[..]));
+        }
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn files_that_are_not_there_are_named() {
+        let root = tempfile::tempdir().unwrap();
+        let files = KernelFiles {
+            root: root.path().into(),
+        };
+        files.create("entry").unwrap();
+        let kind = |result: io::Result<()>| result.unwrap_err().kind();
+        assert_eq!(kind(files.create("entry")), ErrorKind::AlreadyExists);
+        // An attribute that the kernel does not have is not made.
+        assert_eq!(
+            kind(files.write("entry", "inblob", &[1])),
+            ErrorKind::NotFound
+        );
+        assert_eq!(
+            kind(files.read("entry", "outblob").map(drop)),
+            ErrorKind::NotFound
+        );
+        assert_eq!(kind(files.remove("other")), ErrorKind::NotFound);
+        files.remove("entry").unwrap();
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
     }
 
     #[test]

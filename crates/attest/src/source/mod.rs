@@ -47,6 +47,15 @@ pub trait RawReportSource: Send + Sync {
     fn report(&self, report_data: &[u8; 64]) -> Result<RawReport, SourceError>;
 }
 
+/// Whether a failed call to the kernel may go better the next time.
+fn is_busy(kind: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::ResourceBusy | Kind::WouldBlock | Kind::Interrupted
+    )
+}
+
 /// A report and the certificates the host put beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawReport {

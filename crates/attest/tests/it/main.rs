@@ -11,6 +11,8 @@
 mod assembled;
 mod cases;
 mod corpus;
+#[cfg(feature = "sev-guest")]
+mod device;
 mod differential;
 mod flips;
 mod mint;

@@ -19,4 +19,5 @@ mod measured;
 mod mint;
 mod minted;
 mod real;
+mod reference;
 mod support;

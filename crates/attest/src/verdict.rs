@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use serde::ser::SerializeStruct as _;
 
 use crate::check::CheckId;
 use crate::product::{CpuId, Product, Tcb};
@@ -24,12 +25,12 @@ pub enum Outcome {
     NotRun,
 }
 
-/// One check of a verdict.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// One check of a verdict. For a machine: `code` (`NCR1066`), `check` (its name), `outcome`, `expected`, `actual`
+/// and, where there is any, `advice`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Check {
     /// Which.
-    #[serde(rename = "check")]
     pub id: CheckId,
     /// Its outcome.
     pub outcome: Outcome,
@@ -38,8 +39,23 @@ pub struct Check {
     /// What the evidence says.
     pub actual: String,
     /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
+}
+
+impl Serialize for Check {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = 5 + usize::from(self.advice.is_some());
+        let mut check = serializer.serialize_struct("Check", fields)?;
+        check.serialize_field("code", &format_args!("NCR{}", self.id.code()))?;
+        check.serialize_field("check", &self.id)?;
+        check.serialize_field("outcome", &self.outcome)?;
+        check.serialize_field("expected", &self.expected)?;
+        check.serialize_field("actual", &self.actual)?;
+        if let Some(advice) = &self.advice {
+            check.serialize_field("advice", advice)?;
+        }
+        check.end()
+    }
 }
 
 /// What a note is about.

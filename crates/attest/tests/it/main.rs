@@ -15,6 +15,7 @@ mod corpus;
 mod device;
 mod differential;
 mod flips;
+mod json;
 mod measured;
 mod mint;
 mod minted;

@@ -185,6 +185,57 @@ fn the_table_of_contents_has_every_page_once() {
     );
 }
 
+/// What the documentation has to have: a word of the table of contents, the page it stands for, and for some a
+/// section there.
+const SUBJECTS: &[(&str, &str, &str)] = &[
+    ("Quickstart", "guide/quickstart.md", ""),
+    ("Kustomize", "guide/kustomize.md", ""),
+    ("Helm 3 and Helm 4", "guide/helm.md", ""),
+    ("kpt", "guide/kpt.md", ""),
+    ("GitOps", "guide/gitops.md", ""),
+    ("From repository to cluster", "guide/deployment.md", ""),
+    ("Annotations", "guide/annotations.md", ""),
+    ("Configuration", "configuration.md", ""),
+    ("Manifest", "guide/manifest.md", ""),
+    ("Policies", "policies.md", ""),
+    ("My pod was denied", "denied.md", ""),
+    ("Images and the lock", "guide/images.md", ""),
+    ("Attestation and TCB", "attestation.md", ""),
+    ("Set", "set-verify-recover.md", "set"),
+    ("verify", "set-verify-recover.md", "verify"),
+    ("recover", "set-verify-recover.md", "recover"),
+    ("rollback", "set-verify-recover.md", "Rollback"),
+    ("drill", "set-verify-recover.md", "Drill"),
+    ("The mesh", "mesh.md", ""),
+    ("data owners", "guide/data-owner.md", ""),
+    ("Threat model", "guide/threat-model.md", ""),
+    ("Error codes", "errors.md", ""),
+    (
+        "Coming from Contrast or genpolicy",
+        "guide/coming-from.md",
+        "",
+    ),
+];
+
+#[test]
+fn the_table_of_contents_says_where_each_subject_is() {
+    let summary = fs::read_to_string(root().join("docs/SUMMARY.md")).unwrap();
+    for (subject, page, section) in SUBJECTS {
+        let entry = summary.lines().find_map(|line| {
+            let (title, target) = line.split_once("](")?;
+            (target == format!("{page})")).then_some(title)
+        });
+        let entry = entry.unwrap_or_else(|| panic!("docs/SUMMARY.md has no {page}"));
+        assert!(entry.contains(subject), "{page}: {entry} without {subject}");
+        let text = fs::read_to_string(root().join("docs").join(page)).unwrap();
+        let heading = format!("## {section}");
+        assert!(
+            section.is_empty() || text.lines().any(|line| line == heading),
+            "{page} has no section {section}"
+        );
+    }
+}
+
 #[test]
 fn links_between_files_lead_somewhere() {
     let mut broken = Vec::new();

@@ -145,6 +145,40 @@ fn the_page_from_set_to_recover() {
     assert_eq!(live.pin().root_key, root);
 }
 
+/// Section "Rollback" of docs/set-verify-recover.md.
+#[test]
+fn an_older_manifest_set_again_is_a_new_transition() {
+    let mut live = Live::new(1);
+    live.start();
+    expect(live.run(&["set", "resources"]), 0, "");
+    let old = live.workspace.read("manifest.json");
+    let resources = live.workspace.read("resources/all.yml");
+    let mesh = live.workspace.read("mesh-ca.pem");
+    let first = live.pin();
+    live.write(&live.manifest("/web2"), "/web2");
+    expect(live.run(&["set", "resources"]), 0, "");
+    let second = live.pin();
+
+    live.workspace.write("manifest.json", &old);
+    live.workspace.write("resources/all.yml", &resources);
+    expect(live.run(&["set", "resources"]), 0, "");
+    let third = live.pin();
+    let head = third.head.transition();
+    assert_eq!(head.generation, 3);
+    assert_eq!(head.manifest, first.head.transition().manifest);
+    assert_eq!(head.previous, second.head.hash());
+    assert_eq!(third.root_key, first.root_key);
+    assert_ne!(live.workspace.read("mesh-ca.pem"), mesh);
+    expect(live.run(&["verify"]), 0, "");
+    assert_eq!(live.workspace.read("verify/manifest.0.json"), old);
+    assert_eq!(live.workspace.read("verify/manifest.2.json"), old);
+
+    // Who keeps the pin of before the rollback finds it on the way.
+    live.workspace.write("nacre-pin.json", second.to_bytes());
+    expect(live.run(&["verify"]), 0, "");
+    assert_eq!(live.pin().head, third.head);
+}
+
 #[test]
 fn an_update_by_somebody_else_is_not_overwritten() {
     let mut live = Live::new(1);

@@ -11,6 +11,58 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::{HELM4, KPT, KUSTOMIZE, Place, given, root};
 
+/// What a command may need that there is not here, and what a command looks like that needs it.
+const NEEDS: &[(&str, &[&str])] = &[
+    (
+        "a Coordinator",
+        &[
+            "nacre set ",
+            "nacre verify ",
+            "nacre recover ",
+            "nacre sign ",
+            "nacre seed-shares ",
+        ],
+    ),
+    (
+        "a cluster",
+        &[
+            "kubectl ",
+            "helm install ",
+            "nacre set",
+            "nacre verify\n",
+            "nacre check --live",
+        ],
+    ),
+    ("a registry", &["nacre lock "]),
+    ("a report", &["nacre verify-report "]),
+    ("helmfile", &["helmfile "]),
+    ("a workload that serves", &["openssl s_client ", "curl "]),
+    (
+        "the images of `cargo xtask images`",
+        &["nacre lock --layout target/images/layout "],
+    ),
+    ("the work tree", &["cargo xtask "]),
+];
+
+/// Whether `needs WHAT`, or `needs WHAT; MORE`, says why these commands are left out. Files that it names have to be
+/// there.
+fn is_reason(reason: &str, commands: &str) -> Result<(), &'static str> {
+    let (what, more) = reason.split_once("; ").unwrap_or((reason, ""));
+    let what = what.strip_prefix("needs ").unwrap_or_default();
+    let (_, uses) = NEEDS
+        .iter()
+        .find(|(need, _)| *need == what)
+        .ok_or("no reason of the list")?;
+    if !uses.iter().any(|command| commands.contains(command)) {
+        return Err("no command that needs it");
+    }
+    let mut paths = more.split(' ').filter(|word| word.contains('/'));
+    match paths.all(|path| root().join(path).exists()) {
+        true => Ok(()),
+        false => Err("names a file that is not there"),
+    }
+}
+
 /// A block of commands of a page.
 #[derive(Debug, PartialEq, Eq)]
 struct Block {
@@ -78,11 +130,9 @@ fn run_page(page: &Path) -> usize {
     let mut run = 0;
     for block in blocks(&text) {
         if let Some(reason) = &block.skipped {
-            assert!(
-                reason.starts_with("needs "),
-                "{name}:{}: {reason}",
-                block.line
-            );
+            if let Err(problem) = is_reason(reason, &block.commands) {
+                panic!("{name}:{}: {problem}: {reason}", block.line);
+            }
             continue;
         }
         let example = block.place.as_ref().unwrap_or_else(|| {
@@ -134,6 +184,22 @@ fn find_pages(folder: &Path, found: &mut Vec<PathBuf>) {
         } else if path.extension().is_some_and(|extension| extension == "md") {
             found.push(path);
         }
+    }
+}
+
+#[test]
+fn reasons_are_of_the_list_and_fit_their_commands() {
+    let set = "nacre set -c HOST rendered.yaml\n";
+    for (reason, commands, fits) in [
+        ("needs a Coordinator", set, true),
+        ("needs a Coordinator; cli/tests runs it", set, true),
+        ("needs a Coordinator; cli/nowhere runs it", set, false),
+        ("needs a Coordinator", "nacre check rendered.yaml\n", false),
+        ("needs patience", set, false),
+        ("is slow", set, false),
+        ("", set, false),
+    ] {
+        assert_eq!(is_reason(reason, commands).is_ok(), fits, "{reason}");
     }
 }
 

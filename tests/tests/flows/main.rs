@@ -28,6 +28,7 @@ mod kubectl;
 mod kustomize;
 mod lock;
 mod packages;
+mod pipelines;
 mod pre_commit;
 mod routes;
 mod sbom;

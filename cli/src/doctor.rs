@@ -4,19 +4,24 @@ use nacre_findings::has_errors;
 use nacre_framing::arguments::Flags;
 use serde_json::{Value, json};
 
+use crate::cluster::admission;
 use crate::cluster::connect::{Cluster, ClusterArgs, block_on};
 use crate::cluster::health::{Expected, Facts, Objects, examine};
 use crate::context::{Context, Output};
 use crate::error::{CommandError, Kind};
 use crate::resources;
 
-/// Port of the Coordinator's health.
-const HEALTH_PORT: u16 = 9102;
+const ADMISSION: &str = "/apis/admissionregistration.k8s.io";
+
+/// Port of the Coordinator's health, where its pod names none.
+const HEALTH_PORT: u64 = 9102;
+/// The name of that port.
+const HEALTH: &str = "health";
 
 /// Check that a cluster can run confidential pods as they are rendered
 ///
-/// Reads runtime classes, nodes, versions of Kata and containerd, admission webhooks and LimitRanges that
-/// change pods after their policy was made, Pod Security of the namespace, and the Coordinator. Changes
+/// Reads runtime classes, nodes, versions of Kata and containerd, admission webhooks, admission policies and
+/// LimitRanges that change pods or workloads after their policy was made, Pod Security of the namespace, and the Coordinator. Changes
 /// nothing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -64,7 +69,6 @@ async fn read(cluster: &Cluster, namespace: &str) -> Result<Objects, CommandErro
     let one = async |path: String| -> Result<Value, CommandError> {
         Ok(cluster.get(&path).await?.unwrap_or_default())
     };
-    let admission = "/apis/admissionregistration.k8s.io";
     let pods = format!("/api/v1/namespaces/{namespace}/pods");
     let mut coordinators = Vec::new();
     // Who may not list pods learns less.
@@ -72,9 +76,15 @@ async fn read(cluster: &Cluster, namespace: &str) -> Result<Objects, CommandErro
         let name = pod.pointer("/metadata/name").and_then(Value::as_str);
         let label = pod.pointer("/metadata/labels/app.kubernetes.io~1name");
         if let (Some(name), Some("coordinator")) = (name, label.and_then(Value::as_str)) {
-            let ready = format!("{pods}/{name}:{HEALTH_PORT}/proxy/ready");
+            let port = health_port(&pod);
+            let ready = format!("{pods}/{name}:{port}/proxy/ready");
             coordinators.push((name.to_owned(), cluster.words(&ready).await));
         }
+    }
+    let mut admission_policies = Vec::new();
+    for version in admission::POLICY_VERSIONS {
+        let path = format!("{ADMISSION}/{version}/mutatingadmissionpolicies");
+        admission_policies.push((version, cluster.list(&path).await?));
     }
     Ok(Objects {
         coordinators,
@@ -84,11 +94,9 @@ async fn read(cluster: &Cluster, namespace: &str) -> Result<Objects, CommandErro
         runtime_classes: cluster.list("/apis/node.k8s.io/v1/runtimeclasses").await?,
         daemon_sets: cluster.list("/apis/apps/v1/daemonsets").await?,
         webhooks: cluster
-            .list(&format!("{admission}/v1/mutatingwebhookconfigurations"))
+            .list(&format!("{ADMISSION}/v1/mutatingwebhookconfigurations"))
             .await?,
-        admission_policies: cluster
-            .list(&format!("{admission}/v1beta1/mutatingadmissionpolicies"))
-            .await?,
+        admission_policies: admission::policies(admission_policies),
         limit_ranges: cluster
             .list(&format!("/api/v1/namespaces/{namespace}/limitranges"))
             .await?,
@@ -98,6 +106,20 @@ async fn read(cluster: &Cluster, namespace: &str) -> Result<Objects, CommandErro
             ))
             .await?,
     })
+}
+
+/// The port at which a Coordinator's pod answers about its health.
+fn health_port(pod: &Value) -> u64 {
+    let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
+    let ports = containers
+        .into_iter()
+        .flatten()
+        .filter_map(|container| container.get("ports")?.as_array());
+    ports
+        .flatten()
+        .filter(|port| port.get("name").and_then(Value::as_str) == Some(HEALTH))
+        .find_map(|port| port.get("containerPort")?.as_u64())
+        .unwrap_or(HEALTH_PORT)
 }
 
 fn described(facts: &Facts, server: &str, namespace: &str) -> String {

@@ -7,6 +7,8 @@ use nacre_workload::select::is_confidential_class;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::admission;
+
 /// Part of the image name of Kata's installer.
 const INSTALLER: &str = "kata-deploy";
 
@@ -21,6 +23,7 @@ pub(crate) struct Objects {
     pub(crate) runtime_classes: Vec<Value>,
     pub(crate) daemon_sets: Vec<Value>,
     pub(crate) webhooks: Vec<Value>,
+    /// Each with its `apiVersion`.
     pub(crate) admission_policies: Vec<Value>,
     pub(crate) limit_ranges: Vec<Value>,
     /// The StatefulSet `coordinator`.
@@ -92,7 +95,7 @@ pub(crate) fn examine(objects: &Objects, expected: &Expected<'_>) -> (Facts, Vec
             ));
     }
     versions(&nodes, proposed_target, expected, &mut findings);
-    webhooks(objects, &mut findings);
+    admission::examine(objects, &mut findings);
     limit_ranges(objects, &mut findings);
     if objects.namespace.is_null() {
         let message = format!("there is no namespace {}", expected.namespace);
@@ -378,105 +381,6 @@ fn versions(
     }
 }
 
-/// Webhooks that see pods of the namespace when they are created.
-fn webhooks(objects: &Objects, findings: &mut Vec<Finding>) {
-    for configuration in &objects.webhooks {
-        let name = text(configuration, "/metadata/name");
-        let hooks = configuration.get("webhooks").and_then(Value::as_array);
-        for hook in hooks.into_iter().flatten() {
-            let selected = hook
-                .get("namespaceSelector")
-                .is_none_or(|selector| selects(selector, &objects.namespace));
-            if touches_pods(hook.get("rules")) && selected {
-                findings.push(
-                    Finding::warning(
-                        codes::cluster::MUTATING_WEBHOOK,
-                        format!(
-                            "webhook {} may change pods of this namespace",
-                            text(hook, "/name")
-                        ),
-                    )
-                    .resource(resource(
-                        "admissionregistration.k8s.io/v1",
-                        "MutatingWebhookConfiguration",
-                        name,
-                    )),
-                );
-            }
-        }
-    }
-    for policy in &objects.admission_policies {
-        let rules = policy.pointer("/spec/matchConstraints/resourceRules");
-        if touches_pods(rules) {
-            let name = text(policy, "/metadata/name");
-            findings.push(
-                Finding::warning(
-                    codes::cluster::MUTATING_WEBHOOK,
-                    format!("admission policy {name} may change pods"),
-                )
-                .resource(resource(
-                    "admissionregistration.k8s.io/v1beta1",
-                    "MutatingAdmissionPolicy",
-                    name,
-                )),
-            );
-        }
-    }
-}
-
-fn touches_pods(rules: Option<&Value>) -> bool {
-    let has = |rule: &Value, list: &str, wanted: &[&str]| {
-        let items = rule.get(list).and_then(Value::as_array);
-        items
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .any(|item| wanted.contains(&item))
-    };
-    rules
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .any(|rule| {
-            has(rule, "apiGroups", &["", "*"])
-                && has(rule, "resources", &["pods", "*", "*/*", "pods/*"])
-                && has(rule, "operations", &["CREATE", "*"])
-        })
-}
-
-/// Whether a label selector selects an object.
-fn selects(selector: &Value, object: &Value) -> bool {
-    let label = |key: &str| {
-        let labels = object.pointer("/metadata/labels");
-        labels
-            .and_then(|labels| labels.get(key))
-            .and_then(Value::as_str)
-    };
-    let exact = selector.get("matchLabels").and_then(Value::as_object);
-    let exact = exact
-        .into_iter()
-        .flatten()
-        .all(|(key, value)| label(key) == value.as_str());
-    let expressions = selector.get("matchExpressions").and_then(Value::as_array);
-    exact
-        && expressions.into_iter().flatten().all(|expression| {
-            let value = label(text(expression, "/key"));
-            let values = expression.get("values").and_then(Value::as_array);
-            let listed = value.is_some_and(|value| {
-                let mut values = values.into_iter().flatten();
-                values.any(|other| other.as_str() == Some(value))
-            });
-            match text(expression, "/operator") {
-                "In" => listed,
-                "NotIn" => !listed,
-                "Exists" => value.is_some(),
-                "DoesNotExist" => value.is_none(),
-                // An operator of the future: better one warning too many.
-                _ => true,
-            }
-        })
-}
-
 fn limit_ranges(objects: &Objects, findings: &mut Vec<Finding>) {
     for range in &objects.limit_ranges {
         let limits = range.pointer("/spec/limits").and_then(Value::as_array);
@@ -571,7 +475,7 @@ fn coordinator(objects: &Objects, expected: &Expected<'_>, findings: &mut Vec<Fi
     line
 }
 
-fn resource(api_version: &str, kind: &str, name: &str) -> ResourceRef {
+pub(super) fn resource(api_version: &str, kind: &str, name: &str) -> ResourceRef {
     ResourceRef {
         api_version: api_version.to_owned(),
         kind: kind.to_owned(),
@@ -580,7 +484,7 @@ fn resource(api_version: &str, kind: &str, name: &str) -> ResourceRef {
     }
 }
 
-fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
+pub(super) fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value
         .pointer(pointer)
         .and_then(Value::as_str)

@@ -241,6 +241,85 @@ fn webhooks_matter_when_they_see_pods_of_the_namespace() {
 }
 
 #[test]
+fn webhooks_matter_when_they_see_what_pods_are_made_from() {
+    for (group, resource, operation, matters) in [
+        ("", "pods", "CREATE", true),
+        // A pod's spec stays as it is.
+        ("", "pods", "UPDATE", false),
+        ("", "replicationcontrollers", "CREATE", true),
+        ("apps", "deployments", "CREATE", true),
+        ("apps", "deployments", "UPDATE", true),
+        ("apps", "deployments", "DELETE", false),
+        ("apps", "deployments/scale", "UPDATE", false),
+        ("apps", "statefulsets", "CREATE", true),
+        ("apps", "daemonsets", "CREATE", true),
+        ("apps", "replicasets", "CREATE", true),
+        ("apps", "controllerrevisions", "CREATE", false),
+        ("batch", "jobs", "CREATE", true),
+        ("batch", "cronjobs", "*", true),
+        ("*", "cronjobs", "CREATE", true),
+        ("apps", "*", "CREATE", true),
+        ("apps", "pods", "CREATE", false),
+        ("example.org", "deployments", "CREATE", false),
+    ] {
+        let rule =
+            json!({ "apiGroups": [group], "resources": [resource], "operations": [operation] });
+        let mut objects = good();
+        let mut hook = webhook(json!({}), json!([]));
+        hook["webhooks"][0]["rules"] = json!([rule]);
+        objects.webhooks = vec![hook];
+        let expected = if matters {
+            vec![codes::cluster::MUTATING_WEBHOOK]
+        } else {
+            vec![]
+        };
+        assert_eq!(codes_of(&objects), expected, "webhook {rule}");
+        objects.webhooks.clear();
+        objects.admission_policies = vec![policy("p", rule.clone())];
+        assert_eq!(codes_of(&objects), expected, "policy {rule}");
+    }
+}
+
+fn policy(name: &str, rule: Value) -> Value {
+    json!({
+        "metadata": { "name": name },
+        "spec": { "matchConstraints": { "resourceRules": [rule] } },
+    })
+}
+
+#[test]
+fn admission_policies_are_read_at_every_version_and_named_once() {
+    let rule =
+        || json!({ "apiGroups": ["batch"], "resources": ["jobs"], "operations": ["CREATE"] });
+    let [v1, v1beta1, v1alpha1] = admission::POLICY_VERSIONS;
+    for version in [v1, v1beta1, v1alpha1] {
+        let mut objects = good();
+        objects.admission_policies =
+            admission::policies(vec![(version, vec![policy("a", rule())])]);
+        let (_, findings) = examine(&objects, &expected());
+        let about = findings[0].resource.as_ref().unwrap();
+        assert_eq!(
+            about.api_version,
+            format!("admissionregistration.k8s.io/{version}")
+        );
+        assert!(findings[0].message.contains("jobs"), "{findings:?}");
+    }
+    // What a server has at two versions is one policy.
+    let mut objects = good();
+    objects.admission_policies = admission::policies(vec![
+        (v1, vec![policy("a", rule())]),
+        (v1beta1, vec![policy("a", rule()), policy("b", rule())]),
+        (v1alpha1, vec![]),
+    ]);
+    assert_eq!(codes_of(&objects), [codes::cluster::MUTATING_WEBHOOK; 2]);
+    let elsewhere = json!({ "matchLabels": { "team": "b" } });
+    for policy in &mut objects.admission_policies {
+        policy["spec"]["matchConstraints"]["namespaceSelector"] = elsewhere.clone();
+    }
+    assert!(codes_of(&objects).is_empty());
+}
+
+#[test]
 fn limit_ranges_matter_when_they_have_defaults() {
     let range =
         |limit: Value| json!({ "metadata": { "name": "l" }, "spec": { "limits": [limit] } });

@@ -85,11 +85,21 @@ pub struct History {
 }
 
 impl History {
-    /// Checks a first transition except for its signatures.
+    /// Checks a first transition except for its signatures. What is proposed has to satisfy every check of
+    /// manifests that there is; what owners signed before is not judged by those that came since.
     pub fn propose_genesis(
         transition: Transition,
         manifest: &[u8],
         rules: &Rules,
+    ) -> Result<Proposed, Invalid> {
+        Self::first(transition, manifest, rules, Judged::Proposed)
+    }
+
+    fn first(
+        transition: Transition,
+        manifest: &[u8],
+        rules: &Rules,
+        judged: Judged,
     ) -> Result<Proposed, Invalid> {
         if !transition.is_genesis() {
             return Err(Invalid::NotNext {
@@ -97,7 +107,7 @@ impl History {
                 head: TransitionHash::NONE,
             });
         }
-        let manifest = read(&transition, manifest, rules)?;
+        let manifest = read(&transition, manifest, rules, judged)?;
         Ok(Proposed {
             transition,
             authority: rules.genesis.for_manifest(&manifest)?,
@@ -105,14 +115,15 @@ impl History {
         })
     }
 
-    /// The history of one transition, which its owners have signed and confirmed.
+    /// The history of one transition, which its owners have signed and confirmed. Its manifest is judged as one of
+    /// before: see [`History::propose_genesis`].
     pub fn genesis(
         signed: &SignedTransition,
         confirmation: &SignedConfirmation,
         manifest: &[u8],
         rules: &Rules,
     ) -> Result<Self, Invalid> {
-        let proposed = Self::propose_genesis(*signed.body(), manifest, rules)?;
+        let proposed = Self::first(*signed.body(), manifest, rules, Judged::Signed)?;
         if confirmation.body().transition != proposed.transition.hash() {
             return Err(Invalid::ConfirmationOther {
                 what: "first transition",
@@ -146,12 +157,22 @@ impl History {
         Ok(history)
     }
 
-    /// Checks a next transition except for its signatures.
+    /// Checks a next transition except for its signatures; its manifest as [`History::propose_genesis`] does.
     pub fn propose(
         &self,
         transition: Transition,
         manifest: &[u8],
         rules: &Rules,
+    ) -> Result<Proposed, Invalid> {
+        self.next(transition, manifest, rules, Judged::Proposed)
+    }
+
+    fn next(
+        &self,
+        transition: Transition,
+        manifest: &[u8],
+        rules: &Rules,
+        judged: Judged,
     ) -> Result<Proposed, Invalid> {
         let head = &self.head;
         if transition.previous != head.hash {
@@ -183,7 +204,7 @@ impl History {
         if authority.keys().is_empty() {
             return Err(Invalid::NoUpdates);
         }
-        let manifest = read(&transition, manifest, rules)?;
+        let manifest = read(&transition, manifest, rules, judged)?;
         immutable(&self.genesis_entry().manifest, &manifest)?;
         Ok(Proposed {
             transition,
@@ -192,26 +213,36 @@ impl History {
         })
     }
 
-    /// This history and one more transition, which enough owners have signed.
+    /// This history and one more transition, which was proposed and which enough owners have signed.
     pub fn extended(
         &self,
         signed: &SignedTransition,
         manifest: &[u8],
         rules: &Rules,
     ) -> Result<Self, Invalid> {
+        let proposed = self.propose(*signed.body(), manifest, rules)?;
         let mut next = self.clone();
-        next.extend(signed, manifest, rules)?;
+        next.append(proposed, signed, manifest)?;
         Ok(next)
     }
 
-    /// As [`History::extended`], in place.
+    /// One more transition that is read, not proposed.
     pub(crate) fn extend(
         &mut self,
         signed: &SignedTransition,
         manifest: &[u8],
         rules: &Rules,
     ) -> Result<(), Invalid> {
-        let proposed = self.propose(*signed.body(), manifest, rules)?;
+        let proposed = self.next(*signed.body(), manifest, rules, Judged::Signed)?;
+        self.append(proposed, signed, manifest)
+    }
+
+    fn append(
+        &mut self,
+        proposed: Proposed,
+        signed: &SignedTransition,
+        manifest: &[u8],
+    ) -> Result<(), Invalid> {
         let head = Arc::new(proposed.entry(signed)?);
         self.push(head, signed, manifest);
         Ok(())
@@ -354,8 +385,37 @@ fn len(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
+/// Whose manifest is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Judged {
+    /// That of a transition which is not in force yet.
+    Proposed,
+    /// That of a transition of a history.
+    Signed,
+}
+
+impl Judged {
+    /// Whether a mistake is none here.
+    fn excuses(self, kind: &ProblemKind) -> bool {
+        match kind {
+            // Which roots of evidence may be named is for the reader to decide, and a guest that does not enforce its
+            // policy is a row of every verdict.
+            ProblemKind::TestRoot | ProblemKind::HostDataUnbound => true,
+            // Histories are older than this check. Nobody loses by reading one: a seed goes only to a guest that
+            // enforces its policy, whatever its manifest says.
+            ProblemKind::PeerRecoveryUnbound { .. } => self == Self::Signed,
+            _ => false,
+        }
+    }
+}
+
 /// Reads and checks the manifest of a transition.
-fn read(transition: &Transition, bytes: &[u8], rules: &Rules) -> Result<Manifest, Invalid> {
+fn read(
+    transition: &Transition,
+    bytes: &[u8],
+    rules: &Rules,
+    judged: Judged,
+) -> Result<Manifest, Invalid> {
     let hash = ManifestHash::of(bytes);
     if hash != transition.manifest {
         return Err(Invalid::ManifestOther {
@@ -364,18 +424,11 @@ fn read(transition: &Transition, bytes: &[u8], rules: &Rules) -> Result<Manifest
         });
     }
     let manifest = (rules.reader)(bytes).map_err(|source| Invalid::Manifest { hash, source })?;
-    // Which roots of evidence may be named is for the reader to decide, and a guest that does not enforce its
-    // policy is a row of every verdict.
     let problems: Vec<_> = manifest
         .validate(Strictness::Strict)
         .into_iter()
         .filter(|problem| problem.severity == Severity::Error)
-        .filter(|problem| {
-            !matches!(
-                problem.kind,
-                ProblemKind::TestRoot | ProblemKind::HostDataUnbound
-            )
-        })
+        .filter(|problem| !judged.excuses(&problem.kind))
         .collect();
     if !problems.is_empty() {
         return Err(Invalid::ManifestProblems { hash, problems });

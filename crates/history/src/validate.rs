@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use nacre_manifest::{PolicyHash, Role, TransitionHash};
 
@@ -88,18 +89,7 @@ impl Expect {
 /// It does not say that the keys of the confirmation are those of a seed or a certificate: the caller
 /// compares those with [`History::check_keys`].
 pub fn validate(objects: &dyn Objects, rules: &Rules, expect: &Expect) -> Result<History, Invalid> {
-    let latest = parsed(objects, ObjectKey::Latest, Latest::parse)?;
-    let chain = walk(objects, latest.transition, None)?;
-    let (first, later) = chain.split_first().ok_or(Invalid::Missing {
-        key: ObjectKey::Latest,
-    })?;
-    let mut history = genesis(objects, first, rules)?;
-    if expect.lean {
-        history = history.lean();
-    }
-    follow(objects, &mut history, later, rules)?;
-    let all: Vec<ObjectKey> = history.objects().iter().copied().collect();
-    conclude(objects, history, &latest, &all, expect)
+    check(None, objects, rules, expect)
 }
 
 /// As [`validate`], when a history is known that held already: of one that continues it, only what is new is
@@ -110,16 +100,42 @@ pub fn validate_after(
     rules: &Rules,
     expect: &Expect,
 ) -> Result<History, Invalid> {
+    check(Some(known), objects, rules, expect)
+}
+
+fn check(
+    known: Option<&History>,
+    objects: &dyn Objects,
+    rules: &Rules,
+    expect: &Expect,
+) -> Result<History, Invalid> {
     let latest = parsed(objects, ObjectKey::Latest, Latest::parse)?;
-    let chain = walk(objects, latest.transition, Some(known))?;
-    if chain.first().is_some_and(|first| first.body().is_genesis()) {
-        return validate(objects, rules, expect);
+    let chain = walk(objects, latest.transition, known)?;
+    let first = chain.first().filter(|first| first.body().is_genesis());
+    let known = known.filter(|_| first.is_none());
+    let mut history = match (known, first) {
+        (Some(known), _) => known.clone(),
+        (None, Some(first)) => genesis(objects, first, rules)?,
+        (None, None) => {
+            let key = ObjectKey::Latest;
+            return Err(Invalid::Missing { key });
+        }
+    };
+    if expect.lean {
+        history = history.lean();
     }
-    let mut history = known.clone();
-    follow(objects, &mut history, &chain, rules)?;
-    let new = history.objects().difference(known.objects()).copied();
-    let new: Vec<ObjectKey> = new.collect();
-    conclude(objects, history, &latest, &new, expect)
+    let later = usize::from(known.is_none());
+    follow(
+        objects,
+        &mut history,
+        chain.get(later..).unwrap_or_default(),
+        rules,
+    )?;
+    let all = Arc::clone(history.objects());
+    let new = all
+        .iter()
+        .filter(|key| known.is_none_or(|known| !known.objects().contains(key)));
+    conclude(objects, history, &latest, new, expect)
 }
 
 /// Extends a history by transitions, whose manifests are looked up.
@@ -142,11 +158,11 @@ fn follow(
 }
 
 /// What is left when the chain holds: the signature of `latest`, policies, and what was known.
-fn conclude(
+fn conclude<'a>(
     objects: &dyn Objects,
     mut history: History,
     latest: &Latest,
-    new: &[ObjectKey],
+    new: impl Iterator<Item = &'a ObjectKey>,
     expect: &Expect,
 ) -> Result<History, Invalid> {
     if !latest.is_signed_by(&history.confirmation().history_spki) {
@@ -221,9 +237,12 @@ fn genesis(
 }
 
 /// Looks up the policies among these; gives how many bytes they are.
-fn policies(objects: &dyn Objects, keys: &[ObjectKey]) -> Result<u64, Invalid> {
+fn policies<'a>(
+    objects: &dyn Objects,
+    keys: impl Iterator<Item = &'a ObjectKey>,
+) -> Result<u64, Invalid> {
     let policy = |key: &&ObjectKey| matches!(key, ObjectKey::Policy(_));
-    let keys: Vec<ObjectKey> = keys.iter().filter(policy).copied().collect();
+    let keys: Vec<ObjectKey> = keys.filter(policy).copied().collect();
     let mut bytes: u64 = 0;
     for keys in keys.chunks(AT_A_TIME) {
         let found = fetch_all(objects, keys.to_vec())?;

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use nacre_findings::codes;
 use nacre_history::{
     Authority, Expect, GenesisAuthority, History, Invalid, Lookup, ObjectKey, Objects,
-    OwnerKeyPair, OwnersError, Relation, Rules, Transition, validate,
+    OwnerKeyPair, OwnersError, Relation, Rules, Transition, validate, validate_after,
 };
 use nacre_manifest::{
-    Manifest, ManifestHash, PoliciesDigest, PolicyHash, SeedSharesHash, SeedshareOwnerKey,
-    TransitionHash,
+    HostDataBinding, Manifest, ManifestHash, PoliciesDigest, PolicyHash, ProblemKind,
+    SeedSharesHash, SeedshareOwnerKey, TransitionHash,
 };
 
 use crate::support::{COORDINATOR, Deployment, manifest, sign, signatures, with};
@@ -183,6 +183,45 @@ fn manifests_are_strict() {
         history.propose(next, b"{}", &rules),
         Invalid::Manifest { .. }
     );
+}
+
+#[test]
+fn checks_that_came_later_judge_what_is_proposed_only() {
+    let mut first = manifest(&[], 1);
+    first.peer_recovery = true;
+    first.allow_any_chip = true;
+    first.reference_values.snp[0].host_data_binding = HostDataBinding::None;
+    let mut deployment = Deployment::of(first.clone());
+    first = deployment.manifest();
+    let second = with(first.clone(), "web");
+    let rules = deployment.rules();
+    let unbound = |error: &Invalid| match error {
+        Invalid::ManifestProblems { problems, .. } => problems
+            .iter()
+            .all(|problem| matches!(problem.kind, ProblemKind::PeerRecoveryUnbound { .. })),
+        _ => false,
+    };
+    // Nobody can set such a manifest, neither as the first one nor later.
+    let begun = History::propose_genesis(deployment.genesis, &first.to_bytes(), &rules);
+    refused!(begun, ref error if unbound(error));
+    let history = check(&deployment).unwrap();
+    let next = deployment.head.next(&second, second.hash(), 1_700_000_100);
+    refused!(history.propose(next, &second.to_bytes(), &rules), ref error if unbound(error));
+    let signed = sign(next, &[&deployment.owner]);
+    refused!(history.extended(&signed, &second.to_bytes(), &rules), ref error if unbound(error));
+    // A history that has some of before is read, and goes on.
+    deployment.update(&second);
+    assert_eq!(check(&deployment).unwrap().generations(), 2);
+    let after = validate_after(&history, &deployment.objects, &rules, &Expect::complete());
+    assert_eq!(after.unwrap().generations(), 2);
+    let mut mended = second;
+    mended.reference_values.snp[0].host_data_binding = HostDataBinding::Enforced;
+    deployment.update(&mended);
+    assert_eq!(check(&deployment).unwrap().generations(), 3);
+    // Every other mistake is one of a history too.
+    mended.coordinator_replicas = 0;
+    deployment.update(&mended);
+    refused!(check(&deployment), Invalid::ManifestProblems { .. });
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::support::{Deployment, manifest, with};
 /// Knows what was looked up.
 struct Watched<'a> {
     deployment: &'a Deployment,
-    seen: Mutex<BTreeSet<ObjectKey>>,
+    seen: Mutex<Vec<ObjectKey>>,
 }
 
 impl<'a> Watched<'a> {
@@ -22,14 +22,23 @@ impl<'a> Watched<'a> {
         }
     }
 
+    /// Everything, and no transition twice.
     fn seen(self) -> BTreeSet<ObjectKey> {
-        self.seen.into_inner().unwrap()
+        let seen = self.seen.into_inner().unwrap();
+        let transition = |key: &&ObjectKey| matches!(key, ObjectKey::Transition(_));
+        let once: BTreeSet<ObjectKey> = seen.iter().copied().collect();
+        let (all, each) = (seen.iter(), once.iter());
+        assert_eq!(
+            all.filter(transition).count(),
+            each.filter(transition).count()
+        );
+        once
     }
 }
 
 impl Objects for Watched<'_> {
     fn object(&self, key: &ObjectKey) -> Lookup<'_> {
-        self.seen.lock().unwrap().insert(*key);
+        self.seen.lock().unwrap().push(*key);
         self.deployment.objects.object(key)
     }
 }

@@ -74,8 +74,13 @@ pub(crate) struct Deployment {
 impl Deployment {
     /// One transition, to a manifest with the Coordinator only.
     pub(crate) fn new() -> Self {
+        Self::of(manifest(&[], 1))
+    }
+
+    /// One transition, to this manifest, of one owner.
+    pub(crate) fn of(mut manifest: Manifest) -> Self {
         let owner = OwnerKeyPair::generate().unwrap();
-        let manifest = manifest(&[&owner], 1);
+        manifest.workload_owner_key_digests = vec![owner.digest()];
         let head = Transition::genesis(&manifest, manifest.hash(), 1_700_000_000);
         let mut this = Self {
             root: OwnerKeyPair::generate().unwrap(),
@@ -109,6 +114,11 @@ impl Deployment {
             ObjectKey::Confirmation(self.genesis.hash()),
             &signed.encode(),
         );
+    }
+
+    /// The manifest of the newest transition.
+    pub(crate) fn manifest(&self) -> Manifest {
+        Manifest::parse(&self.objects[&ObjectKey::Manifest(self.head.manifest)]).unwrap()
     }
 
     /// One more transition by the owner.

@@ -23,6 +23,7 @@ mod clock;
 pub mod config;
 mod denied;
 mod dialog;
+mod files;
 mod follow;
 mod genesis;
 mod guard;

@@ -23,6 +23,7 @@ use crate::authority::Authority;
 use crate::clock::{Clock, Time};
 use crate::config::{Addresses, Config};
 use crate::denied::{Denied, chain};
+use crate::files;
 use crate::follow::Look;
 use crate::guard::{Core, InForce, Seen, Wanted};
 use crate::health::Health;
@@ -38,8 +39,24 @@ use crate::user::UserApi;
 
 /// Longest message to the mesh API, in bytes: a signing request and what stands around it.
 const MESH_MESSAGE: usize = 64 * 1024;
-/// Connections of plain HTTP at a time.
+/// Connections at a time on each port of plain HTTP.
 const PLAIN: usize = 64;
+/// What 1313 takes on.
+const USER: Limits = Limits {
+    exchanges: 64,
+    connections: 256,
+    // An owner may be asked for a passphrase meanwhile.
+    idle: Duration::from_secs(300),
+};
+/// What 7777 takes on.
+const MESH: Limits = Limits {
+    exchanges: 1024,
+    connections: 2048,
+    idle: Duration::from_secs(60),
+};
+/// Connections at a time on all ports.
+pub(crate) const CONNECTIONS: usize =
+    USER.exchanges + USER.connections + MESH.exchanges + MESH.connections + 2 * PLAIN;
 
 /// What a Coordinator is given as values. Roots of evidence other than AMD's come in here or not at all.
 pub struct Deps {
@@ -159,8 +176,10 @@ pub async fn run(config: Config, deps: Deps) -> Result<(), RunError> {
 }
 
 impl Coordinator {
-    /// Asks for a first report, reads the store and listens on every port.
+    /// Asks for a first report, reads the store and listens on every port. Raises the process's limit on open files to
+    /// what it may be.
     pub async fn bind(config: Config, deps: Deps) -> Result<Self, RunError> {
+        files::raise_limit();
         let Config { addresses, .. } = config;
         let user = listen(addresses.user).await?;
         let mesh = listen(addresses.mesh).await?;
@@ -353,15 +372,9 @@ fn user_port(
     );
     let service = UserService::new(api, Arc::clone(&authority.core));
     let acceptor = Acceptor::new(ReportQueue::new(reports, 1, 64), Timeouts::default());
-    let limits = Limits {
-        exchanges: 64,
-        connections: 256,
-        // An owner may be asked for a passphrase meanwhile.
-        idle: Duration::from_secs(300),
-    };
     let admission = Admission::unattested();
     Port {
-        connections: incoming(listener, Arc::new(acceptor), admission, limits),
+        connections: incoming(listener, Arc::new(acceptor), admission, USER),
         router: server().add_service(service),
     }
 }
@@ -390,13 +403,8 @@ fn mesh_port(
     let acceptor = Acceptor::new(ReportQueue::new(reports, 2, 2048), Timeouts::PATIENT);
     let admission = Admission::attested(ClientKind::Workload, in_force(Wanted::Listed))?
         .and_attested(ClientKind::Coordinator, in_force(Wanted::Coordinator))?;
-    let limits = Limits {
-        exchanges: 1024,
-        connections: 2048,
-        idle: Duration::from_secs(60),
-    };
     Ok(Port {
-        connections: incoming(listener, Arc::new(acceptor), admission, limits),
+        connections: incoming(listener, Arc::new(acceptor), admission, MESH),
         router: server().add_service(service),
     })
 }

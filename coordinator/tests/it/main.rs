@@ -13,6 +13,7 @@ mod corpus;
 mod crash;
 mod doors;
 mod fair;
+mod files;
 mod first;
 mod hostile;
 mod length;

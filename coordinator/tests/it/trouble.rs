@@ -423,6 +423,37 @@ async fn a_damaged_policy_is_asked_for_again() {
 }
 
 #[tokio::test]
+async fn a_damaged_file_of_many_policies_is_asked_for_again() {
+    let names: Vec<String> = (0..40).map(|at| format!("app-{at}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let deployment = Deployment::new();
+    let first = deployment.start().await;
+    let manifest = deployment.manifest(&names);
+    assert!(deployment.set(&first, &manifest).await.unwrap().applied);
+    first.stop().await;
+    let root = deployment.folder.path().join("history");
+    let packs: Vec<_> = std::fs::read_dir(root.join(".packs")).unwrap().collect();
+    let [Ok(pack)] = &packs[..] else {
+        panic!("{packs:?}")
+    };
+    let whole = std::fs::read(pack.path()).unwrap();
+    // Without its list nothing in it is known; with half of it the second half is not; altered it is all known, and
+    // some of it is another object.
+    let mut altered = whole.clone();
+    *altered.last_mut().unwrap() ^= 1;
+    for damaged in [&whole[..100], &whole[..whole.len() - 1], &altered[..]] {
+        std::fs::remove_dir_all(&root).unwrap();
+        std::fs::create_dir_all(root.join(".packs")).unwrap();
+        std::fs::write(pack.path(), damaged).unwrap();
+        let running = deployment.start().await;
+        assert!(deployment.set(&running, &manifest).await.unwrap().applied);
+        running.stop().await;
+        // Every object of the history is what its name says.
+        assert_eq!(deployment.history().await.generations(), 1);
+    }
+}
+
+#[tokio::test]
 async fn what_the_store_said_is_for_the_log() {
     let deployment = Deployment::new();
     let first = deployment.start().await;

@@ -26,7 +26,7 @@ use tokio_stream::StreamExt as _;
 
 use crate::error::StoreError;
 use crate::key::StoreKey;
-use crate::{Later, Latest, MAX_OBJECT, Object, Put, Store, Swap, Version};
+use crate::{Later, Latest, MAX_OBJECT, Object, Put, Store, Swap, Version, check_size};
 
 /// Objects that are written at a time: the API server answers each when etcd has synced it, and etcd syncs
 /// those together that come together.
@@ -365,16 +365,6 @@ fn first(name: &str, head: &[u8], parts: usize, size: usize) -> ConfigMap {
         (BYTES.to_owned(), size.to_string()),
     ]));
     first
-}
-
-fn check_size(bytes: &[u8]) -> Result<(), StoreError> {
-    if bytes.len() > MAX_OBJECT {
-        return Err(StoreError::TooLarge {
-            bytes: bytes.len(),
-            limit: MAX_OBJECT,
-        });
-    }
-    Ok(())
 }
 
 /// The bytes; an empty value may be left away on the way.

@@ -1,35 +1,36 @@
 //! A local directory: for one node, for tests, for trying out.
 //!
 //! ```text
-//! <root>/<kind>/<hash>   written beside, synced, then given its name: whole or not there
-//! <root>/latest          replaced by renaming, under the lock
-//! <root>/lock            flock(2) of whoever moves latest
+//! <root>/<kind>/<hash>   an object
+//! <root>/.packs/<hash>   many objects that were written together
+//! <root>/latest          replaced by renaming
+//! <root>/lock            flock(2) of whoever gives a name
 //! ```
-//! A name is synced by syncing its directory, once for all objects that are written together. Processes may
-//! share the directory.
+//! Each file is written beside its place, synced, then given its name: whole or not there. A name is synced by syncing
+//! its directory. Processes may share the directory. An object of its own counts before one among many: it is newer,
+//! what [`Store::replace`] wrote.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Advice, CWD, FlockOperation, RenameFlags, fadvise, flock, renameat_with};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::error::StoreError;
+use crate::files::{UNFINISHED, Unfinished, is_there, make_directory, read, sync};
 use crate::key::StoreKey;
-use crate::whole::Whole;
-use crate::{Later, Latest, MAX_OBJECT, Object, Put, Store, Swap, Version};
+use crate::packs::{Pack, Packs};
+use crate::{Later, Latest, Object, Put, Store, Swap, Version, check_size};
 
 const LATEST: &str = "latest";
 const LOCK: &str = "lock";
-/// Files that are being written; the rest of the name is process and count.
-const UNFINISHED: &str = ".new-";
-/// Objects from which on one sync of the whole file system costs less than one of each file. Fewer are not worth
-/// waiting for what others have written to it.
+/// Not the name of a kind.
+const PACKS: &str = ".packs";
+/// Objects from which on they share a file, which is one to make and one to wait for.
 const MANY: usize = 32;
 /// Age from which an unfinished file is nobody's any more.
 const ABANDONED: Duration = Duration::from_secs(600);
@@ -42,6 +43,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub struct Directory {
     root: Arc<PathBuf>,
+    packs: Arc<Packs>,
 }
 
 impl Directory {
@@ -50,6 +52,7 @@ impl Directory {
         make_directory(root)?;
         let directory = Self {
             root: Arc::new(root.to_path_buf()),
+            packs: Arc::new(Packs::new(root.join(PACKS))),
         };
         directory.open_lock()?;
         directory.sweep()?;
@@ -77,60 +80,120 @@ impl Directory {
         self.root.join(key.kind()).join(key.hash())
     }
 
-    /// Everything is on its way to the disk before the first wait for it: the waits that follow are one, of
-    /// the file system or of each file.
+    /// What has no name yet is written beside its place and synced. Names are given under the lock: then nobody else
+    /// gives one, and who was first stays.
     fn put_now(&self, objects: &[Object]) -> Result<Vec<Put>, StoreError> {
-        let whole = match objects.len() >= MANY {
-            true => Whole::of(&self.root).map_err(StoreError::io(&self.root))?,
-            false => None,
-        };
-        let mut begun = Vec::new();
-        for object in objects {
-            let one = self.begin(object)?;
-            if let (Begun::Written(file), None) = (&one, &whole) {
-                file.start();
-            }
-            begun.push(one);
-        }
-        let mut written = begun.iter().filter_map(|begun| match begun {
-            Begun::Written(file) => Some(file),
-            Begun::There(_) => None,
-        });
-        match whole {
-            Some(whole) if written.clone().count() >= MANY => {
-                whole.sync().map_err(StoreError::io(&self.root))?;
-            }
-            _ => written.try_for_each(Unfinished::sync)?,
-        }
-        let mut ends = Vec::new();
+        let mut ends = vec![Put::Stored; objects.len()];
         let mut folders = BTreeSet::new();
-        for (object, begun) in objects.iter().zip(begun) {
-            ends.push(match begun {
-                Begun::There(put) => put,
-                Begun::Written(file) => file.place(&object.bytes)?,
-            });
-            folders.insert(object.key.kind());
+        loop {
+            self.packs.look()?;
+            let mut new = Vec::new();
+            for (object, end) in objects.iter().zip(&mut ends) {
+                check_size(&object.bytes)?;
+                match self.compare(object, &mut folders)? {
+                    Some(there) => *end = there,
+                    None => new.push(object),
+                }
+            }
+            let written = self.write_beside(&new)?;
+            if written.is_empty() || self.place(&new, written, &mut folders)? {
+                break;
+            }
+            // Somebody has written some of them meanwhile.
         }
         // Also for what was there: who wrote it may not have got to the sync before it was killed.
-        for folder in folders {
-            sync(&self.root.join(folder))?;
-        }
+        folders.iter().try_for_each(|folder| sync(folder))?;
         Ok(ends)
     }
 
-    /// Writes an object beside its place, unless that is taken.
-    fn begin(&self, object: &Object) -> Result<Begun, StoreError> {
+    /// What is there, as a [`Put`] of this object finds it, and in which folder; `None` if there is nothing.
+    fn compare(
+        &self,
+        object: &Object,
+        folders: &mut BTreeSet<PathBuf>,
+    ) -> Result<Option<Put>, StoreError> {
         let path = self.object(&object.key);
-        if let Some(found) = read(&path)? {
-            return Ok(Begun::There(compared(&found, &object.bytes)));
+        let (found, folder) = match read(&path)? {
+            Some(found) => (found, self.root.join(object.key.kind())),
+            None => match self.packs.read(&object.key) {
+                Ok(None) => return Ok(None),
+                Ok(Some(found)) => (found, self.packs.folder().to_path_buf()),
+                // What cannot be read is another object.
+                Err(StoreError::Damaged { .. }) => return Ok(Some(Put::Different)),
+                Err(error) => return Err(error),
+            },
+        };
+        folders.insert(folder);
+        Ok(Some(match found == object.bytes {
+            true => Put::Same,
+            false => Put::Different,
+        }))
+    }
+
+    /// Everything is on its way to the disk before the first wait for it.
+    fn write_beside(&self, objects: &[&Object]) -> Result<Vec<Unfinished>, StoreError> {
+        let mut written = Vec::new();
+        if objects.len() >= MANY {
+            make_directory(self.packs.folder())?;
+            for pack in Pack::of(objects) {
+                let path = self.packs.folder().join(pack.name());
+                written.push(Unfinished::write(path, |file| pack.write(file))?);
+            }
+        } else {
+            for object in objects {
+                make_directory(&self.root.join(object.key.kind()))?;
+                let path = self.object(&object.key);
+                let file = Unfinished::write(path, |file| file.write_all(&object.bytes))?;
+                file.start();
+                written.push(file);
+            }
         }
-        make_directory(&self.root.join(object.key.kind()))?;
-        Ok(Begun::Written(Unfinished::write(path, &object.bytes)?))
+        written.iter().try_for_each(Unfinished::sync)?;
+        Ok(written)
+    }
+
+    /// Gives files their names, unless one of the objects in them has come to be there; says whether.
+    fn place(
+        &self,
+        objects: &[&Object],
+        files: Vec<Unfinished>,
+        folders: &mut BTreeSet<PathBuf>,
+    ) -> Result<bool, StoreError> {
+        let _lock = self.lock()?;
+        self.packs.look()?;
+        for object in objects {
+            if self.packs.has(&object.key) || is_there(&self.object(&object.key))? {
+                return Ok(false);
+            }
+        }
+        for file in files {
+            folders.insert(file.folder().to_path_buf());
+            file.place()?;
+        }
+        Ok(true)
+    }
+
+    fn read_now(&self, key: &StoreKey) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(bytes) = read(&self.object(key))? {
+            return Ok(Some(bytes));
+        }
+        if !self.packs.has(key) {
+            self.packs.look()?;
+        }
+        self.packs.read(key)
     }
 
     fn replace_now(&self, key: &StoreKey, bytes: &[u8]) -> Result<(), StoreError> {
+        check_size(bytes)?;
         make_directory(&self.root.join(key.kind()))?;
-        write_over(self.object(key), bytes)
+        let file = Unfinished::write(self.object(key), |file| file.write_all(bytes))?;
+        file.sync()?;
+        let folder = file.folder().to_path_buf();
+        {
+            let _lock = self.lock()?;
+            file.place()?;
+        }
+        sync(&folder)
     }
 
     fn latest_now(&self) -> Result<Option<Latest>, StoreError> {
@@ -147,7 +210,10 @@ impl Directory {
         if found.as_ref() != expected {
             return Ok(Swap::Lost);
         }
-        write_over(self.root.join(LATEST), bytes)?;
+        let file = Unfinished::write(self.root.join(LATEST), |file| file.write_all(bytes))?;
+        file.sync()?;
+        file.place()?;
+        sync(&self.root)?;
         Ok(Swap::Moved(Version(bytes.to_vec())))
     }
 
@@ -205,8 +271,8 @@ impl Directory {
 
 impl Store for Directory {
     fn read<'a>(&'a self, key: &'a StoreKey) -> Later<'a, Option<Vec<u8>>> {
-        let path = self.object(key);
-        self.blocking(move |_| read(&path))
+        let key = key.clone();
+        self.blocking(move |this| this.read_now(&key))
     }
 
     fn put<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, Put> {
@@ -247,154 +313,4 @@ impl Store for Directory {
             }
         })
     }
-}
-
-fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(StoreError::io(path)(error)),
-    };
-    let mut bytes = Vec::new();
-    let limit = MAX_OBJECT as u64 + 1;
-    file.take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(StoreError::io(path))?;
-    if bytes.len() > MAX_OBJECT {
-        return Err(StoreError::TooLarge {
-            bytes: bytes.len(),
-            limit: MAX_OBJECT,
-        });
-    }
-    Ok(Some(bytes))
-}
-
-fn compared(found: &[u8], bytes: &[u8]) -> Put {
-    match found == bytes {
-        true => Put::Same,
-        false => Put::Different,
-    }
-}
-
-/// An object that is to be put.
-enum Begun {
-    /// Something has its name.
-    There(Put),
-    Written(Unfinished),
-}
-
-/// A written file, beside the one it is to become. It goes if it does not get there.
-struct Unfinished {
-    file: File,
-    beside: PathBuf,
-    path: PathBuf,
-    placed: bool,
-}
-
-impl Unfinished {
-    /// Writes the file, to the system's memory.
-    fn write(path: PathBuf, bytes: &[u8]) -> Result<Self, StoreError> {
-        if bytes.len() > MAX_OBJECT {
-            return Err(StoreError::TooLarge {
-                bytes: bytes.len(),
-                limit: MAX_OBJECT,
-            });
-        }
-        let (mut file, beside) = create_beside(&path)?;
-        let written = file.write_all(bytes);
-        let this = Self {
-            file,
-            beside,
-            path,
-            placed: false,
-        };
-        written.map_err(StoreError::io(&this.beside))?;
-        Ok(this)
-    }
-
-    /// Sends it on its way to the disk, without waiting.
-    fn start(&self) {
-        // On Linux this starts the writing. What is lost when it does not is time: the sync is still to come.
-        let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
-    }
-
-    /// Waits until it is on the disk.
-    fn sync(&self) -> Result<(), StoreError> {
-        self.file.sync_all().map_err(StoreError::io(&self.beside))
-    }
-
-    /// Gives it its name unless that is taken. The file has to be synced; the name is not yet.
-    fn place(mut self, bytes: &[u8]) -> Result<Put, StoreError> {
-        match renameat_with(CWD, &self.beside, CWD, &self.path, RenameFlags::NOREPLACE) {
-            Ok(()) => {
-                self.placed = true;
-                Ok(Put::Stored)
-            }
-            Err(errno) => match read(&self.path)? {
-                Some(found) => Ok(compared(&found, bytes)),
-                None => Err(StoreError::io(&self.path)(errno.into())),
-            },
-        }
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if !self.placed {
-            let _ = fs::remove_file(&self.beside);
-        }
-    }
-}
-
-/// A new file in the same directory, of a name that nobody uses: processes of several containers may have
-/// the same number.
-fn create_beside(path: &Path) -> Result<(File, PathBuf), StoreError> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let mut options = OpenOptions::new();
-    options.create_new(true).write(true).mode(0o600);
-    loop {
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{UNFINISHED}{}-{count}", std::process::id());
-        let beside = path.with_file_name(name);
-        match options.open(&beside) {
-            Ok(file) => return Ok((file, beside)),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(StoreError::io(&beside)(error)),
-        }
-    }
-}
-
-/// Replaces a file, or makes it.
-fn write_over(path: PathBuf, bytes: &[u8]) -> Result<(), StoreError> {
-    let mut file = Unfinished::write(path, bytes)?;
-    file.sync()?;
-    fs::rename(&file.beside, &file.path).map_err(StoreError::io(&file.path))?;
-    file.placed = true;
-    sync(parent(&file.path))
-}
-
-/// Makes a directory for this user only, and its name durable.
-fn make_directory(path: &Path) -> Result<(), StoreError> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700);
-    builder.create(path).map_err(StoreError::io(path))?;
-    sync(parent(path))
-}
-
-/// The directory that a name stands in.
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-/// Syncs the names in a directory.
-fn sync(directory: &Path) -> Result<(), StoreError> {
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(StoreError::io(directory))
 }

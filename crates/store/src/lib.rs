@@ -23,8 +23,9 @@
 mod config_maps;
 mod directory;
 mod error;
+mod files;
 mod key;
-mod whole;
+mod packs;
 
 use std::fmt;
 use std::pin::Pin;
@@ -118,4 +119,14 @@ impl fmt::Debug for Version {
         };
         write!(f, "Version({text})")
     }
+}
+
+fn check_size(bytes: &[u8]) -> Result<(), StoreError> {
+    if bytes.len() > MAX_OBJECT {
+        return Err(StoreError::TooLarge {
+            bytes: bytes.len(),
+            limit: MAX_OBJECT,
+        });
+    }
+    Ok(())
 }

@@ -225,6 +225,28 @@ async fn many_are_written_together(store: Arc<dyn Store>) {
     }
     assert_eq!(stored, 40);
 
+    // Each has some of the next one's too.
+    let writers: Vec<_> = (0..4_u8)
+        .map(|from| {
+            let store = Arc::clone(&store);
+            let all: Arc<[Object]> = (from * 20..from * 20 + 50)
+                .map(|at| object("shared", at, "z"))
+                .collect();
+            tokio::spawn(async move { store.put_all(all).await.unwrap() })
+        })
+        .collect();
+    let mut stored = 0;
+    for writer in writers {
+        let ends = writer.await.unwrap();
+        assert!(!ends.contains(&Put::Different));
+        stored += ends.iter().filter(|end| **end == Put::Stored).count();
+    }
+    assert_eq!(stored, 110);
+    for at in 0..110 {
+        let Object { key, bytes } = object("shared", at, "z");
+        assert_eq!(store.read(&key).await.unwrap().unwrap(), bytes, "{at}");
+    }
+
     // One that cannot be written is an error, and no reason to lose what was there.
     let large = Object {
         key: key("policies", 200),

@@ -76,3 +76,98 @@ impl ReportSource for SimulatedGuest {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use nacre_attest::{Product, Report};
+
+    use super::*;
+    use crate::pki::Pki;
+
+    const DELAY: Duration = Duration::from_millis(100);
+
+    fn guest(behaviour: Behaviour) -> SimulatedGuest {
+        let pki = Pki::of_process(Product::Genoa).unwrap();
+        let machine = Machine::new(pki).unwrap();
+        let report = machine.report();
+        SimulatedGuest::with(machine, report, pki.crl().unwrap(), behaviour)
+    }
+
+    /// How long it takes until as many who ask at the same time have their reports, each with its own REPORT_DATA.
+    fn all_at_once(guest: &SimulatedGuest, count: u8) -> Duration {
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            for number in 0..count {
+                scope.spawn(move || {
+                    let data = [number; 64];
+                    let evidence = guest.evidence(&data).unwrap();
+                    let report = Report::parse(&evidence.report).unwrap();
+                    assert_eq!(report.report_data, data);
+                });
+            }
+        });
+        began.elapsed()
+    }
+
+    #[test]
+    fn a_slow_source_takes_its_time_for_each_report() {
+        let slow = guest(Behaviour {
+            delay: DELAY,
+            ..Behaviour::default()
+        });
+        assert!(all_at_once(&slow, 1) >= DELAY);
+    }
+
+    #[test]
+    fn a_serial_source_makes_one_report_at_a_time() {
+        let serial = guest(Behaviour {
+            serial: true,
+            delay: DELAY,
+            busy: 0,
+        });
+        // However many processors there are.
+        assert!(all_at_once(&serial, 4) >= 4 * DELAY);
+    }
+
+    #[test]
+    fn a_serial_source_keeps_others_waiting_and_one_that_is_not_does_not() {
+        for serial in [true, false] {
+            let guest = guest(Behaviour {
+                serial,
+                ..Behaviour::default()
+            });
+            // As if a report were being made.
+            let turn = guest.firmware.lock().unwrap();
+            std::thread::scope(|scope| {
+                let asked = scope.spawn(|| guest.evidence(&[1; 64]).unwrap());
+                if serial {
+                    // Longer than a report takes.
+                    std::thread::sleep(DELAY);
+                    assert!(!asked.is_finished());
+                    drop(turn);
+                    asked.join().unwrap();
+                } else {
+                    asked.join().unwrap();
+                    drop(turn);
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_busy_source_says_so_as_often_as_it_is_told_to() {
+        let busy = guest(Behaviour {
+            busy: 3,
+            ..Behaviour::default()
+        });
+        for _ in 0..3 {
+            let answer = busy.evidence(&[1; 64]);
+            assert!(matches!(answer, Err(SourceError::Busy)), "{answer:?}");
+        }
+        for _ in 0..3 {
+            busy.evidence(&[1; 64]).unwrap();
+        }
+    }
+}

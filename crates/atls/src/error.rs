@@ -48,6 +48,12 @@ pub enum AtlsError {
     /// Something was sent before the exchange was over.
     #[error("the client sent something before it was accepted")]
     Premature,
+    /// The other end left while this end waited for a report about itself.
+    #[error("the other end left before there was a report for it")]
+    Gone,
+    /// The client is what it has to be, and there is no place for its connection.
+    #[error("no place for another connection of this client's address")]
+    Full,
     /// TLS was not set up as it has to be: no key, no protocol.
     #[error("the other end brought no {what}")]
     Incomplete {
@@ -78,7 +84,7 @@ impl AtlsError {
             Self::Evidence(AppraisalError::NotReady) => Some(Refusal::NotReady),
             Self::Evidence(_) => Some(Refusal::Evidence),
             Self::Kind => Some(Refusal::Kind),
-            Self::Source(SourceError::Busy) => Some(Refusal::Busy),
+            Self::Source(SourceError::Busy) | Self::Full => Some(Refusal::Busy),
             Self::Source(_) => Some(Refusal::Internal),
             Self::Wire {
                 source: WireError::Io(_),
@@ -90,7 +96,9 @@ impl AtlsError {
             | Self::Premature
             | Self::Timeout { .. }
             | Self::Incomplete { .. } => Some(Refusal::Protocol),
-            Self::Connect(_) | Self::Handshake(_) | Self::Tls(_) | Self::Http(_) => None,
+            Self::Gone | Self::Connect(_) | Self::Handshake(_) | Self::Tls(_) | Self::Http(_) => {
+                None
+            }
         }
     }
 }

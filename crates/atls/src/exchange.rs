@@ -1,13 +1,10 @@
 //! The exchange on an established TLS session, from either side.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
 use rustls::CommonState;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
@@ -17,9 +14,10 @@ use crate::binding::{Connection, EXPORTER_LABEL, EXPORTER_LEN, OWNER_EXPORTER_LA
 use crate::error::AtlsError;
 use crate::key::OneKey;
 use crate::queue::ReportQueue;
+use crate::steps::{nothing_more, own_evidence, receive, send, tell, unexpected, within};
 use crate::stream::{Accepted, Attested, AttestedPeer, Proof, Unattested};
 use crate::tls::{ALPN, client_config, server_config, server_name};
-use crate::wire::{self, ClientKind, MAX_FRAME, MAX_SHORT, Message, NONCE_LEN};
+use crate::wire::{ClientKind, MAX_FRAME, MAX_SHORT, Message, NONCE_LEN};
 
 /// How long each step may take.
 #[derive(Clone, Copy, Debug)]
@@ -73,19 +71,40 @@ impl Acceptor {
         stream: S,
         admission: &Admission,
     ) -> Result<Accepted<server::TlsStream<S>>, AtlsError> {
-        self.accept_as(stream, |kind| admission.of(kind)).await
+        let (connection, ()) = self.accept_at(stream, admission, || Some(())).await?;
+        Ok(connection)
     }
 
-    async fn accept_as<'a, S: AsyncRead + AsyncWrite + Unpin>(
+    /// As [`Acceptor::accept`], for a connection that needs a place. `place` is asked for it when the client is
+    /// what it has to be, and before it is told so.
+    pub(crate) async fn accept_at<S: AsyncRead + AsyncWrite + Unpin, P>(
         &self,
         stream: S,
+        admission: &Admission,
+        place: impl FnOnce() -> Option<P>,
+    ) -> Result<(Accepted<server::TlsStream<S>>, P), AtlsError> {
+        let key = OneKey::generate()?;
+        self.accept_as(key, stream, |kind| admission.of(kind), place)
+            .await
+    }
+
+    pub(crate) async fn accept_as<'a, S: AsyncRead + AsyncWrite + Unpin, P>(
+        &self,
+        key: OneKey,
+        stream: S,
         serve: impl FnOnce(ClientKind) -> Option<Served<'a>>,
-    ) -> Result<Accepted<server::TlsStream<S>>, AtlsError> {
-        let (mut tls, spki) = self.handshake(stream).await?;
-        let result = self.admit(&mut tls, spki, serve).await;
-        let peer = answer(&mut tls, self.timeouts, result).await?;
-        let owner_exporter = export(tls.get_ref().1, OWNER_EXPORTER_LABEL)?;
-        Ok(match peer {
+        place: impl FnOnce() -> Option<P>,
+    ) -> Result<(Accepted<server::TlsStream<S>>, P), AtlsError> {
+        let mut tls = self.handshake(&key, stream).await?;
+        let result = self.admit(&mut tls, key.spki, serve).await;
+        let result = result.and_then(|peer| {
+            let owner_exporter = export(tls.get_ref().1, OWNER_EXPORTER_LABEL)?;
+            Ok((peer, owner_exporter, place().ok_or(AtlsError::Full)?))
+        });
+        let (peer, owner_exporter, place) = tell(&mut tls, self.timeouts, result).await?;
+        // From here on nothing of this end can fail any more.
+        send(&mut tls, &Message::Accept, self.timeouts).await?;
+        let connection = match peer {
             Some(peer) => Accepted::Attested(Attested {
                 stream: tls,
                 peer,
@@ -95,7 +114,8 @@ impl Acceptor {
                 stream: tls,
                 owner_exporter,
             }),
-        })
+        };
+        Ok((connection, place))
     }
 
     /// Serves a client that has to be attested as `kind`; as [`Acceptor::accept`].
@@ -109,9 +129,10 @@ impl Acceptor {
             return Err(AtlsError::Kind);
         }
         let serve = |stated| (stated == kind).then_some(Served::Attested(kind, appraise));
-        match self.accept_as(stream, serve).await? {
-            Accepted::Attested(connection) => Ok(connection),
-            Accepted::Unattested(_) => Err(AtlsError::Kind),
+        let key = OneKey::generate()?;
+        match self.accept_as(key, stream, serve, || Some(())).await? {
+            (Accepted::Attested(connection), ()) => Ok(connection),
+            (Accepted::Unattested(_), ()) => Err(AtlsError::Kind),
         }
     }
 
@@ -128,15 +149,14 @@ impl Acceptor {
 
     async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
+        key: &OneKey,
         stream: S,
-    ) -> Result<(server::TlsStream<S>, Vec<u8>), AtlsError> {
-        let key = OneKey::generate()?;
-        let acceptor = TlsAcceptor::from(server_config(&key)?);
+    ) -> Result<server::TlsStream<S>, AtlsError> {
+        let acceptor = TlsAcceptor::from(server_config(key)?);
         let limit = self.timeouts.handshake;
-        let tls = within("TLS handshake", limit, acceptor.accept(stream))
+        within("TLS handshake", limit, acceptor.accept(stream))
             .await?
-            .map_err(AtlsError::Handshake)?;
-        Ok((tls, key.spki))
+            .map_err(AtlsError::Handshake)
     }
 
     /// The exchange; `None` when the client brings no evidence and need not.
@@ -196,8 +216,8 @@ impl Acceptor {
             nonce_server: nonce()?,
             exporter: export(tls.get_ref().1, EXPORTER_LABEL)?,
         };
-        let report = self.queue.evidence(connection.report_data(Role::Server));
-        let evidence = within("report", self.timeouts.report, report).await??;
+        let report_data = connection.report_data(Role::Server);
+        let evidence = own_evidence(tls, &self.queue, report_data, self.timeouts).await?;
         let message = Message::ServerEvidence {
             nonce: connection.nonce_server,
             evidence,
@@ -235,7 +255,8 @@ impl Connector {
         if kind == ClientKind::Unattested {
             return Err(AtlsError::Kind);
         }
-        self.connect(stream, kind, Some(queue), appraise).await
+        let key = OneKey::generate()?;
+        self.connect(key, stream, kind, Some(queue), appraise).await
     }
 
     /// Connects without evidence of its own; the server has to satisfy `appraise`.
@@ -244,18 +265,19 @@ impl Connector {
         stream: S,
         appraise: &dyn Appraise,
     ) -> Result<Attested<client::TlsStream<S>>, AtlsError> {
-        self.connect(stream, ClientKind::Unattested, None, appraise)
+        let key = OneKey::generate()?;
+        self.connect(key, stream, ClientKind::Unattested, None, appraise)
             .await
     }
 
-    async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    pub(crate) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
+        key: OneKey,
         stream: S,
         kind: ClientKind,
         queue: Option<&ReportQueue>,
         appraise: &dyn Appraise,
     ) -> Result<Attested<client::TlsStream<S>>, AtlsError> {
-        let key = OneKey::generate()?;
         let connector = TlsConnector::from(client_config(&key)?);
         let handshake = connector.connect(server_name(), stream);
         let mut tls = within("TLS handshake", self.timeouts.handshake, handshake)
@@ -309,8 +331,8 @@ impl Connector {
             .map_err(AtlsError::Evidence)?;
         let message = match queue {
             Some(queue) => {
-                let report = queue.evidence(connection.report_data(Role::Client(kind)));
-                let evidence = within("report", self.timeouts.report, report).await??;
+                let report_data = connection.report_data(Role::Client(kind));
+                let evidence = own_evidence(tls, queue, report_data, self.timeouts).await?;
                 Message::ClientEvidence { evidence }
             }
             None => Message::ClientUnattested,
@@ -342,112 +364,6 @@ pub async fn dial(address: &str, limit: Duration) -> Result<TcpStream, AtlsError
 /// Turns Nagle's delay off, which would add 40 ms to small messages. For accepted sockets.
 pub fn without_delay(stream: &TcpStream) -> Result<(), AtlsError> {
     stream.set_nodelay(true).map_err(AtlsError::Connect)
-}
-
-/// Tells the client how it ended, and the log why.
-async fn answer<S: AsyncRead + AsyncWrite + Unpin, T>(
-    tls: &mut server::TlsStream<S>,
-    timeouts: Timeouts,
-    result: Result<T, AtlsError>,
-) -> Result<T, AtlsError> {
-    match result {
-        Ok(value) => {
-            send(tls, &Message::Accept, timeouts).await?;
-            Ok(value)
-        }
-        Err(error) => tell(tls, timeouts, Err(error)).await,
-    }
-}
-
-/// Tells the other end that this end does not go on, and the log why.
-async fn tell<S: AsyncWrite + Unpin, T>(
-    tls: &mut S,
-    timeouts: Timeouts,
-    result: Result<T, AtlsError>,
-) -> Result<T, AtlsError> {
-    if let Err(error) = &result {
-        tracing::warn!(reason = %Chain(error), "attested TLS refused");
-        if let Some(refusal) = error.refusal() {
-            // Whether it arrives changes nothing.
-            let _ = send(tls, &Message::Refusal(refusal), timeouts).await;
-            let _ = tokio::time::timeout(timeouts.message, tokio::io::AsyncWriteExt::shutdown(tls))
-                .await;
-        }
-    }
-    result
-}
-
-/// An error with its causes.
-struct Chain<'a>(&'a AtlsError);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = std::error::Error::source(self.0);
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
-}
-
-async fn within<F: Future>(
-    step: &'static str,
-    limit: Duration,
-    future: F,
-) -> Result<F::Output, AtlsError> {
-    tokio::time::timeout(limit, future)
-        .await
-        .map_err(|_| AtlsError::Timeout { step, limit })
-}
-
-async fn send<S: AsyncWrite + Unpin>(
-    tls: &mut S,
-    message: &Message,
-    timeouts: Timeouts,
-) -> Result<(), AtlsError> {
-    let step = message.name();
-    within(step, timeouts.message, wire::write(tls, message))
-        .await?
-        .map_err(|source| AtlsError::Wire { step, source })
-}
-
-async fn receive<S: AsyncRead + Unpin>(
-    tls: &mut S,
-    step: &'static str,
-    most: usize,
-    timeouts: Timeouts,
-) -> Result<Message, AtlsError> {
-    match within(step, timeouts.message, wire::read(tls, most)).await? {
-        Ok(Message::Refusal(refusal)) => Err(AtlsError::Refused(refusal)),
-        Ok(message) => Ok(message),
-        Err(source) => Err(AtlsError::Wire { step, source }),
-    }
-}
-
-/// Refuses a client that has sent more than it may before it is accepted.
-async fn nothing_more<S: AsyncRead + Unpin>(tls: &mut S) -> Result<(), AtlsError> {
-    let mut byte = [0; 1];
-    let more = poll_fn(|cx| {
-        let mut buffer = ReadBuf::new(&mut byte);
-        Poll::Ready(match Pin::new(&mut *tls).poll_read(cx, &mut buffer) {
-            Poll::Ready(Ok(())) => !buffer.filled().is_empty(),
-            Poll::Ready(Err(_)) | Poll::Pending => false,
-        })
-    });
-    if more.await {
-        Err(AtlsError::Premature)
-    } else {
-        Ok(())
-    }
-}
-
-fn unexpected(expected: &'static str, message: &Message) -> AtlsError {
-    AtlsError::Unexpected {
-        expected,
-        actual: message.name(),
-    }
 }
 
 /// The other end's key, once it is certain that the protocol is ours.

@@ -25,6 +25,7 @@ mod exchange;
 mod key;
 mod places;
 mod queue;
+mod steps;
 mod stream;
 mod tls;
 

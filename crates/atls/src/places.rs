@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// What happens when a caller comes, every place is taken, and no other source has more of them than the
 /// caller's own would have. Where another has, its oldest gives way in any case, one without work first.

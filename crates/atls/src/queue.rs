@@ -13,7 +13,8 @@ use tokio::sync::Semaphore;
 const PAUSE: Duration = Duration::from_millis(10);
 const ATTEMPTS: u32 = 6;
 
-/// Asks for reports on behalf of one port.
+/// Asks for reports on behalf of one port. Clones are one queue.
+#[derive(Clone)]
 pub struct ReportQueue {
     source: Arc<dyn ReportSource>,
     at_once: Arc<Semaphore>,
@@ -50,6 +51,12 @@ impl ReportQueue {
             pause = pause.saturating_mul(2);
         }
         self.ask(report_data, held).await.0
+    }
+
+    /// How many are in it, those at the source included.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
     }
 
     /// One request; what it holds comes back with the answer.

@@ -60,7 +60,7 @@ pub enum Refusal {
     Evidence,
     /// This kind of client is not served here.
     Kind,
-    /// No report can be made at the moment; try again later.
+    /// No report can be made at the moment, or there is no place for the connection; try again later.
     Busy,
     /// Something on the refusing side failed.
     Internal,

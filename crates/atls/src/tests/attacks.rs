@@ -1,7 +1,6 @@
 //! What an attacker between the ends, or at one of them, can try.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
@@ -12,14 +11,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client};
 
 use super::{
-    COORDINATOR, WORKLOAD, WORKLOAD_ROLE, acceptor, client_view, connector, evidence_for,
-    impatient, pipe, pki, queue, raw_client, raw_server, references, refused_by,
+    COORDINATOR, WORKLOAD, WORKLOAD_ROLE, acceptor, client_view, evidence_for, pipe, pki,
+    raw_client, raw_server, references, refused_by,
 };
+use crate::AtlsError;
 use crate::binding::{Connection, Role};
 use crate::key::OneKey;
 use crate::tls::{client_config, server_config, server_name};
 use crate::wire::{self, ClientKind, MAX_FRAME, Message, Refusal, WireError};
-use crate::{Acceptor, AtlsError};
 
 /// A client that does everything right until it sends `third` instead of its evidence.
 ///
@@ -54,7 +53,7 @@ async fn third_message(
     (server.unwrap_err(), answer)
 }
 
-fn is_refusal(answer: Result<Message, WireError>, refusal: Refusal) -> bool {
+pub(super) fn is_refusal(answer: Result<Message, WireError>, refusal: Refusal) -> bool {
     matches!(answer, Ok(Message::Refusal(code)) if code == refusal)
 }
 
@@ -62,67 +61,6 @@ async fn send_evidence(tls: &mut client::TlsStream<DuplexStream>, evidence: Evid
     wire::write(tls, &Message::ClientEvidence { evidence })
         .await
         .unwrap();
-}
-
-#[tokio::test]
-async fn relay_with_a_stolen_key_is_seen() {
-    // The key of the genuine server is known to the one in the middle, who passes all messages on.
-    let stolen =
-        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new())
-            .unwrap();
-    let key = || OneKey::from_pkcs8(stolen.as_ref()).unwrap();
-    let (victim, to_victim) = pipe();
-    let (to_genuine, genuine) = pipe();
-    let coordinators = references(COORDINATOR);
-    let connector = connector();
-    let ((), (), result) = tokio::join!(
-        async {
-            // The genuine server: its evidence is right for the connection it is on.
-            let key = key();
-            let mut tls = raw_server(genuine, &key).await;
-            let Message::ClientHello { nonce, .. } = wire::read(&mut tls, MAX_FRAME).await.unwrap()
-            else {
-                panic!("no hello")
-            };
-            let (_, session) = tls.get_ref();
-            let connection = Connection {
-                server_spki: key.spki.clone(),
-                client_spki: session.peer_certificates().unwrap()[0].to_vec(),
-                nonce_client: nonce,
-                nonce_server: [2; 32],
-                exporter: session
-                    .export_keying_material([0; 32], crate::binding::EXPORTER_LABEL, Some(&[]))
-                    .unwrap(),
-            };
-            let evidence = evidence_for(COORDINATOR, &connection, Role::Server);
-            let message = Message::ServerEvidence {
-                nonce: [2; 32],
-                evidence,
-            };
-            wire::write(&mut tls, &message).await.unwrap();
-        },
-        async {
-            let mut front = raw_server(to_victim, &key()).await;
-            let mut back = raw_client(to_genuine, &OneKey::generate().unwrap()).await;
-            let hello = wire::read(&mut front, MAX_FRAME).await.unwrap();
-            wire::write(&mut back, &hello).await.unwrap();
-            let evidence = wire::read(&mut back, MAX_FRAME).await.unwrap();
-            wire::write(&mut front, &evidence).await.unwrap();
-            // The victim's refusal is the last that is heard of it.
-            assert!(is_refusal(
-                wire::read(&mut front, MAX_FRAME).await,
-                Refusal::Evidence
-            ));
-        },
-        async {
-            let error = connector
-                .connect_unattested(victim, &coordinators)
-                .await
-                .unwrap_err();
-            assert_eq!(refused_by(&error), Some(CheckId::ReportData));
-        },
-    );
-    let () = result;
 }
 
 #[tokio::test]
@@ -193,46 +131,6 @@ async fn evidence_of_another_connection_is_stale() {
     })
     .await;
     assert_eq!(refused_by(&error), Some(CheckId::ReportData));
-}
-
-#[tokio::test]
-async fn a_replayed_nonce_does_not_do() {
-    // A server that answers with the nonce and evidence of an earlier connection.
-    let coordinators = references(COORDINATOR);
-    let mut recorded: Option<Message> = None;
-    for round in 0..2 {
-        let (near, far) = pipe();
-        let connector = connector();
-        let (client, ()) = tokio::join!(connector.connect_unattested(near, &coordinators), async {
-            let key = OneKey::generate().unwrap();
-            let mut tls = raw_server(far, &key).await;
-            let Message::ClientHello { nonce, .. } = wire::read(&mut tls, MAX_FRAME).await.unwrap()
-            else {
-                panic!("no hello")
-            };
-            let (_, session) = tls.get_ref();
-            let connection = Connection {
-                server_spki: key.spki.clone(),
-                client_spki: session.peer_certificates().unwrap()[0].to_vec(),
-                nonce_client: nonce,
-                nonce_server: [2; 32],
-                exporter: session
-                    .export_keying_material([0; 32], crate::binding::EXPORTER_LABEL, Some(&[]))
-                    .unwrap(),
-            };
-            let message = recorded.get_or_insert_with(|| Message::ServerEvidence {
-                nonce: [2; 32],
-                evidence: evidence_for(COORDINATOR, &connection, Role::Server),
-            });
-            wire::write(&mut tls, message).await.unwrap();
-            let _ = wire::read(&mut tls, MAX_FRAME).await;
-            let _ = wire::write(&mut tls, &Message::Accept).await;
-        },);
-        match round {
-            0 => assert!(client.is_ok()),
-            _ => assert_eq!(refused_by(&client.unwrap_err()), Some(CheckId::ReportData)),
-        }
-    }
 }
 
 #[tokio::test]
@@ -477,87 +375,4 @@ fn pkcs8() -> rustls::pki_types::PrivateKeyDer<'static> {
         EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new())
             .unwrap();
     rustls::pki_types::PrivatePkcs8KeyDer::from(document.as_ref().to_vec()).into()
-}
-
-#[tokio::test]
-async fn slow_clients_are_cut_off() {
-    // Nothing at all, then a hello one byte at a time.
-    for chatty in [false, true] {
-        let (near, far) = pipe();
-        let acceptor = Acceptor::new(queue(COORDINATOR), impatient());
-        let started = Instant::now();
-        let (server, ()) = tokio::join!(acceptor.accept_unattested(far), async {
-            let mut tls = raw_client(near, &OneKey::generate().unwrap()).await;
-            for byte in [0, 0, 0, 34, 1].into_iter().chain([7; 29]) {
-                if !chatty {
-                    break;
-                }
-                if tls.write_all(&[byte]).await.is_err() || tls.flush().await.is_err() {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            let _ = wire::read(&mut tls, MAX_FRAME).await;
-        });
-        let error = server.unwrap_err();
-        assert!(
-            matches!(
-                error,
-                AtlsError::Timeout {
-                    step: "client hello",
-                    ..
-                }
-            ),
-            "{error}"
-        );
-        // The limit is for the whole message, not for each byte of it.
-        assert!(chatty || started.elapsed() < Duration::from_secs(2));
-    }
-    // No TLS at all.
-    let (_near, far) = pipe();
-    let acceptor = Acceptor::new(queue(COORDINATOR), impatient());
-    let error = acceptor.accept_unattested(far).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            AtlsError::Timeout {
-                step: "TLS handshake",
-                ..
-            }
-        ),
-        "{error}"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn tls_1_2_is_not_spoken() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let server = tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        acceptor().accept_unattested(stream).await.err()
-    });
-    let output = tokio::task::spawn_blocking(move || {
-        std::process::Command::new("openssl")
-            .args([
-                "s_client",
-                "-connect",
-                &address,
-                "-tls1_2",
-                "-alpn",
-                "nacre-atls/1",
-            ])
-            .stdin(std::process::Stdio::null())
-            .output()
-            .unwrap()
-    })
-    .await
-    .unwrap();
-    assert!(!output.status.success());
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("protocol version"), "{said}");
-    assert!(matches!(
-        server.await.unwrap(),
-        Some(AtlsError::Handshake(_))
-    ));
 }

@@ -1,5 +1,6 @@
 //! The exchange as it should be, and its limits.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -13,8 +14,10 @@ use super::{
     COORDINATOR, WORKLOAD, acceptor, connector, guest_with, pipe, queue, references, refused_by,
     timeouts,
 };
+use crate::key::OneKey;
+use crate::tls::{client_config, server_config};
 use crate::wire::{ClientKind, Refusal};
-use crate::{Acceptor, AtlsError, ReportQueue, dial, without_delay};
+use crate::{Acceptor, AtlsError, ReportQueue, dial};
 
 #[tokio::test]
 async fn both_ends_attested() {
@@ -49,12 +52,10 @@ async fn an_owner_brings_no_evidence_and_gets_another_type() {
     let (server, client) = tokio::join!(
         async {
             let (stream, _) = listener.accept().await.unwrap();
-            without_delay(&stream).unwrap();
-            assert!(stream.nodelay().unwrap());
             acceptor.accept_unattested(stream).await
         },
         async {
-            let stream = dial(&address, Duration::from_secs(5)).await.unwrap();
+            let stream = dial(&address, timeouts().handshake).await.unwrap();
             assert!(stream.nodelay().unwrap());
             connector.connect_unattested(stream, &coordinators).await
         },
@@ -65,20 +66,35 @@ async fn an_owner_brings_no_evidence_and_gets_another_type() {
 
 #[tokio::test]
 async fn keys_and_exporters_are_new_on_each_connection() {
+    // One of each, for all connections.
     let (acceptor, connector, coordinators) = (acceptor(), connector(), references(COORDINATOR));
-    let mut seen = std::collections::BTreeSet::new();
+    let (workloads, queue) = (references(WORKLOAD), queue(WORKLOAD));
+    let mut seen = BTreeSet::new();
     for _ in 0..3 {
         let (near, far) = pipe();
         let (server, client) = tokio::join!(
-            acceptor.accept_unattested(far),
-            connector.connect_unattested(near, &coordinators),
+            acceptor.accept_attested(far, ClientKind::Workload, &workloads),
+            connector.connect_attested(near, ClientKind::Workload, &queue, &coordinators),
         );
-        server.unwrap();
-        let client = client.unwrap();
+        let (server, client) = (server.unwrap(), client.unwrap());
         seen.insert(client.peer_spki().to_vec());
+        seen.insert(server.peer_spki().to_vec());
         seen.insert(client.owner_exporter().to_vec());
     }
-    assert_eq!(seen.len(), 6);
+    assert_eq!(seen.len(), 9);
+}
+
+#[test]
+fn configurations_are_new_for_each_key() {
+    let keys = [(); 2].map(|()| OneKey::generate().unwrap());
+    let servers = keys.each_ref().map(|key| server_config(key).unwrap());
+    let clients = keys.each_ref().map(|key| client_config(key).unwrap());
+    assert!(!Arc::ptr_eq(&servers[0], &servers[1]));
+    assert!(!Arc::ptr_eq(&clients[0], &clients[1]));
+    let [one, other] = servers.map(|config| Arc::clone(&config.cert_resolver));
+    assert!(!Arc::ptr_eq(&one, &other));
+    let [one, other] = clients.map(|config| Arc::clone(&config.client_auth_cert_resolver));
+    assert!(!Arc::ptr_eq(&one, &other));
 }
 
 #[tokio::test]
@@ -135,7 +151,7 @@ async fn a_server_learns_that_its_evidence_was_refused() {
     assert!(matches!(server, Err(AtlsError::Refused(Refusal::Evidence))));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn busy_firmware_is_asked_again_and_then_said_so() {
     let busy = |busy| {
         let behaviour = Behaviour {
@@ -195,10 +211,37 @@ async fn a_flood_at_one_port_does_not_starve_another() {
 
 /// Answers when it is told to, and counts who asks.
 #[derive(Debug, Default)]
-struct Held {
+pub(super) struct Held {
     asked: AtomicUsize,
     open: Mutex<bool>,
     opened: Condvar,
+}
+
+impl Held {
+    pub(super) fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+
+    pub(super) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Until so many have asked.
+    pub(super) async fn is_asked(&self, times: usize) {
+        while self.asked() < times {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Opens it when a test ends, however it does: the runtime waits for whoever is held.
+pub(super) struct Opens(pub(super) Arc<Held>);
+
+impl Drop for Opens {
+    fn drop(&mut self) {
+        self.0.open();
+    }
 }
 
 impl ReportSource for Held {
@@ -219,29 +262,28 @@ impl ReportSource for Held {
 #[tokio::test]
 async fn who_stops_waiting_does_not_make_room_at_the_source() {
     let held = Arc::new(Held::default());
-    let source: Arc<dyn ReportSource> = held.clone();
-    let queue = Arc::new(ReportQueue::new(source, 1, 1));
+    let _opens = Opens(Arc::clone(&held));
+    let queue = Arc::new(ReportQueue::new(held.clone(), 1, 1));
     let ask = || {
         let queue = Arc::clone(&queue);
         tokio::spawn(async move { queue.evidence([1; 64]).await })
     };
     let first = ask();
-    while held.asked.load(Ordering::SeqCst) == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    held.is_asked(1).await;
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     // The source is still busy with it: one more may wait, the next is sent away.
     let second = ask();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    while queue.waiting() < 2 {
+        tokio::task::yield_now().await;
+    }
     assert!(matches!(ask().await.unwrap(), Err(SourceError::Busy)));
-    assert_eq!(held.asked.load(Ordering::SeqCst), 1);
-    *held.open.lock().unwrap() = true;
-    held.opened.notify_all();
+    assert_eq!(held.asked(), 1);
+    held.open();
     let answer = second.await.unwrap();
     assert!(
         matches!(answer, Err(SourceError::Firmware { .. })),
         "{answer:?}"
     );
-    assert_eq!(held.asked.load(Ordering::SeqCst), 2);
+    assert_eq!(held.asked(), 2);
 }

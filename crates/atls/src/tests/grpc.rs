@@ -15,27 +15,48 @@ use aws_lc_rs::signature::{
 use nacre_attest::CheckId;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 use tonic_prost::ProstCodec;
 
-use super::{
-    COORDINATOR, WORKLOAD, acceptor, connector, impatient, queue, references, refused_by, timeouts,
-};
+use super::{COORDINATOR, WORKLOAD, acceptor, connector, queue, references, refused_by, timeouts};
 use crate::tonic::{Caller, Limits, Link, Listen, Own, Peer, connect, incoming, server};
 use crate::wire::{ClientKind, Refusal};
-use crate::{Acceptor, Admission, AtlsError, Connector, without_delay};
+use crate::{Acceptor, Admission, AtlsError, Timeouts, dial};
 
 type Answer<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// How long the answer to "Slow" takes.
-pub(super) const SLOW: Duration = Duration::from_secs(2);
+/// Holds the answers to "Slow".
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    begun: watch::Sender<usize>,
+    open: watch::Sender<bool>,
+}
+
+impl Gate {
+    async fn pass(&self) {
+        self.begun.send_modify(|begun| *begun += 1);
+        let mut open = self.open.subscribe();
+        open.wait_for(|open| *open).await.unwrap();
+    }
+
+    /// Until so many wait at it, or have passed.
+    pub(super) async fn has_come(&self, count: usize) {
+        let mut begun = self.begun.subscribe();
+        begun.wait_for(|begun| *begun >= count).await.unwrap();
+    }
+
+    pub(super) fn open(&self) {
+        self.open.send_replace(true);
+    }
+}
 
 /// Answers what it knows of its caller.
 #[derive(Clone)]
 struct Service {
     owner: Arc<Vec<u8>>,
+    gate: Arc<Gate>,
 }
 
 impl tonic::server::NamedService for Service {
@@ -56,11 +77,16 @@ impl tower::Service<http::Request<tonic::body::Body>> for Service {
 
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
         let method = request.uri().path().rsplit('/').next().unwrap().to_owned();
-        let owner = self.owner.clone();
+        let Self { owner, gate } = self.clone();
         Box::pin(async move {
             let codec = ProstCodec::<String, String>::default();
             let mut grpc = tonic::server::Grpc::new(codec);
-            Ok(grpc.unary(Method { method, owner }, request).await)
+            let method = Method {
+                method,
+                owner,
+                gate,
+            };
+            Ok(grpc.unary(method, request).await)
         })
     }
 }
@@ -68,6 +94,7 @@ impl tower::Service<http::Request<tonic::body::Body>> for Service {
 struct Method {
     method: String,
     owner: Arc<Vec<u8>>,
+    gate: Arc<Gate>,
 }
 
 impl tonic::server::UnaryService<String> for Method {
@@ -76,12 +103,11 @@ impl tonic::server::UnaryService<String> for Method {
 
     fn call(&mut self, request: Request<String>) -> Self::Future {
         let answer = self.answer(&request);
-        let takes = match self.method.as_str() {
-            "Slow" => SLOW,
-            _ => Duration::ZERO,
-        };
+        let gate = (self.method == "Slow").then(|| Arc::clone(&self.gate));
         Box::pin(async move {
-            tokio::time::sleep(takes).await;
+            if let Some(gate) = gate {
+                gate.pass().await;
+            }
             answer.map(Response::new)
         })
     }
@@ -124,6 +150,7 @@ fn sha256(text: &str) -> [u8; 32] {
 
 pub(super) struct Served {
     pub(super) address: String,
+    pub(super) gate: Arc<Gate>,
     stop: Option<oneshot::Sender<()>>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -184,8 +211,10 @@ fn serve_all(
 ) -> Served {
     let connections = incoming(listener, Arc::new(acceptor), admission, limits);
     let (stop, stopped) = oneshot::channel::<()>();
+    let gate = Arc::new(Gate::default());
     let service = Service {
         owner: Arc::new(owner),
+        gate: Arc::clone(&gate),
     };
     let serving = server()
         .add_service(service)
@@ -194,6 +223,7 @@ fn serve_all(
         });
     Served {
         address,
+        gate,
         stop: Some(stop),
         task: tokio::spawn(async { serving.await.unwrap() }),
     }
@@ -377,15 +407,13 @@ async fn silent_and_noisy_clients_do_not_keep_others_waiting() {
         }
         silent.push(stream);
     }
-    let began = std::time::Instant::now();
-    let link = workload(&served.address).await.unwrap();
-    call(link.channel(), "Peer", "").await.unwrap();
-    // The silent ones have five seconds each.
-    assert!(
-        began.elapsed() < Duration::from_secs(4),
-        "{:?}",
-        began.elapsed()
-    );
+    let served_soon = async {
+        let link = workload(&served.address).await.unwrap();
+        call(link.channel(), "Peer", "").await.unwrap();
+    };
+    // Each of them may be silent for longer.
+    let soon = tokio::time::timeout(timeouts().handshake / 2, served_soon);
+    soon.await.unwrap();
     served.stop().await;
 }
 
@@ -411,41 +439,82 @@ async fn trouble_with_accepting_passes() {
     served.stop().await;
 }
 
-/// Whether the other end hangs up on a client that says nothing, and well before its time is over.
-pub(super) async fn hung_up(stream: &mut TcpStream) -> bool {
+/// The other end hangs up on a client that says nothing, and well before its time is over.
+pub(super) async fn is_hung_up(stream: &mut TcpStream) {
     let mut byte = [0; 1];
-    let read = tokio::time::timeout(Duration::from_millis(500), stream.read(&mut byte));
-    matches!(read.await, Ok(Ok(0) | Err(_)))
+    let read = tokio::time::timeout(timeouts().handshake / 2, stream.read(&mut byte)).await;
+    assert!(matches!(read, Ok(Ok(0) | Err(_))), "{read:?}");
+}
+
+/// Whether nobody has hung up on a client that says nothing.
+pub(super) async fn is_open(stream: &mut TcpStream) -> bool {
+    let mut byte = [0; 1];
+    let read = tokio::time::timeout(Duration::from_millis(50), stream.read(&mut byte));
+    read.await.is_err()
 }
 
 #[tokio::test]
-async fn silent_clients_are_given_up_and_a_dropped_stream_closes_its_port() {
+async fn silent_clients_are_given_up() {
     let (listener, address) = listen().await;
-    let quick = Acceptor::new(queue(COORDINATOR), impatient());
-    let connections = incoming(listener, Arc::new(quick), mesh(), Limits::default());
-    let mut silent = TcpStream::connect(&address).await.unwrap();
-    without_delay(&silent).unwrap();
-    let mut byte = [0; 1];
-    let read = tokio::time::timeout(timeouts().handshake, silent.read(&mut byte)).await;
-    assert!(matches!(read, Ok(Ok(0) | Err(_))), "{read:?}");
+    let short = Timeouts {
+        handshake: Duration::from_millis(100),
+        ..timeouts()
+    };
+    let quick = Acceptor::new(queue(COORDINATOR), short);
+    let _connections = incoming(listener, Arc::new(quick), mesh(), Limits::default());
+    is_hung_up(&mut TcpStream::connect(&address).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_dropped_stream_closes_its_port() {
+    let (listener, address) = listen().await;
+    let connections = incoming(listener, Arc::new(acceptor()), mesh(), Limits::default());
     let mut open = TcpStream::connect(&address).await.unwrap();
+    assert!(is_open(&mut open).await);
     drop(connections);
-    assert!(hung_up(&mut open).await);
+    is_hung_up(&mut open).await;
     assert!(TcpStream::connect(&address).await.is_err());
+}
+
+/// Keeps a second handle of each socket that it gives.
+struct Kept(TcpListener, Arc<Mutex<Vec<std::net::TcpStream>>>);
+
+impl Listen for Kept {
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, remote) = self.0.accept().await?;
+        let stream = stream.into_std()?;
+        self.1.lock().unwrap().push(stream.try_clone()?);
+        Ok((TcpStream::from_std(stream)?, remote))
+    }
+}
+
+#[tokio::test]
+async fn neither_end_delays_small_packets() {
+    let (listener, address) = listen().await;
+    let plain = TcpStream::connect(&address).await.unwrap();
+    let (accepted, _) = listener.accept().await.unwrap();
+    assert!(!plain.nodelay().unwrap() && !accepted.nodelay().unwrap());
+    let kept = Arc::default();
+    let listener = Kept(listener, Arc::clone(&kept));
+    let served = serve_at(listener, address, acceptor(), mesh(), Vec::new());
+    let link = workload(&served.address).await.unwrap();
+    assert!(kept.lock().unwrap()[0].nodelay().unwrap());
+    let stream = dial(&served.address, timeouts().handshake).await.unwrap();
+    assert!(stream.nodelay().unwrap());
+    call(link.channel(), "Peer", "").await.unwrap();
+    served.stop().await;
 }
 
 #[tokio::test]
 async fn a_server_that_stops_after_acceptance_is_no_link() {
     let (listener, address) = listen().await;
     let acceptor = acceptor();
-    let quick = Connector::new(impatient());
-    let coordinators = references(COORDINATOR);
     let (_, link) = tokio::join!(
         async {
             let (stream, _) = listener.accept().await.unwrap();
             drop(acceptor.accept_unattested(stream).await.unwrap());
         },
-        connect(&address, &quick, Own::Unattested, &coordinators),
+        owner(&address),
     );
     // Either HTTP/2 does not begin, or its first request fails.
     match link {

@@ -40,7 +40,7 @@ pub struct Limits {
     /// Exchanges at a time. Who comes then from the source that has the most is hung up on.
     pub exchanges: usize,
     /// Connections that are served or wait for it. Those without an open request give way first; when every
-    /// one has some, who comes from the source that has the most is hung up on.
+    /// one has some, who comes from the source that has the most is refused as [`crate::Refusal::Busy`].
     pub connections: usize,
     /// How long a connection may be without an open request.
     pub idle: Duration,
@@ -190,23 +190,22 @@ impl Port {
             tracing::debug!(%remote, %error, "no connection");
             return;
         }
+        // A client that is told that it is accepted has its place.
+        let connected = || self.connections.take(remote.ip());
+        let accept = self.acceptor.accept_at(stream, &self.admission, connected);
         let accepted = tokio::select! {
-            accepted = self.acceptor.accept(stream, &self.admission) => accepted,
+            accepted = accept => accepted,
             () = place.given_away() => {
                 tracing::debug!(%remote, "an exchange gives way to another address");
                 return;
             }
         };
-        let accepted = match accepted {
+        let (accepted, connected) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%remote, %error, "no connection");
                 return;
             }
-        };
-        let Some(connected) = self.connections.take(remote.ip()) else {
-            tracing::debug!(%remote, "too many connections of this address at a time");
-            return;
         };
         drop(place);
         let connection = Conn {

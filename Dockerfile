@@ -6,6 +6,9 @@
 # The programs of confidential pods (coordinator, initializer, mesh) run as root of the guest, because reports
 # and the packet filter are root's; the pods drop every capability but NET_ADMIN of the mesh.
 #
+# PATH and the working directory are facts of the image that a policy pins: they are said here, because the builder's own would
+# differ from those of `cargo xtask images`.
+#
 # An image holds its program and one line for each account: container runtimes look up `nobody` by name
 # before they start a function. There is no shell and nothing to write to.
 
@@ -16,6 +19,8 @@ LABEL org.opencontainers.image.title="nacre krm-fn" \
       org.opencontainers.image.version="0.1.0"
 COPY passwd /etc/passwd
 COPY nacre-krm-fn /nacre-krm-fn
+ENV PATH=/
+WORKDIR /
 USER 65534:65534
 ENTRYPOINT ["/nacre-krm-fn"]
 
@@ -26,6 +31,8 @@ LABEL org.opencontainers.image.title="nacre post-renderer" \
       org.opencontainers.image.version="0.1.0"
 COPY passwd /etc/passwd
 COPY nacre-post-renderer /nacre-post-renderer
+ENV PATH=/
+WORKDIR /
 USER 65534:65534
 ENTRYPOINT ["/nacre-post-renderer"]
 
@@ -36,6 +43,8 @@ LABEL org.opencontainers.image.title="nacre mesh" \
       org.opencontainers.image.version="0.1.0"
 COPY passwd /etc/passwd
 COPY nacre-mesh /nacre-mesh
+ENV PATH=/
+WORKDIR /
 USER 0:0
 ENTRYPOINT ["/nacre-mesh"]
 
@@ -46,6 +55,8 @@ LABEL org.opencontainers.image.title="nacre cli" \
       org.opencontainers.image.version="0.1.0"
 COPY passwd /etc/passwd
 COPY nacre /nacre
+ENV PATH=/
+WORKDIR /
 USER 65534:65534
 ENTRYPOINT ["/nacre"]
 
@@ -56,6 +67,8 @@ LABEL org.opencontainers.image.title="nacre coordinator" \
       org.opencontainers.image.version="0.1.0"
 COPY passwd /etc/passwd
 COPY nacre-coordinator /nacre-coordinator
+ENV PATH=/
+WORKDIR /
 USER 0:0
 ENTRYPOINT ["/nacre-coordinator"]
 
@@ -67,5 +80,7 @@ LABEL org.opencontainers.image.title="nacre initializer" \
 COPY passwd /etc/passwd
 COPY nacre-initializer /nacre-initializer
 COPY nacre-gate /nacre-gate
+ENV PATH=/
+WORKDIR /
 USER 0:0
 ENTRYPOINT ["/nacre-initializer"]

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use nacre_imagelock::STAND_IN_LABEL;
 
 use crate::{process, simulation, workspace};
 use oci::{File, Image, Layout};
@@ -433,7 +434,7 @@ fn stand_in(recipe: &Recipe) -> Image {
     let program = format!("nacre-{}", recipe.name);
     // No description: locks of the examples hold these labels.
     let mut labels = labels(recipe.name, "");
-    labels.extend([("nacre.dev/stand-in".to_owned(), "true".to_owned())]);
+    labels.insert(STAND_IN_LABEL.to_owned(), "true".to_owned());
     Image {
         reference: reference(recipe.name, ""),
         files: vec![
@@ -530,6 +531,8 @@ mod tests {
             let block = target(&dockerfile, recipe.name);
             let mut expected = vec![
                 "COPY passwd /etc/passwd\n".to_owned(),
+                format!("ENV {}\n", oci::ENV),
+                format!("WORKDIR {}\n", oci::WORKING_DIR),
                 format!("USER {}\n", recipe.user),
                 format!("ENTRYPOINT [\"{}\"]\n", entrypoint(recipe).join("\", \"")),
             ];

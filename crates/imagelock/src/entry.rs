@@ -11,6 +11,9 @@ use crate::user::{ResolvedUser, UserDatabase, UserError, UserRequest, resolve};
 /// Label of images built with test roots (simulation). The function refuses them.
 pub const TEST_ROOT_LABEL: &str = "nacre.dev/test-root";
 
+/// Label of images whose program only says that it is none, for examples and tests. Their digests are real.
+pub const STAND_IN_LABEL: &str = "nacre.dev/stand-in";
+
 /// One image, resolved for one platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -65,6 +68,11 @@ impl Entry {
     /// What `resolved_user` must be, given the other facts.
     pub fn default_user(&self) -> Option<ResolvedUser> {
         self.resolve_user(&UserRequest::default()).ok()
+    }
+
+    /// Whether the image holds a program that says so and fails, in place of the one that its name promises.
+    pub fn is_stand_in(&self) -> bool {
+        self.config.labels.contains_key(STAND_IN_LABEL)
     }
 
     /// Whether the image was built with test roots.

@@ -8,7 +8,9 @@
 //! it when the lock was written; a lock is trusted as the rest of the rendered deployment is.
 
 pub use digest::{Digest, DigestError};
-pub use entry::{Entry, ImageFacts, Layer, Platform, PlatformError, Source, TEST_ROOT_LABEL};
+pub use entry::{
+    Entry, ImageFacts, Layer, Platform, PlatformError, STAND_IN_LABEL, Source, TEST_ROOT_LABEL,
+};
 pub use lock::{Conflict, DEFAULT_NAME, ImageLock, LookupError, MergeError, differences};
 pub use read::{InvalidLock, Problem};
 pub use reference::{ImageReference, Reason, ReferenceError};

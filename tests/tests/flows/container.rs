@@ -166,19 +166,92 @@ fn the_command_runs_in_its_image() {
     assert!(version.contains("\nplatforms  contrast-cc-"), "{version}");
 }
 
+/// Every target of the Dockerfile: its user, and how many files are in it.
+const TARGETS: &[(&str, &str, usize)] = &[
+    ("krm-fn", "65534:65534", 2),
+    ("post-renderer", "65534:65534", 2),
+    ("cli", "65534:65534", 2),
+    ("coordinator", "0:0", 2),
+    ("initializer", "0:0", 3),
+    ("mesh", "0:0", 2),
+];
+
+/// What an engine knows of an image.
+fn inspected(image: &Image) -> Value {
+    let text = Place::new().tool(DOCKER, &["inspect", &image.name]).ok();
+    serde_json::from_str::<Value>(&text).unwrap()[0].take()
+}
+
 #[test]
-fn images_hold_a_numeric_user_and_two_files() {
-    for target in ["krm-fn", "post-renderer", "cli"] {
-        let image = Image::build(target);
-        let place = Place::new();
-        let user = place
-            .tool(
-                DOCKER,
-                &["inspect", "--format", "{{.Config.User}}", &image.name],
-            )
-            .ok();
-        assert_eq!(user.trim_end(), "65534:65534", "{target}");
-        let layers = ["inspect", "--format", "{{len .RootFS.Layers}}", &image.name];
-        assert_eq!(place.tool(DOCKER, &layers).ok().trim_end(), "2", "{target}");
+fn images_hold_a_numeric_user_and_what_the_layouts_hold() {
+    let layout = given("NACRE_TEST_IMAGES").join("layout");
+    for (target, user, files) in TARGETS {
+        let (built, loaded) = (
+            inspected(&Image::build(target)),
+            inspected(&Image::load(&layout, target)),
+        );
+        assert_eq!(built["Config"]["User"], *user, "{target}");
+        // What a policy pins of an image, and what people read of it.
+        for field in ["User", "Env", "Entrypoint", "WorkingDir", "Labels"] {
+            let field = format!("/Config/{field}");
+            let (built, loaded) = (built.pointer(&field), loaded.pointer(&field));
+            assert!(
+                built.is_some_and(|value| !value.is_null()),
+                "{target}{field}"
+            );
+            assert_eq!(built, loaded, "{target}{field}");
+        }
+        let layers = built["RootFS"]["Layers"].as_array().unwrap();
+        assert_eq!(layers.len(), *files, "{target}");
+    }
+}
+
+/// Runs an image that was loaded from the layout with a place to write and nothing else.
+fn run_loaded(name: &str, variables: &[&str]) -> crate::harness::Ended {
+    let layout = given("NACRE_TEST_IMAGES").join("layout");
+    let image = Image::load(&layout, name);
+    let flags = [
+        "run",
+        "--rm",
+        "--network=none",
+        "--read-only",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+        "--tmpfs=/state",
+    ];
+    let variables = variables.iter().flat_map(|variable| ["--env", variable]);
+    let arguments: Vec<&str> = flags.into_iter().chain(variables).collect();
+    Place::new().run(
+        &given(DOCKER),
+        &[&arguments[..], &[&image.name]].concat(),
+        "",
+    )
+}
+
+/// The programs as they are shipped, which no simulation replaces: they get as far as the hardware.
+#[test]
+fn shipped_images_start_and_miss_only_the_hardware() {
+    let coordinator = ["NACRE_HISTORY=directory:/state"];
+    let initializer = [
+        "NACRE_TLS_DIR=/state",
+        "COORDINATOR_HOST=127.0.0.1",
+        "NACRE_ALLOW_UNATTESTED_COORDINATOR=true",
+    ];
+    for (name, variables, missing) in [
+        (
+            "coordinator",
+            &coordinator[..],
+            "/dev/sev-guest is not there",
+        ),
+        (
+            "initializer",
+            &initializer[..],
+            "/dev/sev-guest is not there",
+        ),
+        ("mesh", &[][..], "no certificates in /tls-config"),
+    ] {
+        let ended = run_loaded(name, variables);
+        assert_eq!(ended.code, Some(1), "{name}: {}", ended.stderr);
+        assert!(ended.stderr.contains(missing), "{name}: {}", ended.stderr);
     }
 }

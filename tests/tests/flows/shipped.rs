@@ -4,6 +4,8 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::harness::program;
 
 const MEGABYTE: u64 = 1_000_000;
@@ -23,9 +25,57 @@ fn programs_are_small() {
     }
 }
 
+/// Every program that an image holds.
+const SHIPPED: [&str; 7] = [
+    "nacre",
+    "nacre-coordinator",
+    "nacre-gate",
+    "nacre-initializer",
+    "nacre-krm-fn",
+    "nacre-mesh",
+    "nacre-post-renderer",
+];
+
+#[test]
+fn every_program_of_an_image_is_looked_at() {
+    let text = fs::read_to_string(crate::harness::root().join("Dockerfile")).unwrap();
+    let mut copied: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY nacre")?.split_once(" /"))
+        .map(|(_, path)| path)
+        .collect();
+    copied.sort_unstable();
+    assert_eq!(copied, SHIPPED);
+}
+
+/// The lock of a release is compiled in: a program that was built without it would render other images, or none.
+#[test]
+fn the_command_names_the_images_of_its_release() {
+    let index = crate::harness::given("NACRE_TEST_IMAGES").join("layout/index.json");
+    let index: Value = serde_json::from_slice(&fs::read(index).unwrap()).unwrap();
+    let mut expected = Vec::new();
+    for entry in index["manifests"].as_array().unwrap() {
+        let name = entry["annotations"]["org.opencontainers.image.ref.name"]
+            .as_str()
+            .unwrap();
+        let injected = ["/coordinator:", "/initializer:", "/mesh:"];
+        if injected.iter().any(|part| name.contains(part)) {
+            expected.push(format!("{name} {}", entry["digest"].as_str().unwrap()));
+        }
+    }
+    assert_eq!(expected.len(), 3);
+    expected.sort_unstable();
+    let output = Command::new(program("nacre")).arg("--version").output();
+    let version = String::from_utf8(output.unwrap().stdout).unwrap();
+    let (_, images) = version.split_once("\nimages ").expect(&version);
+    let mut named: Vec<&str> = images.lines().map(str::trim).collect();
+    named.sort_unstable();
+    assert_eq!(named, expected);
+}
+
 #[test]
 fn programs_need_no_loader() {
-    for name in ["nacre-krm-fn", "nacre-post-renderer", "nacre"] {
+    for name in SHIPPED {
         let bytes = fs::read(program(name)).unwrap();
         let loader = b"/lib64/ld-linux-x86-64.so.2";
         assert!(
@@ -43,7 +93,7 @@ fn programs_name_no_path_of_the_machine_that_built_them() {
         format!("{home}/.cargo/"),
         format!("{}/crates/", ours.display()),
     ];
-    for name in ["nacre-krm-fn", "nacre-post-renderer", "nacre"] {
+    for name in SHIPPED {
         let bytes = fs::read(program(name)).unwrap();
         for path in &paths {
             let found = bytes

@@ -10,6 +10,10 @@ use sha2::{Digest as _, Sha256};
 
 pub(super) type Labels = BTreeMap<String, String>;
 
+/// Environment and working directory of every image.
+pub(super) const ENV: &str = "PATH=/";
+pub(super) const WORKING_DIR: &str = "/";
+
 /// One image of one layer for linux/amd64.
 pub(super) struct Image {
     pub(super) reference: String,
@@ -92,10 +96,10 @@ impl Layout {
         let layer = self.blob(&layer, "application/vnd.oci.image.layer.v1.tar")?;
         let settings = json!({
             "User": image.user,
-            "Env": ["PATH=/"],
+            "Env": [ENV],
             "Entrypoint": image.entrypoint,
             "Cmd": image.command,
-            "WorkingDir": "/",
+            "WorkingDir": WORKING_DIR,
             "Labels": image.labels,
         });
         let config = json!({

@@ -15,6 +15,14 @@ use crate::error::CommandError;
 use crate::files::write_result;
 use crate::resources;
 
+/// Above objects whose image is labelled so.
+const STAND_IN: &str = "\
+# An example. The lock that this was made with pins a stand-in for the Coordinator's image, labelled
+# nacre.dev/stand-in: it says so and fails, and no registry has it. For a cluster print these objects with a
+# release, or lock the images of your own build first.
+#
+";
+
 /// Print the Kubernetes objects of the Coordinator, with its policy
 ///
 /// The owners of the configuration may set the first manifest: they stand in the pod, its policy pins them
@@ -78,6 +86,11 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
     let text = if args.unrendered {
         text
     } else {
+        let pinned = settings.lock.lookup(resources.image);
+        let text = match pinned {
+            Ok(entry) if entry.is_stand_in() => format!("{STAND_IN}{text}"),
+            _ => text,
+        };
         // Findings name the lines of the file that the text becomes.
         let file = args.out.as_deref().unwrap_or(Path::new(COORDINATOR_FILE));
         rendered(&text, file, &settings, context)?

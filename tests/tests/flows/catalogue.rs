@@ -5,7 +5,8 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use crate::container::Image;
-use crate::harness::{DOCKER, KPT, Place, assert_is_file, copy, given, objects, root};
+use crate::harness::{DOCKER, KPT, Place, assert_is_file, copy, given, root};
+use crate::packages::yaml;
 
 const CATALOGUE: &str = "NACRE_TEST_KPT_CATALOGUE";
 
@@ -136,8 +137,7 @@ fn the_examples_have_the_lock_and_the_coordinator_of_the_jobs() {
 /// What the catalogue's check of its documents asks of metadata, names and titles.
 #[test]
 fn metadata_and_titles_are_as_the_catalogue_asks() {
-    let text = fs::read_to_string(packages().join("metadata.yaml")).unwrap();
-    let metadata = &objects(&text)[0];
+    let metadata = yaml(&packages().join("metadata.yaml"));
     for field in ["image", "description", "sourceURL", "license"] {
         assert!(!metadata[field].as_str().unwrap().is_empty(), "{field}");
     }

@@ -3,10 +3,10 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use nacre_krm::Stream;
 use serde_json::Value;
 
 use crate::harness::{Ended, HELM3, Place, assert_is_file, carried, copy, given, root};
+use crate::packages::yaml;
 
 const HELMFILE: &str = "NACRE_TEST_HELMFILE";
 
@@ -34,12 +34,9 @@ fn helmfile(place: &Place) -> Ended {
     run(place, &format!("'{}' template", given(HELMFILE).display()))
 }
 
-/// What the helmfile says, by the reader of the product.
 fn releases() -> Vec<Value> {
-    let text = std::fs::read_to_string(root().join("packages/helm/helmfile.yaml")).unwrap();
-    let stream = Stream::parse(&text).unwrap();
-    let file = stream.documents()[0].value(&nacre_krm::Path::root());
-    file.unwrap()["releases"].as_array().unwrap().clone()
+    let file = yaml(&root().join("packages/helm/helmfile.yaml"));
+    file["releases"].as_array().unwrap().clone()
 }
 
 fn words(value: &Value) -> Vec<&str> {

@@ -132,20 +132,6 @@ fn the_chart_with_the_plugin_gives_the_policy_of_the_command() {
 }
 
 #[test]
-fn the_helmfile_names_charts_that_are_there_and_a_namespace_for_each() {
-    let file = yaml(&root().join("packages/helm/helmfile.yaml"));
-    assert_eq!(file["helmDefaults"]["postRenderer"], "nacre-post-renderer");
-    for release in file["releases"].as_array().unwrap() {
-        let chart = root()
-            .join("packages/helm")
-            .join(release["chart"].as_str().unwrap());
-        assert!(chart.join("Chart.yaml").exists(), "{}", chart.display());
-        let arguments = release["postRendererArgs"].as_array().unwrap();
-        assert_eq!(arguments[1], release["namespace"]);
-    }
-}
-
-#[test]
 fn the_catalogue_names_what_exists() {
     let metadata = yaml(&root().join("packages/kpt/metadata.yaml"));
     let definition = yaml(&root().join("packages/kpt/definition.yaml"));

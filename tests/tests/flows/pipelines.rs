@@ -1,5 +1,4 @@
-//! Pipelines that bring what was rendered to a cluster: pull requests, commit hooks, Flux and Argo CD, by the commands that
-//! they run.
+//! Pipelines that bring what was rendered to a cluster: pull requests, Flux and Argo CD, by the commands that they run.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -204,36 +203,6 @@ fn gitlab_gets_the_change_as_a_note_of_the_merge_request() {
         body.starts_with("body=") && body.contains("hourly"),
         "{body}"
     );
-}
-
-#[test]
-fn the_hooks_pass_on_what_is_committed_and_fail_on_what_is_not() {
-    let hooks = yaml(&root().join(".pre-commit-hooks.yaml"));
-    let place = repository();
-    let mut failed = 0;
-    for hook in hooks.as_array().unwrap() {
-        assert_eq!(hook["language"], "system");
-        // pre-commit gives the files that changed, whatever they are, unless it is told not to.
-        assert_eq!(hook["pass_filenames"], false);
-        let arguments = hook["args"].as_array().unwrap();
-        let arguments: Vec<_> = arguments
-            .iter()
-            .map(|word| word.as_str().unwrap())
-            .collect();
-        let line = format!(
-            "{} {}",
-            hook["entry"].as_str().unwrap(),
-            arguments.join(" ")
-        );
-        run(&place, &line);
-        let edit = "sed -i 's/report:v1/report:v2/' resources/jobs.yaml
-            sed -i 's/nightly/hourly/' rendered.yaml";
-        run(&place, edit);
-        failed +=
-            usize::from(place.run(Path::new("/bin/bash"), &["-c", &line], "").code != Some(0));
-        run(&place, "git checkout -q .");
-    }
-    assert_eq!(failed, 2);
 }
 
 #[test]

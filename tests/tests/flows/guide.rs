@@ -111,6 +111,19 @@ fn blocks(page: &str) -> Vec<Block> {
     found
 }
 
+/// The one block of a page in which these words are.
+pub(crate) fn commands_with(page: &Path, words: &str) -> String {
+    let text = fs::read_to_string(page).unwrap();
+    let found: Vec<Block> = blocks(&text)
+        .into_iter()
+        .filter(|block| block.commands.contains(words))
+        .collect();
+    let [block] = &found[..] else {
+        panic!("{}: {} blocks with {words}", page.display(), found.len());
+    };
+    block.commands.clone()
+}
+
 /// A place in which the names of the real tools lead to them.
 fn place(example: &str) -> Place {
     let place = match example {

@@ -17,7 +17,6 @@ use super::processes::{Running, openssl};
 use super::service::{Backend, Service, is_ready};
 use crate::harness::{Ended, KUSTOMIZE, Place, given, object};
 
-pub(super) const NAMESPACE: &str = "shop";
 pub(crate) const COORDINATOR: &str = "StatefulSet/coordinator";
 
 /// How the shop is deployed.
@@ -25,6 +24,7 @@ pub(crate) struct Options {
     pub(crate) coordinators: u16,
     /// Where resources are applied and the history is kept; a folder and no cluster without it.
     pub(crate) cluster: Option<Arc<Cluster>>,
+    pub(crate) namespace: &'static str,
 }
 
 impl Default for Options {
@@ -32,6 +32,7 @@ impl Default for Options {
         Options {
             coordinators: 1,
             cluster: None,
+            namespace: "shop",
         }
     }
 }
@@ -43,6 +44,7 @@ pub(crate) struct Deployment {
     service: Service,
     pods: usize,
     pub(super) cluster: Option<Arc<Cluster>>,
+    pub(super) namespace: &'static str,
 }
 
 /// A Coordinator process.
@@ -50,7 +52,7 @@ pub(crate) struct Coordinator {
     process: Running,
     /// User port, for `-c`.
     pub(crate) user: String,
-    health: SocketAddr,
+    pub(super) health: SocketAddr,
 }
 
 impl Coordinator {
@@ -92,6 +94,7 @@ impl Deployment {
             service: Service::start(),
             pods: 0,
             cluster: options.cluster.clone(),
+            namespace: options.namespace,
         };
         deployment
             .nacre(&[
@@ -99,7 +102,7 @@ impl Deployment {
                 "--platform",
                 "metal-qemu-snp",
                 "--namespace",
-                NAMESPACE,
+                options.namespace,
             ])
             .ok();
         fs::copy(
@@ -123,13 +126,13 @@ impl Deployment {
         let Some(cluster) = self.cluster.clone() else {
             return;
         };
-        cluster.namespace(NAMESPACE);
+        cluster.namespace(self.namespace);
         self.place.set("KUBECONFIG", cluster.kubeconfig());
         let resources = [
             "coordinator-resources",
             "--unrendered",
             "--namespace",
-            NAMESPACE,
+            self.namespace,
         ];
         let resources = [&resources[..], &["-o", "base/coordinator.yaml"]].concat();
         self.nacre(&resources).ok();
@@ -144,14 +147,14 @@ impl Deployment {
         let resources = self.resources();
         assert_eq!(resources.matches("port: 1313\n").count(), 1, "{resources}");
         let resources = resources.replace("port: 1313\n", &port);
-        let apply = ["apply", "--namespace", NAMESPACE, "--filename=-"];
+        let apply = ["apply", "--namespace", self.namespace, "--filename=-"];
         for line in cluster.kubectl_with(&apply, &resources).lines() {
             println!("  {line}");
         }
         let status =
             json!({ "status": { "loadBalancer": { "ingress": [{ "ip": "127.0.0.1" }] } } });
         cluster.patch_status(
-            &["service", "coordinator", "--namespace", NAMESPACE],
+            &["service", "coordinator", "--namespace", self.namespace],
             &status,
         );
     }
@@ -244,11 +247,11 @@ impl Deployment {
             command.env("NACRE_HISTORY", format!("directory:{}", history.display()));
         }
         command
-            .env("NACRE_NAMESPACE", NAMESPACE)
+            .env("NACRE_NAMESPACE", self.namespace)
             .env("NACRE_USER_ADDRESS", local(user))
             .env("NACRE_MESH_ADDRESS", local(mesh))
             .env("NACRE_HTTP_ADDRESS", local(http))
-            .env("NACRE_HEALTH_ADDRESS", local(health));
+            .env("NACRE_HEALTH_ADDRESS", self.health_address(health));
         if peers.len() > 1 {
             command.env("NACRE_PEERS", peers.join(","));
         }
@@ -265,6 +268,15 @@ impl Deployment {
         });
         coordinator.process.until_it_listens(&coordinator.user);
         coordinator
+    }
+
+    /// Where health is told: an API server reaches a pod at every address but this machine's own.
+    fn health_address(&self, port: u16) -> String {
+        let host = match self.cluster {
+            Some(_) => "0.0.0.0",
+            None => "127.0.0.1",
+        };
+        format!("{host}:{port}")
     }
 
     /// Waits until each says that it has the manifest in force.
@@ -316,7 +328,7 @@ impl Deployment {
         let mut command = match &self.cluster {
             // The account is the Coordinator's; no other pod has one.
             Some(cluster) if workload == COORDINATOR => {
-                cluster.in_pod(&program, NAMESPACE, "coordinator")
+                cluster.in_pod(&program, self.namespace, "coordinator")
             }
             _ => {
                 let mut command = Command::new(program);
@@ -374,7 +386,10 @@ impl Deployment {
             let text = openssl(&["x509", "-noout", "-text", "-in", &chain]);
             let hash = &self.policies()[&pod.name];
             assert!(text.contains(&format!("serialNumber = {hash}")), "{text}");
-            let uri = format!("URI:spiffe://nacre.local/ns/shop/{}", pod.name);
+            let uri = format!(
+                "URI:spiffe://nacre.local/ns/{}/{}",
+                self.namespace, pod.name
+            );
             assert!(text.contains(&uri), "{uri} is not in {text}");
             let of_key = openssl(&["pkey", "-pubout", "-in", &file("key.pem")]);
             assert_eq!(

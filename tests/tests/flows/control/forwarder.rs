@@ -8,7 +8,7 @@ use nacre_test_support::Kubelet;
 use nacre_test_support::free_ports;
 use serde_json::{Value, json};
 
-use super::deployment::{Coordinator, Deployment, NAMESPACE};
+use super::deployment::{Coordinator, Deployment};
 use super::processes::Running;
 use crate::harness::object;
 
@@ -39,7 +39,7 @@ impl Deployment {
     pub(crate) fn take_load_balancer(&self) {
         let cluster = self.cluster.as_ref().unwrap();
         cluster.patch_status(
-            &["service", "coordinator", "--namespace", NAMESPACE],
+            &["service", "coordinator", "--namespace", self.namespace],
             &json!({ "status": { "loadBalancer": null } }),
         );
     }
@@ -51,7 +51,7 @@ impl Deployment {
             "--unrendered",
             "--port-forwarder",
             "--namespace",
-            NAMESPACE,
+            self.namespace,
         ];
         let resources = self.nacre(&words).ok();
         let pod = object(&resources, "Pod", POD);
@@ -85,7 +85,7 @@ impl Deployment {
         let cluster = self.cluster.as_ref().unwrap();
         Forwarder {
             relay,
-            _kubelet: cluster.run_pod(NAMESPACE, POD, port, &address),
+            _kubelet: cluster.run_pod(self.namespace, POD, port, &address),
         }
     }
 }

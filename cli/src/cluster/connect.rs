@@ -31,6 +31,7 @@ pub(crate) struct ClusterArgs {
 /// An API server, and which one it is.
 pub(crate) struct Cluster {
     client: kube::Client,
+    config: kube::Config,
     /// Address of the API server.
     pub(crate) server: String,
     /// Namespace of the context.
@@ -61,9 +62,10 @@ impl Cluster {
         };
         let server = config.cluster_url.to_string();
         let namespace = config.default_namespace.clone();
-        let client = kube::Client::try_from(config).map_err(|error| unreachable(&error))?;
+        let client = kube::Client::try_from(config.clone()).map_err(|error| unreachable(&error))?;
         Ok(Cluster {
             client,
+            config,
             server,
             namespace,
         })
@@ -98,7 +100,11 @@ impl Cluster {
     /// What a program behind the API server says at a path, whatever the status; none where it cannot be asked.
     pub(crate) async fn words(&self, path: &str) -> Option<String> {
         let request = Request::get(path).body(Vec::new()).ok()?;
-        let answer = tokio::time::timeout(PATIENCE, self.client.request_text(request)).await;
+        // The client of everything else asks again and again after a 503. Here that is an answer.
+        let mut config = self.config.clone();
+        config.default_retry = false;
+        let client = kube::Client::try_from(config).ok()?;
+        let answer = tokio::time::timeout(PATIENCE, client.request_text(request)).await;
         let words = match answer.ok()? {
             Ok(words) => words,
             Err(kube::Error::Api(status)) => status.message.clone(),
@@ -183,4 +189,45 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 
 fn failure(finding: Finding) -> CommandError {
     CommandError::new(Kind::Refused, vec![finding])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A Coordinator that waits says so with 503, which the client of other requests tries again for as long as it may.
+    #[test]
+    fn words_with_a_status_of_unavailable_are_an_answer() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", server.local_addr().unwrap());
+        let answering = std::thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                asked.extend(byte);
+            }
+            let answer = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
+                Content-Type: text/plain\r\nContent-Length: 7\r\n\r\nsealed\n";
+            stream.write_all(answer.as_bytes()).unwrap();
+            asked
+        });
+        let words = block_on(async {
+            let config = kube::Config::new(address.parse().unwrap());
+            let cluster = Cluster {
+                client: kube::Client::try_from(config.clone()).unwrap(),
+                config,
+                server: address,
+                namespace: "default".to_owned(),
+            };
+            Ok(cluster.words("/ready").await)
+        });
+        assert_eq!(words.unwrap().as_deref(), Some("sealed"));
+        let asked = String::from_utf8(answering.join().unwrap()).unwrap();
+        assert!(asked.starts_with("GET /ready HTTP/1.1\r\n"), "{asked}");
+    }
 }

@@ -19,6 +19,7 @@ mod json;
 mod measured;
 mod mint;
 mod minted;
+mod openssl;
 mod real;
 mod reference;
 mod support;

@@ -150,6 +150,8 @@ fn this_program_knows_no_simulation() {
         "--crl",
         &crl,
         "--genuine-only",
+        "--tcb-baseline",
+        "2025-02",
         "--at",
         "2026-11-24",
     ]);

@@ -85,6 +85,8 @@ pub struct Advisory {
     pub title: String,
     /// Where the numbers come from.
     pub source: String,
+    /// The day that was looked at, `YYYY-MM-DD`.
+    pub looked_up: String,
     /// How sure they are: high, medium, low.
     pub confidence: String,
     below: Vec<Threshold>,
@@ -188,6 +190,7 @@ struct FileMinimum {
     product: String,
     family: Option<u8>,
     model: Option<u8>,
+    stepping: Option<u8>,
     tcb: FileTcb,
 }
 
@@ -208,6 +211,7 @@ struct FileAdvisory {
     cves: Vec<String>,
     title: String,
     source: String,
+    looked_up: String,
     confidence: String,
     #[serde(default)]
     below: Vec<FileThreshold>,
@@ -220,6 +224,7 @@ struct FileThreshold {
     product: String,
     family: Option<u8>,
     model: Option<u8>,
+    stepping: Option<u8>,
     component: String,
     minimum: u8,
 }
@@ -250,7 +255,7 @@ impl File {
                         };
                         Some((
                             Product::parse(&row.product)?,
-                            cpu(row.family, row.model),
+                            cpu(row.family, row.model, row.stepping)?,
                             tcb,
                         ))
                     })
@@ -283,7 +288,7 @@ fn advisory(file: FileAdvisory) -> Option<Advisory> {
         .map(|row| {
             Some(Threshold {
                 product: Product::parse(&row.product)?,
-                cpu: cpu(row.family, row.model),
+                cpu: cpu(row.family, row.model, row.stepping)?,
                 component: Component::parse(&row.component)?,
                 minimum: row.minimum,
             })
@@ -294,23 +299,30 @@ fn advisory(file: FileAdvisory) -> Option<Advisory> {
         cves: file.cves,
         title: file.title,
         source: file.source,
+        looked_up: file.looked_up,
         confidence: file.confidence,
         below,
         platform_info_bit: file.platform_info_bit.filter(|&bit| bit < 64),
     })
 }
 
-fn cpu(family: Option<u8>, model: Option<u8>) -> Option<CpuMatch> {
-    Some(CpuMatch {
-        family: family?,
-        model: model?,
-        stepping: None,
-    })
+/// A processor, or none for the whole product. A stepping without a model, or a model without a family, is a mistake.
+fn cpu(family: Option<u8>, model: Option<u8>, stepping: Option<u8>) -> Option<Option<CpuMatch>> {
+    match (family, model) {
+        (Some(family), Some(model)) => Some(Some(CpuMatch {
+            family,
+            model,
+            stepping,
+        })),
+        (None, None) if stepping.is_none() => Some(None),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Timestamp;
 
     #[test]
     fn every_product_has_a_minimum_in_every_baseline() {
@@ -342,7 +354,7 @@ mod tests {
                         Some(CpuId {
                             family: of.family,
                             model: of.model,
-                            stepping: 0,
+                            stepping: of.stepping.unwrap_or(0),
                         }),
                         *tcb,
                     )
@@ -370,10 +382,79 @@ mod tests {
             .filter(|advisory| advisory.misses(Product::Milan, None, old))
             .map(|advisory| advisory.id.as_str())
             .collect();
-        assert_eq!(missed, ["AMD-SB-3023", "AMD-SB-3020"]);
+        assert_eq!(missed, ["AMD-SB-3023", "AMD-SB-3020", "AMD-SB-3030"]);
         let badram = Advisory::all()
             .find(|advisory| advisory.id == "AMD-SB-3015")
             .unwrap();
         assert!(badram.misses_bit(0x05) && !badram.misses_bit(0x25));
+    }
+
+    #[test]
+    fn every_advisory_has_a_source_and_the_day_it_was_looked_at() {
+        let file: File = toml::from_str(include_str!("../data/tcb-baselines.toml")).unwrap();
+        let as_of = Timestamp::parse(&file.as_of).unwrap();
+        assert_eq!(file.advisory.len(), Advisory::all().count());
+        for advisory in file.advisory {
+            let id = &advisory.id;
+            assert!(id.starts_with("AMD-SB-"), "{id}");
+            assert!(advisory.cves.iter().all(|cve| cve.starts_with("CVE-20")));
+            assert!(!advisory.cves.is_empty() && !advisory.title.is_empty());
+            assert!(advisory.source.len() > 20, "{id}: {}", advisory.source);
+            let looked_up = Timestamp::parse(&advisory.looked_up);
+            assert!(looked_up.is_some_and(|day| day <= as_of), "{id}");
+            let confidence = ["high", "medium", "low"];
+            assert!(confidence.contains(&advisory.confidence.as_str()), "{id}");
+            // Something in a report has to tell.
+            let told = !advisory.below.is_empty() || advisory.platform_info_bit.is_some();
+            assert!(told, "{id}");
+        }
+    }
+
+    #[test]
+    fn microcode_is_counted_for_each_stepping_by_itself() {
+        let cpu = |text| CpuId::parse(text).unwrap();
+        let milan_x = cpu("19/01/02");
+        let fits = |baseline: &Baseline, product, cpu, microcode| {
+            let minimum = baseline.minimum(product).for_cpu(Some(cpu)).unwrap();
+            microcode >= minimum.microcode
+        };
+        for baseline in Baseline::all() {
+            assert!(fits(baseline, Product::Milan, milan_x, 68));
+            assert!(!fits(baseline, Product::Milan, milan_x, 67));
+            assert!(!fits(baseline, Product::Milan, cpu("19/01/01"), 218));
+        }
+        let newest = Baseline::newest();
+        assert!(fits(newest, Product::Genoa, cpu("19/11/02"), 81));
+        assert!(!fits(newest, Product::Genoa, cpu("19/11/01"), 85));
+        assert!(!fits(newest, Product::Turin, cpu("1a/02/01"), 80));
+        let tcb = |microcode| Tcb {
+            fmc: None,
+            bootloader: 4,
+            tee: 0,
+            snp: 29,
+            microcode,
+        };
+        let missed = |cpu, microcode| {
+            let missed = Advisory::all()
+                .filter(|advisory| advisory.misses(Product::Milan, Some(cpu), tcb(microcode)));
+            missed
+                .map(|advisory| advisory.id.as_str())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(missed(milan_x, 68), Vec::<&str>::new());
+        assert_eq!(missed(milan_x, 67), ["AMD-SB-3019"]);
+        assert_eq!(missed(milan_x, 51), ["AMD-SB-3005", "AMD-SB-3019"]);
+        assert_eq!(missed(cpu("19/01/01"), 219), Vec::<&str>::new());
+        assert_eq!(missed(cpu("19/01/01"), 208), ["AMD-SB-3005", "AMD-SB-3019"]);
+    }
+
+    #[test]
+    fn half_a_processor_is_a_mistake() {
+        assert_eq!(cpu(None, None, None), Some(None));
+        assert_eq!(cpu(Some(0x19), None, None), None);
+        assert_eq!(cpu(None, Some(1), None), None);
+        assert_eq!(cpu(None, None, Some(1)), None);
+        let all = cpu(Some(0x19), Some(1), Some(2)).flatten().unwrap();
+        assert_eq!(all.stepping, Some(2));
     }
 }

@@ -220,7 +220,9 @@ fn a_low_tcb_says_what_it_misses_and_what_the_manifest_would_say() {
     assert_eq!(
         advice,
         "snp is 23, below 27, open to AMD-SB-3023 (CVE-2025-48514) and AMD-SB-3020 (CVE-2025-0033); \
-         the manifest would have to say SNPVersion: 23"
+         the manifest would have to say SNPVersion: 23. \
+         microcode is 84, below 86, open to AMD-SB-3020 (CVE-2025-0033) and AMD-SB-3027 (CVE-2025-29943); \
+         the manifest would have to say MicrocodeVersion: 84"
     );
 }
 

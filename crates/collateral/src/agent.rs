@@ -78,6 +78,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_usual_place_is_the_documented_one() {
+        let page = include_str!("../../../docs/attestation.md");
+        assert!(page.contains(&format!("`{AGENT_URL}`")), "{AGENT_URL}");
+        assert!(is_loopback(AGENT_URL));
+    }
+
+    #[test]
     fn loopback_is_told_from_what_looks_like_it() {
         for url in ["http://127.0.0.1:8006/aa/evidence", "http://[::1]:8006"] {
             assert!(is_loopback(url), "{url}");

@@ -99,6 +99,22 @@ mod tests {
         assert_eq!(platforms(), parsed);
     }
 
+    /// A guest without it starts and never gets a certificate: it has to be found where attestation is explained.
+    #[test]
+    fn what_a_source_of_evidence_needs_is_documented() {
+        let page = include_str!("../../../docs/attestation.md");
+        let mut needed = 0;
+        for platform in platforms() {
+            let evidence = &platform.data.evidence;
+            let facts = [&evidence.kernel_parameter, &evidence.url];
+            for fact in facts.into_iter().flatten() {
+                needed += 1;
+                assert!(page.contains(&format!("`{fact}`")), "{fact}");
+            }
+        }
+        assert!(needed >= 2, "the agent's parameter and address");
+    }
+
     #[test]
     fn every_fact_has_a_source() {
         for platform in platforms() {

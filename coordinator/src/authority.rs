@@ -271,9 +271,9 @@ impl Authority {
         let mut present = BTreeMap::new();
         for hashes in unknown.chunks(LOOKUPS) {
             let keys: Vec<ObjectKey> = hashes.iter().copied().map(ObjectKey::Policy).collect();
-            let found = self.core.storage.intact(&keys).await;
+            let found = self.core.storage.intact(&keys).await?;
             for (hash, bytes) in hashes.iter().zip(found) {
-                match bytes? {
+                match bytes {
                     Some(bytes) => {
                         present.insert(*hash, len(&bytes));
                     }

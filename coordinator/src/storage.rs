@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nacre_history::{Expect, History, Invalid, Lookup, ObjectKey, Objects, Rules};
-use nacre_store::{Latest, Object, Put, Store, StoreError, StoreKey, Swap, Version};
+use nacre_store::{Found, Latest, Object, Put, Store, StoreError, StoreKey, Swap, Version};
 use tokio::runtime::Handle;
 
 use crate::denied::Denied;
@@ -38,33 +38,19 @@ impl Storage {
         Ok(bytes)
     }
 
-    /// Objects in the order of their keys, looked up at the same time: the caller says how many that are.
-    pub(crate) async fn read_all(
-        &self,
-        keys: &[ObjectKey],
-    ) -> Vec<Result<Option<Vec<u8>>, Denied>> {
-        let lookups: Vec<_> = keys
-            .iter()
-            .map(|key| {
-                let (this, key) = (self.clone(), *key);
-                tokio::spawn(async move { this.read(&key).await })
-            })
-            .collect();
-        let mut found = Vec::new();
-        for lookup in lookups {
-            let lookup = lookup.await;
-            found.push(lookup.unwrap_or(Err(Denied::Internal("a lookup was given up"))));
-        }
-        found
+    /// Objects in the order of their keys, looked up together: the caller says how many that are.
+    async fn read_all(&self, keys: &[ObjectKey]) -> Result<Vec<Found>, Denied> {
+        let keys: Result<Arc<[StoreKey]>, Denied> = keys.iter().map(name).collect();
+        within(self.0.read_all(keys?)).await
     }
 
     /// Of objects in the order of their keys, the bytes of each that is what its name says; nothing of one
     /// that is damaged, which [`write`](Self::write) would repair.
-    pub(crate) async fn intact(&self, keys: &[ObjectKey]) -> Vec<Result<Option<Vec<u8>>, Denied>> {
-        let found = self.read_all(keys).await.into_iter();
+    pub(crate) async fn intact(&self, keys: &[ObjectKey]) -> Result<Vec<Option<Vec<u8>>>, Denied> {
+        let found = self.read_all(keys).await?.into_iter();
         found
             .zip(keys)
-            .map(|(found, key)| match found {
+            .map(|(found, key)| match found.map_err(Denied::from) {
                 Ok(bytes) => Ok(bytes.filter(|bytes| key.holds(bytes))),
                 Err(error) if is_damage(&error) => Ok(None),
                 Err(error) => Err(error),
@@ -200,10 +186,13 @@ impl Objects for View {
     }
 
     fn objects(&self, keys: &[ObjectKey]) -> Vec<Lookup<'_>> {
-        let found = self.runtime.block_on(self.storage.read_all(keys));
-        found
-            .into_iter()
-            .map(|bytes| Ok(bytes?.map(Cow::Owned)))
-            .collect()
+        match self.runtime.block_on(self.storage.read_all(keys)) {
+            Ok(found) => {
+                let found = found.into_iter();
+                found.map(|bytes| Ok(bytes?.map(Cow::Owned))).collect()
+            }
+            // Whoever asked looks at the first one first.
+            Err(error) => vec![Err(error.into())],
+        }
     }
 }

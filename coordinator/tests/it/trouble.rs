@@ -11,7 +11,7 @@ use nacre_coordinator::Deps;
 use nacre_history::{ObjectKey, Transition};
 use nacre_manifest::{Manifest, PolicyHash};
 use nacre_store::{
-    Directory, Later, Latest, Object, Put, Store, StoreError, StoreKey, Swap, Version,
+    Directory, Found, Later, Latest, Object, Put, Store, StoreError, StoreKey, Swap, Version,
 };
 use tonic::Code;
 
@@ -89,6 +89,16 @@ impl Store for Moody {
             return Box::pin(async { Err(Self::error(5)) });
         }
         self.inner.read(key)
+    }
+
+    fn read_all(&self, keys: Arc<[StoreKey]>) -> Later<'_, Vec<Found>> {
+        Box::pin(async move {
+            let mut found = Vec::new();
+            for key in keys.iter() {
+                found.push(self.read(key).await);
+            }
+            Ok(found)
+        })
     }
 
     fn put<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, Put> {

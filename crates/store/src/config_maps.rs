@@ -26,7 +26,7 @@ use tokio_stream::StreamExt as _;
 
 use crate::error::StoreError;
 use crate::key::StoreKey;
-use crate::{Later, Latest, MAX_OBJECT, Object, Put, Store, Swap, Version, check_size};
+use crate::{Found, Later, Latest, MAX_OBJECT, Object, Put, Store, Swap, Version, check_size};
 
 /// Objects that are written at a time: the API server answers each when etcd has synced it, and etcd syncs
 /// those together that come together.
@@ -194,6 +194,22 @@ impl ConfigMaps {
         Ok(Put::Stored)
     }
 
+    async fn read_objects(&self, keys: Arc<[StoreKey]>) -> Result<Vec<Found>, StoreError> {
+        let read = |at: usize| {
+            let (this, keys) = (self.clone(), Arc::clone(&keys));
+            tokio::spawn(async move {
+                let key = keys.get(at).ok_or(StoreError::GivenUp)?;
+                this.read_object(key).await
+            })
+        };
+        let reads: Vec<_> = (0..keys.len()).map(read).collect();
+        let mut found = Vec::new();
+        for read in reads {
+            found.push(read.await.map_err(|_| StoreError::GivenUp)?);
+        }
+        Ok(found)
+    }
+
     async fn put_objects(&self, objects: Arc<[Object]>) -> Result<Vec<Put>, StoreError> {
         let mut writes = JoinSet::new();
         let mut ends: Vec<Option<Put>> = vec![None; objects.len()];
@@ -296,6 +312,10 @@ impl ConfigMaps {
 impl Store for ConfigMaps {
     fn read<'a>(&'a self, key: &'a StoreKey) -> Later<'a, Option<Vec<u8>>> {
         Box::pin(self.read_object(key))
+    }
+
+    fn read_all(&self, keys: Arc<[StoreKey]>) -> Later<'_, Vec<Found>> {
+        Box::pin(self.read_objects(keys))
     }
 
     fn put<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, Put> {

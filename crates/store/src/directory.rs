@@ -24,7 +24,7 @@ use crate::error::StoreError;
 use crate::files::{UNFINISHED, Unfinished, is_there, make_directory, read, sync};
 use crate::key::StoreKey;
 use crate::packs::{Pack, Packs};
-use crate::{Later, Latest, Object, Put, Store, Swap, Version, check_size};
+use crate::{Found, Later, Latest, Object, Put, Store, Swap, Version, check_size};
 
 const LATEST: &str = "latest";
 const LOCK: &str = "lock";
@@ -173,14 +173,22 @@ impl Directory {
         Ok(true)
     }
 
-    fn read_now(&self, key: &StoreKey) -> Result<Option<Vec<u8>>, StoreError> {
-        if let Some(bytes) = read(&self.object(key))? {
-            return Ok(Some(bytes));
-        }
-        if !self.packs.has(key) {
-            self.packs.look()?;
-        }
-        self.packs.read(key)
+    fn read_now(&self, keys: &[StoreKey]) -> Vec<Found> {
+        let mut looked = false;
+        let mut look = || match looked {
+            true => Ok(()),
+            false => self.packs.look().map(|()| looked = true),
+        };
+        let mut find = |key: &StoreKey| {
+            if let Some(bytes) = read(&self.object(key))? {
+                return Ok(Some(bytes));
+            }
+            if !self.packs.has(key) {
+                look()?;
+            }
+            self.packs.read(key)
+        };
+        keys.iter().map(&mut find).collect()
     }
 
     fn replace_now(&self, key: &StoreKey, bytes: &[u8]) -> Result<(), StoreError> {
@@ -271,8 +279,12 @@ impl Directory {
 
 impl Store for Directory {
     fn read<'a>(&'a self, key: &'a StoreKey) -> Later<'a, Option<Vec<u8>>> {
-        let key = key.clone();
-        self.blocking(move |this| this.read_now(&key))
+        let all = self.read_all(Arc::new([key.clone()]));
+        Box::pin(async { all.await?.pop().ok_or(StoreError::GivenUp)? })
+    }
+
+    fn read_all(&self, keys: Arc<[StoreKey]>) -> Later<'_, Vec<Found>> {
+        self.blocking(move |this| Ok(this.read_now(&keys)))
     }
 
     fn put<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, Put> {

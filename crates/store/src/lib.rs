@@ -42,10 +42,17 @@ pub const MAX_OBJECT: usize = 16 << 20;
 /// The answer of a store, later.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
+/// What a lookup gives: the bytes, nothing, or why it failed.
+pub type Found = Result<Option<Vec<u8>>, StoreError>;
+
 /// What a history is kept in: objects that never change, and one `latest` that moves.
 pub trait Store: Send + Sync + fmt::Debug {
     /// The bytes of an object; `None` if there is none.
     fn read<'a>(&'a self, key: &'a StoreKey) -> Later<'a, Option<Vec<u8>>>;
+
+    /// Objects in the order of their names, each as [`Store::read`] gives it. The caller says how many are in memory at
+    /// a time.
+    fn read_all(&self, keys: Arc<[StoreKey]>) -> Later<'_, Vec<Found>>;
 
     /// Writes an object if there is none. When this returns, the object survives a crash.
     fn put<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, Put>;

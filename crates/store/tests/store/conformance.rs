@@ -208,6 +208,13 @@ async fn many_are_written_together(store: Arc<dyn Store>) {
         assert_eq!(store.read(&object.key).await.unwrap().unwrap(), bytes);
     }
     assert_eq!(ends.len(), all.len());
+    let keys = [&all[9].key, &key("policies", 250), &all[4].key, &all[9].key];
+    let found = store.read_all(keys.into_iter().cloned().collect()).await;
+    let found: Vec<_> = found.unwrap().into_iter().map(Result::unwrap).collect();
+    let nine = Some(all[9].bytes.clone());
+    let expected = [nine.clone(), None, Some(b"other".to_vec()), nine];
+    assert_eq!(found, expected);
+    assert_eq!(store.read_all(Arc::new([])).await.unwrap().len(), 0);
 
     // Several writers of the same: each is stored once.
     let writers: Vec<_> = (0..4)

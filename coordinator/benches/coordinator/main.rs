@@ -28,6 +28,7 @@ use nacre_atls::tonic::{Link, Own, connect};
 use nacre_atls::{ClientKind, Connector, References, ReportQueue, Timeouts};
 use nacre_attest::{Policy, Product, ReportSource, Timestamp, Verifier};
 use nacre_coordinator::Deps;
+use nacre_history::{Expect, Rules, Transition};
 use nacre_manifest::{Identity, Manifest, PolicyEntry, PolicyHash, TransitionHash};
 use nacre_pki::{Authority, CertificateRequest, LeafKey, LeafProfile, P384Key};
 use nacre_sim::Pki;
@@ -39,12 +40,16 @@ mod support;
 
 use apart::{History, Process};
 use bound::Bound;
-use support::{COORDINATOR, Deployment, PLATFORM, Running, WEB, guest, new_cert, pki};
+use support::{COORDINATOR, Deployment, PLATFORM, Running, WEB, guest, measured, new_cert, pki};
 
 /// Certificates of one measurement.
 const ROUNDS: u32 = 300;
 /// Initializers at once.
 const AT_ONCE: usize = 1000;
+/// Manifests of a long history.
+const GENERATIONS: usize = 200;
+/// Workloads of each of them.
+const WORKLOADS: usize = 20;
 /// Bytes of a policy: those of the examples have 20 900 to 28 900.
 const POLICY: usize = 29_000;
 
@@ -145,6 +150,7 @@ fn main() {
             "no kube-apiserver: nothing is measured on ConfigMaps (`cargo xtask bench coordinator` has one)"
         );
     }
+    runtime.block_on(generations(&mut table));
     runtime.block_on(crowd(&mut table));
     if table.failed {
         std::process::exit(1);
@@ -362,6 +368,59 @@ async fn thousand_policies(table: &mut Table, place: &str, history: History<'_>)
         "recovery of 1000 policies, {place}: {:.0} ms of its own, {:.0} ms by the clock",
         coordinator.ask("cpu") - before,
         wall.elapsed().as_secs_f64() * 1e3
+    );
+}
+
+/// A history of many manifests: read out, checked by a client, and read by a Coordinator that starts.
+async fn generations(table: &mut Table) {
+    let deployment = Deployment::new();
+    let mut coordinator = Process::start(&deployment, History::Directory);
+    let running = coordinator.running();
+    let link = running.user().await;
+    let mut names: Vec<String> = (0..WORKLOADS).map(|at| format!("app-{at}")).collect();
+    let mut head: Option<Transition> = None;
+    for generation in 0..GENERATIONS {
+        // One workload is another one each time.
+        names[generation % WORKLOADS] = format!("app-{}", WORKLOADS + generation);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let manifest = deployment.manifest(&names);
+        let next = match &head {
+            None => Transition::genesis(&manifest, manifest.hash(), support::now()),
+            Some(head) => head.next(&manifest, manifest.hash(), support::now()),
+        };
+        let owners = [&deployment.owners[0]];
+        let set = deployment.submit(&link, &manifest, next, &owners).await;
+        assert!(set.unwrap().applied);
+        head = Some(next);
+    }
+    let (wall, before) = (Instant::now(), coordinator.ask("cpu"));
+    let (_, objects) = support::manifests(&link, [7; 32]).await.unwrap();
+    let (wall, own) = (wall.elapsed(), coordinator.ask("cpu") - before);
+    println!(
+        "a history of {GENERATIONS} manifests, {} objects:",
+        objects.len()
+    );
+    println!(
+        "read out in {:.0} ms by the clock, with the client",
+        wall.as_secs_f64() * 1e3
+    );
+    table.at_most("reading it out, ms of the Coordinator's own", 100.0, own);
+    let rules = Rules {
+        reader: Manifest::parse,
+        genesis: measured(&[&deployment.owners[0]], 1),
+    };
+    let checked = cost(1, || {
+        let history = nacre_history::validate(&objects, &rules, &Expect::complete());
+        assert_eq!(history.unwrap().generations(), GENERATIONS);
+    });
+    table.at_most("checking it, ms of a client", 200.0, checked / 1e3);
+    drop(coordinator);
+    let mut coordinator = Process::start(&deployment, History::Directory);
+    let started = coordinator.ask("cpu");
+    table.at_most(
+        "starting with it, ms of the Coordinator's own",
+        300.0,
+        started,
     );
 }
 

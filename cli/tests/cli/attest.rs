@@ -123,7 +123,31 @@ fn machines_read_json() {
     assert_eq!(value["genuine"], true);
     assert_eq!(value["accepted"], false);
     assert_eq!(value["verdict"]["claims"]["product"], "Turin");
-    assert_eq!(value["verdict"]["checks"].as_array().unwrap().len(), 83);
+    let checks = value["verdict"]["checks"].as_array().unwrap();
+    assert_eq!(checks.len(), 83);
+    // One entry whole: what a machine compares codes, names and both sides with.
+    let data = value["verdict"]["claims"]["report_data"].as_str().unwrap();
+    assert_eq!(data.len(), 128);
+    assert_eq!(
+        checks[73],
+        serde_json::json!({
+            "code": "NCR1074",
+            "check": "report-data",
+            "outcome": "open",
+            "expected": "not asked for",
+            "actual": data,
+        })
+    );
+    assert_eq!(
+        checks[0],
+        serde_json::json!({
+            "code": "NCR1001",
+            "check": "report-length",
+            "outcome": "pass",
+            "expected": "1184",
+            "actual": "1184",
+        })
+    );
 }
 
 /// The evidence in `tests/data/simulated` is right in every way but its root.

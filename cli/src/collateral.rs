@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nacre_attest::{
     CollateralDirectory, CollateralError, CollateralSource as _, Product, Report, SigningKey,
-    VekRequest, Verifier,
+    VekRequest,
 };
 use nacre_collateral::{Cached, KDS_URL, Kds, Options};
 use nacre_findings::{Finding, codes};
@@ -77,7 +77,8 @@ fn fetch(args: &FetchArgs, context: &mut Context) -> Result<(), CommandError> {
     };
     let kds = Kds::at(&args.kds, &options).map_err(|error| failed("the service", &error))?;
     let directory = CollateralDirectory::new(context.environment.path(&args.out));
-    let source = Cached::new(directory.clone(), Box::new(kds), Arc::new(Verifier::amd()));
+    let verifier = Arc::clone(&context.trust.verifier);
+    let source = Cached::new(directory.clone(), Box::new(kds), verifier);
     let mut kept = Vec::new();
     for request in &veks {
         let what = request.to_string();

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use nacre_attest::{
     Baseline, Check, CollateralDirectory, CollateralError, CollateralSource as _, Counting,
     CrlMode, Evidence, Expected, HostData, Outcome, Policy, Product, Report, ReportData, Timestamp,
-    VekRequest, Verdict, Verifier,
+    VekRequest, Verdict,
 };
 use nacre_findings::{Code, Finding, codes};
-use nacre_manifest::Manifest;
 use serde_json::json;
 
 use crate::context::{Context, Output};
@@ -71,7 +70,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError> {
     let evidence = evidence(args, context)?;
     let against = match &args.manifest {
-        Some(path) => from_manifest(args, &read(context, path)?, &evidence)?,
+        Some(path) => from_manifest(args, context, &read(context, path)?, &evidence)?,
         None => Against {
             policies: vec![from_options(args, &evidence)?],
             host_data: host_data(args),
@@ -84,8 +83,8 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), CommandError
         newest_crl: None,
     };
     let now = args.at.unwrap_or_else(Timestamp::now);
-    let Some((_, verdict)) =
-        Verifier::amd().examine_any(&evidence, &against.policies, &expected, now)
+    let verifier = &context.trust.verifier;
+    let Some((_, verdict)) = verifier.examine_any(&evidence, &against.policies, &expected, now)
     else {
         let message = "the manifest has no reference values for SNP";
         return Err(Finding::error(codes::cli::USAGE, message).into());
@@ -179,10 +178,15 @@ fn finding(check: &Check) -> Finding {
 }
 
 /// The sets that count for the policy that the report names, as everywhere else.
-fn from_manifest(args: &Args, bytes: &[u8], evidence: &Evidence) -> Result<Against, CommandError> {
+fn from_manifest(
+    args: &Args,
+    context: &Context,
+    bytes: &[u8],
+    evidence: &Evidence,
+) -> Result<Against, CommandError> {
     let refused = |message: String| Finding::error(codes::cli::USAGE, message);
     let manifest =
-        Manifest::parse(bytes).map_err(|error| refused(format!("the manifest: {error}")))?;
+        (context.trust.reader)(bytes).map_err(|error| refused(format!("the manifest: {error}")))?;
     let counting = Counting::of(&manifest, &evidence.report, |_| true);
     let elsewhere = counting.sets.is_empty();
     let sets = manifest.reference_values.snp.iter().enumerate();

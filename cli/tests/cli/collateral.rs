@@ -4,7 +4,11 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
+use nacre_attest::{Product, Timestamp};
+use nacre_sim::{CrlSpec, Machine};
+
 use crate::common::TestEnvironment;
+use crate::live::{pki, run_simulated};
 
 fn data(path: &str) -> String {
     format!(
@@ -13,8 +17,35 @@ fn data(path: &str) -> String {
     )
 }
 
+/// The part of AMD's address that names a chip.
+fn chip(report: &[u8], length: usize) -> String {
+    let id: String = report[0x1a0..0x1a0 + length]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("/{id}?")
+}
+
 /// AMD's service on loopback, with the certificates of two machines; what it was asked.
 fn service() -> (String, Arc<Mutex<Vec<String>>>) {
+    let machines = [("ms-genoa", 64), ("ms-turin", 8)].map(|(sample, length)| {
+        let read = |file| std::fs::read(data(&format!("{sample}/{file}"))).unwrap();
+        (chip(&read("report.bin"), length), read("vcek.der"))
+    });
+    answering(move |path| {
+        match machines.iter().find(|(chip, _)| path.contains(chip)) {
+            Some((_, vcek)) => (200, vcek.clone()),
+            // Signed by nobody AMD knows.
+            None if path.ends_with("/crl") => (200, b"no list".to_vec()),
+            None => (404, Vec::new()),
+        }
+    })
+}
+
+/// A service on loopback, which answers a path with a status and a body; what it was asked.
+fn answering(
+    answer: impl Fn(&str) -> (u16, Vec<u8>) + Send + 'static,
+) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -26,27 +57,7 @@ fn service() -> (String, Arc<Mutex<Vec<String>>>) {
             let first = lines.next().unwrap().unwrap();
             lines.find(|line| line.as_ref().unwrap().is_empty());
             let path = first.split(' ').nth(1).unwrap().to_owned();
-            let chip = |sample: &str| {
-                let report = std::fs::read(data(&format!("{sample}/report.bin"))).unwrap();
-                let length = if sample == "ms-turin" { 8 } else { 64 };
-                let id: String = report[0x1a0..0x1a0 + length]
-                    .iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect();
-                id
-            };
-            let found = ["ms-genoa", "ms-turin"]
-                .into_iter()
-                .find(|sample| path.contains(&format!("/{}?", chip(sample))));
-            let (status, body) = match found {
-                Some(sample) => (
-                    200,
-                    std::fs::read(data(&format!("{sample}/vcek.der"))).unwrap(),
-                ),
-                // Signed by nobody AMD knows.
-                None if path.ends_with("/crl") => (200, b"no list".to_vec()),
-                None => (404, Vec::new()),
-            };
+            let (status, body) = answer(&path);
             remembered.lock().unwrap().push(path);
             let head = format!(
                 "HTTP/1.1 {status} Said\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
@@ -191,4 +202,97 @@ fn what_cannot_be_had_is_said() {
     }
     let done = environment.run(&["collateral", "fetch"]);
     assert_eq!(done.code, Some(2));
+}
+
+/// The same program with the roots of the simulation, whose lists can be made.
+#[test]
+fn a_revocation_list_is_fetched_kept_and_never_replaced_by_an_older_one() {
+    let machine = Machine::new(pki()).unwrap();
+    let report = machine.sign(&machine.report()).unwrap();
+    let (id, vek) = (chip(&report, 64), machine.vek.clone());
+    let spec = CrlSpec::new(&pki().ark).unwrap();
+    let earlier = |seconds| CrlSpec {
+        this_update: Timestamp(spec.this_update.0 - seconds),
+        ..spec.clone()
+    };
+    let sign = |spec: &CrlSpec| spec.sign(&pki().ark.key).unwrap();
+    let (old, new) = (sign(&earlier(100)), sign(&spec));
+    let forged = spec.sign(&pki().ask.key).unwrap();
+    let list = Arc::new(Mutex::new(old.clone()));
+    let served = Arc::clone(&list);
+    let (url, asked) = answering(move |path| match path {
+        "/vcek/v1/Genoa/crl" => (200, served.lock().unwrap().clone()),
+        _ if path.contains(&id) => (200, vek.clone()),
+        _ => (404, Vec::new()),
+    });
+    let environment = TestEnvironment::empty();
+    environment.write("report.bin", &report);
+    let run = |args: &[&str]| {
+        let args = args.iter().map(|arg| (*arg).to_owned());
+        run_simulated(&environment, args.collect())
+    };
+    let fetch = ["collateral", "fetch", "report.bin", "--kds", &url];
+    let verify = [
+        "verify-report",
+        "report.bin",
+        "--collateral",
+        "collateral",
+        "--genuine-only",
+    ];
+    let none: Vec<String> = Vec::new();
+    let kept = || {
+        let files = environment.files();
+        let kept = files
+            .iter()
+            .filter(|(path, _)| path.starts_with("collateral"));
+        let mut kept: Vec<_> = kept.map(|(_, bytes)| bytes.clone()).collect();
+        kept.sort();
+        kept
+    };
+    let with = |list: &Vec<u8>| {
+        let mut both = vec![list.clone(), machine.vek.clone()];
+        both.sort();
+        both
+    };
+
+    assert_eq!(run(&fetch), (0, none.clone()));
+    assert_eq!(kept(), with(&old));
+    assert_eq!(run(&verify), (0, none.clone()));
+    // The list is asked for each time, the certificate once.
+    list.lock().unwrap().clone_from(&new);
+    assert_eq!(run(&fetch), (0, none.clone()));
+    assert_eq!(kept(), with(&new));
+    let asked = asked.lock().unwrap().clone();
+    let lists = asked.iter().filter(|path| path.ends_with("/crl")).count();
+    assert_eq!((lists, asked.len()), (2, 3), "{asked:?}");
+    // An older list, or one that the root has not signed, replaces nothing.
+    list.lock().unwrap().clone_from(&old);
+    assert_eq!(run(&fetch), (0, none.clone()));
+    assert_eq!(kept(), with(&new));
+    list.lock().unwrap().clone_from(&forged);
+    assert_eq!(run(&fetch), (1, vec!["NCR0931".to_owned()]));
+    assert_eq!(kept(), with(&new));
+    assert_eq!(run(&verify), (0, none.clone()));
+    // What it revokes is refused by what was fetched.
+    let revoking = CrlSpec {
+        this_update: Timestamp(spec.this_update.0 + 100),
+        revoked: vec![pki().ask.serial.clone()],
+        ..spec.clone()
+    };
+    list.lock().unwrap().clone_from(&sign(&revoking));
+    assert_eq!(run(&fetch), (0, none.clone()));
+    assert_eq!(run(&verify), (3, vec!["NCR1083".to_owned()]));
+    // Alone, without a report.
+    let alone = [
+        "collateral",
+        "fetch",
+        "--product",
+        "Genoa",
+        "--out",
+        "lists",
+        "--kds",
+        &url,
+    ];
+    assert_eq!(run(&alone), (0, none));
+    assert_eq!(pki().product, Product::Genoa);
 }

@@ -36,7 +36,7 @@ use crate::coordinator::openssl;
 #[path = "../../../crates/policy/tests/shared/data.rs"]
 mod data;
 
-fn pki() -> &'static Pki {
+pub(crate) fn pki() -> &'static Pki {
     Pki::of_process(Product::Genoa).unwrap()
 }
 
@@ -248,24 +248,7 @@ impl Live {
         {
             all.extend(["-c".to_owned(), address.to_string()]);
         }
-        let report = workspace.path("report.json");
-        all.extend(["--format", "json", "--report"].map(str::to_owned));
-        all.push(report.display().to_string());
-        let environment = Environment {
-            args: all.iter().map(Into::into).collect(),
-            variables: BTreeMap::new(),
-            directory: workspace.path(""),
-            stdin_is_terminal: false,
-            stderr_is_terminal: false,
-        };
-        let trust = Trust {
-            verifier: Arc::new(pki().verifier().unwrap()),
-            reader: parse_simulated,
-        };
-        let code = format!("{:?}", nacre_cli::run(environment, trust));
-        let code: String = code.chars().filter(char::is_ascii_digit).collect();
-        let findings = fs::read_to_string(&report).unwrap_or_default();
-        (code.parse().unwrap(), codes(&findings))
+        run_simulated(workspace, all)
     }
 
     /// Value of `NACRE_OWNERS` that is measured into the Coordinator.
@@ -276,6 +259,29 @@ impl Live {
     pub(crate) fn pin(&self) -> Pin {
         Pin::parse(self.workspace.read("nacre-pin.json").as_bytes()).unwrap()
     }
+}
+
+/// The program with the roots of the simulation: its exit code, and the codes of what it found.
+pub(crate) fn run_simulated(workspace: &TestEnvironment, args: Vec<String>) -> (u8, Vec<String>) {
+    let mut all = args;
+    let report = workspace.path("report.json");
+    all.extend(["--format", "json", "--report"].map(str::to_owned));
+    all.push(report.display().to_string());
+    let environment = Environment {
+        args: all.iter().map(Into::into).collect(),
+        variables: BTreeMap::new(),
+        directory: workspace.path(""),
+        stdin_is_terminal: false,
+        stderr_is_terminal: false,
+    };
+    let trust = Trust {
+        verifier: Arc::new(pki().verifier().unwrap()),
+        reader: parse_simulated,
+    };
+    let code = format!("{:?}", nacre_cli::run(environment, trust));
+    let code: String = code.chars().filter(char::is_ascii_digit).collect();
+    let findings = fs::read_to_string(&report).unwrap_or_default();
+    (code.parse().unwrap(), codes(&findings))
 }
 
 fn key_name(number: usize) -> String {

@@ -195,19 +195,24 @@ impl ConfigMaps {
     }
 
     async fn read_objects(&self, keys: Arc<[StoreKey]>) -> Result<Vec<Found>, StoreError> {
-        let read = |at: usize| {
+        // Whoever stops waiting for them ends them.
+        let mut reads = JoinSet::new();
+        for at in 0..keys.len() {
             let (this, keys) = (self.clone(), Arc::clone(&keys));
-            tokio::spawn(async move {
-                let key = keys.get(at).ok_or(StoreError::GivenUp)?;
-                this.read_object(key).await
-            })
-        };
-        let reads: Vec<_> = (0..keys.len()).map(read).collect();
-        let mut found = Vec::new();
-        for read in reads {
-            found.push(read.await.map_err(|_| StoreError::GivenUp)?);
+            reads.spawn(async move {
+                let found = match keys.get(at) {
+                    Some(key) => this.read_object(key).await,
+                    None => Err(StoreError::GivenUp),
+                };
+                (at, found)
+            });
         }
-        Ok(found)
+        let mut found: Vec<(usize, Found)> = Vec::new();
+        while let Some(read) = reads.join_next().await {
+            found.push(read.map_err(|_| StoreError::GivenUp)?);
+        }
+        found.sort_by_key(|(at, _)| *at);
+        Ok(found.into_iter().map(|(_, found)| found).collect())
     }
 
     async fn put_objects(&self, objects: Arc<[Object]>) -> Result<Vec<Put>, StoreError> {

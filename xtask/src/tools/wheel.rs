@@ -73,6 +73,8 @@ impl Wheel {
                 "-q",
                 "--disable-pip-version-check",
                 "--no-deps",
+                // What is built from source runs before its hash is looked at.
+                "--only-binary=:all:",
                 "-d",
             ]);
             pip.arg(&folder)

@@ -5,6 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -128,6 +130,15 @@ fn the_pipelines_pass_on_what_is_committed_and_fail_on_what_is_not() {
         );
         assert_eq!(run_steps(&place, &steps), [""; 0]);
         assert!(place.read("diff.md").starts_with("The first rendering"));
+
+        // What cannot be compared is not called the first.
+        run(
+            &place,
+            "git update-ref -d refs/remotes/origin/main && rm diff.md",
+        );
+        let diff = steps.iter().find(|step| step.script.contains("nacre diff"));
+        assert_eq!(run_steps(&place, &steps), [diff.unwrap().name.as_str()]);
+        run(&place, "test ! -e diff.md");
     }
 }
 
@@ -186,12 +197,14 @@ fn gitlab_gets_the_change_as_a_note_of_the_merge_request() {
         .set("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "main")
         .set("CI_API_V4_URL", api)
         .set("CI_PROJECT_ID", "7")
+        .set("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "7")
         .set("CI_MERGE_REQUEST_IID", "42")
         .set("NACRE_COMMENT_TOKEN", "not-a-token");
     place.edit("rendered.yaml", "nightly", "hourly");
-    let asked = std::thread::spawn(move || one_request(server));
+    let (tell, asked) = mpsc::channel();
+    std::thread::spawn(move || tell.send(one_request(server)));
     run(&place, &diff.script);
-    let asked = asked.join().unwrap();
+    let asked = asked.recv_timeout(Duration::from_secs(60)).unwrap();
     let first = "POST /api/v4/projects/7/merge_requests/42/notes HTTP/1.1\r\n";
     assert!(asked.starts_with(first), "{asked}");
     assert!(

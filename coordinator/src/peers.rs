@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 use nacre_api::limits::NONCE_LEN;
 use nacre_api::v1::{self, mesh_client::MeshClient};
 use nacre_atls::binding::HttpState;
-use nacre_atls::tonic::{Link, Own, connect};
+use nacre_atls::tonic::{Channel, Link, Own, connect};
 use nacre_atls::{AppraisalError, Appraise, ClientKind, Connector, ReportQueue, Timeouts};
 use nacre_attest::{Claims, Evidence};
 use nacre_history::History;
 use nacre_manifest::{Manifest, TransitionHash};
 use nacre_pki::{CaCertificates, P384Key, Salt, Seed};
-use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
 use crate::authority::Authority;

@@ -55,7 +55,8 @@ pub(crate) fn attestation() -> Result<()> {
     verification.and(connections)
 }
 
-/// Issuance, setting on both back-ends, memory and start of the Coordinator.
+/// Issuance, setting on both back-ends, memory and start of the Coordinator. `NACRE_BENCH_ONLY` chooses: start, leaves,
+/// issuance, set, generations, crowd.
 pub(crate) fn coordinator() -> Result<()> {
     let environment = tools::install_for_cluster()?;
     package("nacre-coordinator", "coordinator", &environment)

@@ -12,7 +12,7 @@ use aws_lc_rs::signature::{
 use aws_lc_rs::{digest, hmac};
 use rustls::crypto::aws_lc_rs::kx_group::X25519MLKEM768;
 
-use crate::cpu;
+use crate::{cpu, median};
 
 /// Bytes of the handshake, which each end hashes.
 const HANDSHAKE: usize = 3_200;
@@ -24,8 +24,8 @@ struct Part {
     what: &'static str,
     times: f64,
     call: Box<dyn FnMut()>,
-    /// The best so far, in microseconds.
-    best: f64,
+    /// What one call took in each round, in microseconds.
+    took: Vec<f64>,
 }
 
 /// All of it.
@@ -39,7 +39,7 @@ impl Bound {
                 what,
                 times,
                 call,
-                best: f64::INFINITY,
+                took: Vec::new(),
             });
         };
         // As long as a report's signed part.
@@ -129,26 +129,25 @@ impl Bound {
         Self(parts)
     }
 
-    /// Measures each part once more; the best counts, as of everything that is measured here.
-    pub(crate) fn round(&mut self) {
-        const ROUNDS: u32 = 30;
+    /// Measures each part once more, and gives the sum, in microseconds.
+    pub(crate) fn round(&mut self, calls: u32) -> f64 {
+        let mut sum = 0.0;
         for part in &mut self.0 {
             let start = cpu();
-            (0..ROUNDS).for_each(|_| (part.call)());
-            let each = (cpu() - start).as_secs_f64() * 1e6 / f64::from(ROUNDS);
-            part.best = part.best.min(each);
+            (0..calls).for_each(|_| (part.call)());
+            let each = (cpu() - start).as_secs_f64() * 1e6 / f64::from(calls);
+            part.took.push(each);
+            sum += part.times * each;
         }
+        sum
     }
 
-    /// Prints each part and gives the sum, in microseconds.
-    pub(crate) fn print(&self) -> f64 {
+    /// Prints the median of each part.
+    pub(crate) fn print(&self) {
         println!("cryptography of one issuance, both sides on one core:");
-        for Part {
-            times, what, best, ..
-        } in &self.0
-        {
-            println!("  {times:>3} x {what:<46} {best:>8.1} us");
+        for part in &self.0 {
+            let (times, what, each) = (part.times, part.what, median(&part.took));
+            println!("  {times:>3} x {what:<46} {each:>8.1} us");
         }
-        self.0.iter().map(|part| part.times * part.best).sum()
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use nacre_attest::SourceError;
 
 use crate::appraise::AppraisalError;
+use crate::steps::REPORT;
 use crate::wire::{Refusal, WireError};
 
 /// Why an exchange did not end in a connection.
@@ -84,7 +85,9 @@ impl AtlsError {
             Self::Evidence(AppraisalError::NotReady) => Some(Refusal::NotReady),
             Self::Evidence(_) => Some(Refusal::Evidence),
             Self::Kind => Some(Refusal::Kind),
-            Self::Source(SourceError::Busy) | Self::Full => Some(Refusal::Busy),
+            Self::Source(SourceError::Busy) | Self::Full | Self::Timeout { step: REPORT, .. } => {
+                Some(Refusal::Busy)
+            }
             Self::Source(_) => Some(Refusal::Internal),
             Self::Wire {
                 source: WireError::Io(_),

@@ -71,24 +71,37 @@ impl Acceptor {
         stream: S,
         admission: &Admission,
     ) -> Result<Accepted<server::TlsStream<S>>, AtlsError> {
-        let (connection, ()) = self.accept_at(stream, admission, || Some(())).await?;
-        Ok(connection)
+        let key = OneKey::generate()?;
+        self.accept_as(key, stream, |kind| admission.of(kind)).await
     }
 
     /// As [`Acceptor::accept`], for a connection that needs a place. `place` is asked for it when the client is
-    /// what it has to be, and before it is told so.
-    pub(crate) async fn accept_at<S: AsyncRead + AsyncWrite + Unpin, P>(
+    /// what it has to be, and before it is told so: saying [`Message::Accept`] is left to the caller.
+    pub(crate) async fn admit_at<S: AsyncRead + AsyncWrite + Unpin, P>(
         &self,
         stream: S,
         admission: &Admission,
         place: impl FnOnce() -> Option<P>,
     ) -> Result<(Accepted<server::TlsStream<S>>, P), AtlsError> {
         let key = OneKey::generate()?;
-        self.accept_as(key, stream, |kind| admission.of(kind), place)
+        self.admit_as(key, stream, |kind| admission.of(kind), place)
             .await
     }
 
-    pub(crate) async fn accept_as<'a, S: AsyncRead + AsyncWrite + Unpin, P>(
+    pub(crate) async fn accept_as<'a, S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        key: OneKey,
+        stream: S,
+        serve: impl FnOnce(ClientKind) -> Option<Served<'a>>,
+    ) -> Result<Accepted<server::TlsStream<S>>, AtlsError> {
+        let admitted = self.admit_as(key, stream, serve, || Some(()));
+        let (mut accepted, ()) = admitted.await?;
+        // From here on nothing of this end can fail any more.
+        send(accepted.stream(), &Message::Accept, self.timeouts).await?;
+        Ok(accepted)
+    }
+
+    async fn admit_as<'a, S: AsyncRead + AsyncWrite + Unpin, P>(
         &self,
         key: OneKey,
         stream: S,
@@ -102,8 +115,6 @@ impl Acceptor {
             Ok((peer, owner_exporter, place().ok_or(AtlsError::Full)?))
         });
         let (peer, owner_exporter, place) = tell(&mut tls, self.timeouts, result).await?;
-        // From here on nothing of this end can fail any more.
-        send(&mut tls, &Message::Accept, self.timeouts).await?;
         let connection = match peer {
             Some(peer) => Accepted::Attested(Attested {
                 stream: tls,
@@ -130,9 +141,9 @@ impl Acceptor {
         }
         let serve = |stated| (stated == kind).then_some(Served::Attested(kind, appraise));
         let key = OneKey::generate()?;
-        match self.accept_as(key, stream, serve, || Some(())).await? {
-            (Accepted::Attested(connection), ()) => Ok(connection),
-            (Accepted::Unattested(_), ()) => Err(AtlsError::Kind),
+        match self.accept_as(key, stream, serve).await? {
+            Accepted::Attested(connection) => Ok(connection),
+            Accepted::Unattested(_) => Err(AtlsError::Kind),
         }
     }
 

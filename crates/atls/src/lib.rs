@@ -28,6 +28,7 @@ mod queue;
 mod steps;
 mod stream;
 mod tls;
+mod workers;
 
 #[cfg(test)]
 mod tests;

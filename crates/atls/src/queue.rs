@@ -9,6 +9,8 @@ use std::time::Duration;
 use nacre_attest::{Evidence, ReportSource, SourceError};
 use tokio::sync::Semaphore;
 
+use crate::workers::Workers;
+
 /// First pause after BUSY; doubled each time.
 const PAUSE: Duration = Duration::from_millis(10);
 const ATTEMPTS: u32 = 6;
@@ -20,6 +22,7 @@ pub struct ReportQueue {
     at_once: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
     limit: usize,
+    workers: Workers,
 }
 
 impl ReportQueue {
@@ -30,6 +33,7 @@ impl ReportQueue {
             at_once: Arc::new(Semaphore::new(at_once.max(1))),
             waiting: Arc::new(AtomicUsize::new(0)),
             limit: limit.saturating_add(at_once.max(1)),
+            workers: Workers::default(),
         }
     }
 
@@ -66,8 +70,8 @@ impl ReportQueue {
         held: T,
     ) -> (Result<Evidence, SourceError>, Option<T>) {
         let source = Arc::clone(&self.source);
-        let asked = tokio::task::spawn_blocking(move || (source.evidence(&report_data), held));
-        match asked.await {
+        let asked = move || (source.evidence(&report_data), held);
+        match self.workers.run(asked).await {
             Ok((answer, held)) => (answer, Some(held)),
             Err(error) => {
                 let detail = error.to_string();

@@ -15,6 +15,9 @@ use crate::exchange::Timeouts;
 use crate::queue::ReportQueue;
 use crate::wire::{self, MAX_SHORT, Message};
 
+/// The step in which this end waits for a report about itself.
+pub(crate) const REPORT: &str = "report";
+
 /// Tells the other end that this end does not go on, and the log why.
 pub(crate) async fn tell<S: AsyncWrite + Unpin, T>(
     tls: &mut S,
@@ -97,7 +100,7 @@ pub(crate) async fn own_evidence<S: AsyncBufRead + Unpin>(
             made = queue.evidence(report_data) => Ok(made),
         }
     };
-    match within("report", timeouts.report, made).await? {
+    match within(REPORT, timeouts.report, made).await? {
         Ok(made) => Ok(made?),
         Err(false) => Err(AtlsError::Gone),
         // It is this end's turn: all that may come is a refusal.

@@ -114,6 +114,13 @@ pub enum Accepted<S> {
 }
 
 impl<S> Accepted<S> {
+    pub(crate) fn stream(&mut self) -> &mut S {
+        match self {
+            Self::Attested(connection) => &mut connection.stream,
+            Self::Unattested(connection) => &mut connection.stream,
+        }
+    }
+
     /// The stream alone, for one who has kept what the other end has proven.
     pub(crate) fn into_stream(self) -> S {
         match self {

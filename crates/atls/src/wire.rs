@@ -211,11 +211,8 @@ impl Message {
     }
 }
 
-/// Writes one frame and flushes it.
-pub async fn write<S: AsyncWrite + Unpin>(
-    stream: &mut S,
-    message: &Message,
-) -> Result<(), WireError> {
+/// The message behind its length.
+pub(crate) fn frame(message: &Message) -> Result<Vec<u8>, WireError> {
     let bytes = message.encode();
     let length = u32::try_from(bytes.len())
         .ok()
@@ -224,9 +221,16 @@ pub async fn write<S: AsyncWrite + Unpin>(
         bytes: bytes.len(),
         most: MAX_FRAME,
     })?;
+    Ok([&length.to_be_bytes()[..], &bytes].concat())
+}
+
+/// Writes one frame and flushes it.
+pub async fn write<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    message: &Message,
+) -> Result<(), WireError> {
     // One write: a length on its own would be a packet of its own.
-    let frame = [&length.to_be_bytes()[..], &bytes].concat();
-    stream.write_all(&frame).await?;
+    stream.write_all(&frame(message)?).await?;
     stream.flush().await?;
     Ok(())
 }

@@ -126,9 +126,8 @@ impl LeafKey {
     /// A new one.
     pub fn generate() -> Result<Self, PkiError> {
         let algorithm = &ECDSA_P256_SHA256_ASN1_SIGNING;
-        let document = EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new())?;
-        let pkcs8 = Zeroizing::new(document.as_ref().to_vec());
-        let pair = EcdsaKeyPair::from_pkcs8(algorithm, &pkcs8)?;
+        let pair = EcdsaKeyPair::generate(algorithm)?;
+        let pkcs8 = Zeroizing::new(pair.to_pkcs8v1()?.as_ref().to_vec());
         Ok(Self { pair, pkcs8 })
     }
 

@@ -16,12 +16,11 @@ use nacre_attest::CheckId;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
-use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 use tonic_prost::ProstCodec;
 
 use super::{COORDINATOR, WORKLOAD, acceptor, connector, queue, references, refused_by, timeouts};
-use crate::tonic::{Caller, Limits, Link, Listen, Own, Peer, connect, incoming, server};
+use crate::tonic::{Caller, Channel, Limits, Link, Listen, Own, Peer, connect, incoming, server};
 use crate::wire::{ClientKind, Refusal};
 use crate::{Acceptor, Admission, AtlsError, Timeouts, dial};
 

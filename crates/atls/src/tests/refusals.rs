@@ -112,7 +112,7 @@ async fn refused_client(
     let acceptor = Acceptor::new(queue, timeouts());
     let (near, far) = pipe();
     let workloads = Admission::attested(ClientKind::Workload, appraise).unwrap();
-    let (server, ()) = tokio::join!(acceptor.accept_at(far, &workloads, || None::<()>), async {
+    let (server, ()) = tokio::join!(acceptor.admit_at(far, &workloads, || None::<()>), async {
         let mut tls = raw_client(near, &OneKey::generate().unwrap()).await;
         let hello = Message::ClientHello {
             nonce: [1; 32],
@@ -185,7 +185,7 @@ async fn a_client_without_a_place_learns_a_code_and_is_never_told_that_it_is_acc
     let (near, far) = pipe();
     let acceptor = acceptor();
     let anybody = Admission::unattested();
-    let (server, ()) = tokio::join!(acceptor.accept_at(far, &anybody, || None::<()>), async {
+    let (server, ()) = tokio::join!(acceptor.admit_at(far, &anybody, || None::<()>), async {
         let mut tls = raw_client(near, &OneKey::generate().unwrap()).await;
         let hello = Message::ClientHello {
             nonce: [1; 32],
@@ -211,7 +211,7 @@ async fn a_client_that_is_refused_is_asked_for_no_place() {
     let (connector, queue, coordinators) = (connector(), queue(WORKLOAD), references(COORDINATOR));
     let place = || -> Option<()> { panic!("a place for whoever is refused") };
     let (server, client) = tokio::join!(
-        acceptor.accept_at(far, &admission, place),
+        acceptor.admit_at(far, &admission, place),
         connector.connect_attested(near, ClientKind::Workload, &queue, &coordinators),
     );
     assert!(matches!(server, Err(AtlsError::Evidence(_))));

@@ -64,7 +64,7 @@ impl Both {
         };
         let serve = |kind| admission.of(kind);
         let (server, client, ()) = tokio::join!(
-            acceptor.accept_as(self.server.key(), server_end, serve, || Some(())),
+            acceptor.accept_as(self.server.key(), server_end, serve),
             connector.connect(key, near, kind, Some(&queue), appraise),
             async {
                 if let (Some(front), Some(back)) = (front, back) {
@@ -72,7 +72,7 @@ impl Both {
                 }
             }
         );
-        let server = server.map(|(accepted, ())| match accepted {
+        let server = server.map(|accepted| match accepted {
             crate::Accepted::Attested(of) => Some(of.claims().host_data),
             crate::Accepted::Unattested(_) => None,
         });

@@ -1,8 +1,10 @@
 //! One record for what is said in one breath.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -12,25 +14,70 @@ const MOST: usize = 16 * 1024;
 /// A stream that waits one turn of the scheduler before it flushes, so that frames which HTTP/2 writes one by
 /// one share a TLS record, a packet and a system call.
 ///
-/// Nothing is held back longer than that: a flush is [`Poll::Pending`] once, wakes its caller at once, and
-/// writes when it is asked again.
+/// Nothing is held back longer than that: a flush is [`Poll::Pending`] until every task that was ready has had its turn,
+/// wakes its caller then, and writes when it is asked again.
 #[derive(Debug)]
 pub(super) struct Gather<S> {
     stream: S,
     held: Vec<u8>,
     /// How much of `held` is written.
     written: usize,
-    /// The turn has been given for what is held.
-    waited: bool,
+    /// The turn that is given for what is held.
+    turn: Option<Arc<Turn>>,
+}
+
+/// Woken by the scheduler when the turn is over.
+#[derive(Debug)]
+struct Turn {
+    is_over: AtomicBool,
+    caller: Mutex<Waker>,
+}
+
+impl Turn {
+    fn begin(caller: &Waker) -> Arc<Self> {
+        let turn = Arc::new(Self {
+            is_over: AtomicBool::new(false),
+            caller: Mutex::new(caller.clone()),
+        });
+        // Once is enough: the scheduler keeps the waker, not the future.
+        let waker = Waker::from(Arc::clone(&turn));
+        let yielded = pin!(tokio::task::yield_now()).poll(&mut Context::from_waker(&waker));
+        if yielded.is_ready() {
+            turn.is_over.store(true, Ordering::Release);
+        }
+        turn
+    }
+
+    /// Whether it is over; if not, this is the caller that is woken.
+    fn is_over(&self, caller: &Waker) -> bool {
+        self.caller().clone_from(caller);
+        self.is_over.load(Ordering::Acquire)
+    }
+
+    fn caller(&self) -> std::sync::MutexGuard<'_, Waker> {
+        self.caller.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Turn {
+    fn wake(self: Arc<Self>) {
+        self.is_over.store(true, Ordering::Release);
+        self.caller().wake_by_ref();
+    }
 }
 
 impl<S> Gather<S> {
     pub(super) fn new(stream: S) -> Self {
+        Self::with(stream, Vec::new())
+    }
+
+    /// With something that is said first, together with whatever is written next.
+    pub(super) fn with(stream: S, held: Vec<u8>) -> Self {
         Self {
             stream,
-            held: Vec::new(),
+            held,
             written: 0,
-            waited: false,
+            turn: None,
         }
     }
 }
@@ -51,7 +98,7 @@ impl<S: AsyncWrite + Unpin> Gather<S> {
         }
         self.held.clear();
         self.written = 0;
-        self.waited = false;
+        self.turn = None;
         Poll::Ready(Ok(()))
     }
 }
@@ -85,10 +132,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.held.is_empty() && !this.waited {
-            this.waited = true;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        if !this.held.is_empty() {
+            let turn = this.turn.get_or_insert_with(|| Turn::begin(cx.waker()));
+            if !turn.is_over(cx.waker()) {
+                return Poll::Pending;
+            }
         }
         ready!(this.poll_drain(cx))?;
         Pin::new(&mut this.stream).poll_flush(cx)
@@ -103,10 +151,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::sync::{Arc, Mutex};
-    use std::task::Wake;
-
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
@@ -166,28 +210,73 @@ mod tests {
         assert_eq!(*bytes.lock().unwrap(), expected);
     }
 
-    #[derive(Default)]
-    struct Woken(AtomicBool);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-
     #[tokio::test]
     async fn a_flush_takes_along_what_others_write_meanwhile() {
         let (near, mut far) = tokio::io::duplex(1 << 16);
         let mut stream = Gather::new(near);
         stream.write_all(b"one").await.unwrap();
-        let woken = Arc::new(Woken::default());
-        let waker = Arc::clone(&woken).into();
-        let first = Pin::new(&mut stream).poll_flush(&mut Context::from_waker(&waker));
-        assert!(first.is_pending() && woken.0.load(Ordering::Relaxed));
-        stream.write_all(b"two").await.unwrap();
-        stream.flush().await.unwrap();
+        let mut polls = 0;
+        let flushed = std::future::poll_fn(|cx| {
+            polls += 1;
+            if polls == 1 {
+                // However often the same task asks, its turn comes once.
+                for _ in 0..3 {
+                    assert!(Pin::new(&mut stream).poll_flush(cx).is_pending());
+                }
+                let more = Pin::new(&mut stream).poll_write(cx, b"two");
+                assert!(matches!(more, Poll::Ready(Ok(3))));
+                return Poll::Pending;
+            }
+            Pin::new(&mut stream).poll_flush(cx)
+        });
+        flushed.await.unwrap();
+        assert_eq!(polls, 2);
         let mut both = [0; 16];
         assert_eq!(far.read(&mut both).await.unwrap(), 6);
         assert_eq!(&both[..6], b"onetwo");
+    }
+
+    #[tokio::test]
+    async fn who_is_ready_has_a_turn_before_a_flush_writes() {
+        let (near, mut far) = tokio::io::duplex(1 << 16);
+        let stream = Arc::new(tokio::sync::Mutex::new(Gather::with(
+            near,
+            b"zero".to_vec(),
+        )));
+        let other = Arc::clone(&stream);
+        let mut others = None;
+        std::future::poll_fn(|cx| {
+            let others = others.get_or_insert_with(|| {
+                let other = Arc::clone(&other);
+                tokio::spawn(async move { other.lock().await.write_all(b"one").await })
+            });
+            let mut stream = stream.try_lock().unwrap();
+            ready!(Pin::new(&mut *stream).poll_flush(cx)).unwrap();
+            assert!(others.is_finished());
+            Poll::Ready(())
+        })
+        .await;
+        let mut both = [0; 16];
+        assert_eq!(far.read(&mut both).await.unwrap(), 7);
+        assert_eq!(&both[..7], b"zeroone");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_flush_comes_to_its_end_whoever_polls_it() {
+        let (near, mut far) = tokio::io::duplex(1 << 16);
+        let stream = Arc::new(Mutex::new(Gather::with(near, b"one".to_vec())));
+        // Somebody asks once and never again; another one goes on.
+        let first = Arc::clone(&stream);
+        let asked = std::future::poll_fn(move |cx| {
+            let asked = Pin::new(&mut *first.lock().unwrap()).poll_flush(cx);
+            Poll::Ready(asked.is_pending())
+        });
+        assert!(tokio::spawn(asked).await.unwrap());
+        let flushed =
+            std::future::poll_fn(move |cx| Pin::new(&mut *stream.lock().unwrap()).poll_flush(cx));
+        tokio::spawn(flushed).await.unwrap().unwrap();
+        let mut said = [0; 3];
+        far.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"one");
     }
 }

@@ -24,6 +24,7 @@ use super::open::CountOpen;
 use crate::admission::Admission;
 use crate::exchange::{Acceptor, without_delay};
 use crate::places::{Place, Places, WhenFull};
+use crate::wire::{self, Message};
 
 /// Pause after the system refused to accept, which it does when it has no more descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -192,7 +193,7 @@ impl Port {
         }
         // A client that is told that it is accepted has its place.
         let connected = || self.connections.take(remote.ip());
-        let accept = self.acceptor.accept_at(stream, &self.admission, connected);
+        let accept = self.acceptor.admit_at(stream, &self.admission, connected);
         let accepted = tokio::select! {
             accepted = accept => accepted,
             () = place.given_away() => {
@@ -208,9 +209,13 @@ impl Port {
             }
         };
         drop(place);
+        // Said with the first frame of HTTP/2, by whoever serves the connection.
+        let Ok(accept) = wire::frame(&Message::Accept) else {
+            return;
+        };
         let connection = Conn {
             caller: Caller::new(&accepted, remote, Arc::clone(connected.work())),
-            stream: Gather::new(accepted.into_stream()),
+            stream: Gather::with(accepted.into_stream(), accept),
             place: connected,
         };
         // Nobody waits for it when the server is shutting down.

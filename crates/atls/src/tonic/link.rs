@@ -1,28 +1,16 @@
 //! A client's connection.
 
-use std::io;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
-use http::Uri;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::client::TlsStream;
-use tonic::transport::{Channel, Endpoint};
 
-use super::gather::Gather;
+use super::channel::Channel;
 use crate::appraise::Appraise;
 use crate::binding::{EXPORTER_LEN, owner_request};
 use crate::error::AtlsError;
 use crate::exchange::{Connector, dial};
 use crate::queue::ReportQueue;
-use crate::stream::{Attested, AttestedPeer};
+use crate::steps::within;
+use crate::stream::AttestedPeer;
 use crate::wire::ClientKind;
-
-/// A name for HTTP/2, which needs one. Nothing is decided by it.
-const AUTHORITY: &str = "http://attested.invalid";
-/// How often an idle server is asked whether it is still there, and how long it may take to say so.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
 /// What this end proves about itself.
 #[derive(Clone, Copy, Debug)]
@@ -100,39 +88,16 @@ where
         Own::Unattested => connector.connect_unattested(stream, appraise).await?,
     };
     let (server, exporter) = (attested.peer().clone(), *attested.owner_exporter());
+    let channel = within(
+        "HTTP/2",
+        connector.timeouts().handshake,
+        Channel::over(attested),
+    );
     Ok(Link {
-        channel: channel(attested, connector.timeouts().handshake).await?,
+        channel: channel
+            .await?
+            .map_err(|error| AtlsError::Http(Box::new(error)))?,
         server,
         exporter,
     })
-}
-
-async fn channel<S>(
-    connection: Attested<TlsStream<S>>,
-    limit: Duration,
-) -> Result<Channel, AtlsError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (interval, timeout) = KEEP_ALIVE;
-    let endpoint = Endpoint::from_static(AUTHORITY)
-        .connect_timeout(limit)
-        .http2_keep_alive_interval(interval)
-        .keep_alive_timeout(timeout)
-        .keep_alive_while_idle(true);
-    // The library asks again when the connection is lost. There is only this one.
-    let only = Mutex::new(Some(Gather::new(connection)));
-    let give = tower::service_fn(move |_: Uri| {
-        let connection = only.lock().unwrap_or_else(PoisonError::into_inner).take();
-        std::future::ready(connection.map(TokioIo::new).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::NotConnected,
-                "the attested connection is over; connect again",
-            )
-        }))
-    });
-    endpoint
-        .connect_with_connector(give)
-        .await
-        .map_err(|error| AtlsError::Http(Box::new(error)))
 }

@@ -56,12 +56,14 @@
 //! [`AttestedPeer::claims`](crate::AttestedPeer::claims) with the manifest of its own moment.
 
 mod caller;
+mod channel;
 mod gather;
 mod incoming;
 mod link;
 mod open;
 
 pub use caller::{Caller, Peer};
+pub use channel::Channel;
 pub use incoming::{Conn, GrpcRouter, GrpcServer, Incoming, Limits, Listen, incoming, server};
 pub use link::{Link, Own, connect, over};
 pub use open::{CountOpen, Counted};

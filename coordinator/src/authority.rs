@@ -267,19 +267,19 @@ impl Authority {
             let unknown = |hash: &PolicyHash| !inner.stored.contains_key(hash);
             policies.into_iter().filter(unknown).collect()
         };
-        let mut missing = BTreeSet::new();
+        let keys: Vec<ObjectKey> = unknown.iter().copied().map(ObjectKey::Policy).collect();
+        let there = self.core.storage.there(&keys).await?;
+        let mut missing: BTreeSet<PolicyHash> = unknown.iter().copied().collect();
         let mut present = BTreeMap::new();
-        for hashes in unknown.chunks(LOOKUPS) {
+        let there = unknown.into_iter().zip(there).filter(|(_, there)| *there);
+        let there: Vec<PolicyHash> = there.map(|(hash, _)| hash).collect();
+        for hashes in there.chunks(LOOKUPS) {
             let keys: Vec<ObjectKey> = hashes.iter().copied().map(ObjectKey::Policy).collect();
             let found = self.core.storage.intact(&keys).await?;
             for (hash, bytes) in hashes.iter().zip(found) {
-                match bytes {
-                    Some(bytes) => {
-                        present.insert(*hash, len(&bytes));
-                    }
-                    None => {
-                        missing.insert(*hash);
-                    }
+                if let Some(bytes) = bytes {
+                    missing.remove(hash);
+                    present.insert(*hash, len(&bytes));
                 }
             }
         }

@@ -44,6 +44,12 @@ impl Storage {
         within(self.0.read_all(keys?)).await
     }
 
+    /// Which of these objects have something under their name in the store, whatever it is.
+    pub(crate) async fn there(&self, keys: &[ObjectKey]) -> Result<Vec<bool>, Denied> {
+        let keys: Result<Arc<[StoreKey]>, Denied> = keys.iter().map(name).collect();
+        within(self.0.there(keys?)).await
+    }
+
     /// Of objects in the order of their keys, the bytes of each that is what its name says; nothing of one
     /// that is damaged, which [`write`](Self::write) would repair.
     pub(crate) async fn intact(&self, keys: &[ObjectKey]) -> Result<Vec<Option<Vec<u8>>>, Denied> {
@@ -157,12 +163,9 @@ async fn within<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<
     }
 }
 
-/// What stands there cannot be what was written; writing it again mends it.
+/// Writing it again mends it.
 fn is_damage(error: &Denied) -> bool {
-    matches!(
-        error,
-        Denied::Store(StoreError::Damaged { .. } | StoreError::TooLarge { .. })
-    )
+    matches!(error, Denied::Store(error) if error.is_damage())
 }
 
 fn name(key: &ObjectKey) -> Result<StoreKey, Denied> {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use nacre_attest::Product;
 use nacre_history::{GenesisAuthority, OwnerKeyPair, Transition};
+use nacre_manifest::{Identity, PolicyEntry, PolicyHash};
 use nacre_sim::Pki;
 use nacre_store::{ConfigMaps, Directory, Store};
 use nacre_test_support::Cluster;
@@ -74,7 +75,15 @@ async fn child() {
     let link = running.user().await;
     for round in 0_usize.. {
         let name = format!("app-{}", round % 50);
-        let manifest = deployment.manifest(&[&name]);
+        let mut manifest = deployment.manifest(&[&name]);
+        let generation = head.map_or(0, |head: Transition| head.generation);
+        if generation % 3 == 1 {
+            for (policy, name, raw) in together(generation) {
+                let entry = PolicyEntry::new(Identity::new("shop", "Job", &name), vec![name]);
+                manifest.policies.insert(policy, entry);
+                deployment.policies.insert(policy, raw);
+            }
+        }
         let next = match &head {
             None => Transition::genesis(&manifest, manifest.hash(), now()),
             Some(head) => head.next(&manifest, manifest.hash(), now()),
@@ -88,6 +97,15 @@ async fn child() {
         println!("\nchild set {}", result.generation);
         head = Some(next);
     }
+}
+
+/// So many policies that they are written together, others for each generation.
+fn together(generation: u64) -> impl Iterator<Item = (PolicyHash, String, Vec<u8>)> {
+    (0..40).map(move |number| {
+        let name = format!("job-{generation}-{number}");
+        let raw = format!("package {name}\n").repeat(100).into_bytes();
+        (PolicyHash::of(&raw), name, raw)
+    })
 }
 
 /// How the other process is started.

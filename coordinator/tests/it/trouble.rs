@@ -101,6 +101,10 @@ impl Store for Moody {
         })
     }
 
+    fn there(&self, keys: Arc<[StoreKey]>) -> Later<'_, Vec<bool>> {
+        self.inner.there(keys)
+    }
+
     fn put<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, Put> {
         Box::pin(async move {
             self.write().await?;

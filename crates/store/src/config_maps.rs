@@ -4,57 +4,58 @@
 //! nacre-store-latest                 binaryData: data
 //! nacre-store-<kind>-<hash>          binaryData: data; annotations: parts, bytes
 //! nacre-store-<kind>-<hash>.<n>      the n-th further part of a large object
+//! nacre-store-pack.<hash>            binaryData: data, many objects, compressed; annotation: list
 //! ```
 //! A ConfigMap holds 1 MiB, so large objects are split. Further parts are written first: an object is
 //! there when its first ConfigMap is and says of how many parts it consists; `0` is one that is being
 //! written anew. Nothing is ever removed. `latest` moves by the API server's `resourceVersion`. The service
 //! account needs `get, list, watch, create, update` on ConfigMaps of its namespace.
 //!
+//! Many small objects that are written together share packs (`packs.rs`). An object of its own counts before one in a
+//! pack: it is newer, what [`Store::replace`] wrote. What has lost its labels is not in lists: an object of its own is
+//! found by its name all the same, the objects of a pack are missing.
+//!
 //! Two writers of different large objects under one name could leave a mixture of their parts. Objects are
 //! named by their hash, so whoever reads finds that out.
 
-use std::collections::BTreeMap;
+mod objects;
+mod packs;
+mod requests;
+
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{ListParams, ObjectMeta, PostParams, WatchEvent, WatchParams};
+use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::{Api, Client};
-use tokio::task::JoinSet;
 use tokio_stream::StreamExt as _;
 
 use crate::error::StoreError;
 use crate::key::StoreKey;
-use crate::{Found, Later, Latest, MAX_OBJECT, Object, Put, Store, Swap, Version, check_size};
+use crate::pack::MANY;
+use crate::{Found, Later, Latest, Object, Put, Store, Swap, Version, check_size};
+use objects::object_name;
+use packs::{Pack, Packs};
+use requests::{data, each, failed, map};
 
-/// Objects that are written at a time: the API server answers each when etcd has synced it, and etcd syncs
-/// those together that come together.
-const AT_A_TIME: usize = 16;
 /// Bytes in one ConfigMap. The API server allows 1 MiB for all values; the rest is for what stands around.
 const PART: usize = 900 << 10;
 const PREFIX: &str = "nacre-store";
-const DATA: &str = "data";
-const PARTS: &str = "nacre.dev/parts";
-const BYTES: &str = "nacre.dev/bytes";
-/// Number of parts of an object that is being written anew.
-const UNFINISHED: usize = 0;
-/// By which an installation is listed and removed as a whole, as everything in `deploy/` is.
-const LABELS: [(&str, &str); 3] = [
-    ("app.kubernetes.io/name", "nacre-store"),
-    ("app.kubernetes.io/part-of", "nacre"),
-    ("app.kubernetes.io/managed-by", "nacre"),
-];
 /// How long one watch goes on, in seconds; then `latest` is read again, in case an event was lost.
 const WATCH_SECONDS: u32 = 60;
-const CONFLICT: u16 = 409;
-const NOT_FOUND: u16 = 404;
+/// So many objects that are looked for one by one cost about as much as a page of a list.
+const OF_A_PAGE: usize = 8;
 
 /// A history in ConfigMaps.
 #[derive(Clone)]
 pub struct ConfigMaps {
     api: Api<ConfigMap>,
+    client: Client,
     namespace: String,
+    /// ConfigMaps of one page of a list.
+    page: u32,
+    packs: Arc<Packs>,
 }
 
 impl ConfigMaps {
@@ -70,188 +71,176 @@ impl ConfigMaps {
     /// The namespace, through a client that is there.
     pub fn new(client: Client, namespace: &str) -> Self {
         Self {
-            api: Api::namespaced(client, namespace),
+            api: Api::namespaced(client.clone(), namespace),
+            client,
             namespace: namespace.to_owned(),
+            page: 500,
+            packs: Arc::default(),
         }
     }
 
-    async fn get(&self, name: &str) -> Result<Option<ConfigMap>, StoreError> {
-        self.api.get_opt(name).await.map_err(failed(name))
+    /// The same, with another number of ConfigMaps in a page of a list.
+    #[must_use]
+    pub fn with_pages_of(self, page: u32) -> Self {
+        Self { page, ..self }
     }
 
-    /// `None` if there is one of that name.
-    async fn create(&self, map: &ConfigMap) -> Result<Option<ConfigMap>, StoreError> {
-        match self.api.create(&PostParams::default(), map).await {
-            Ok(made) => Ok(Some(made)),
-            Err(kube::Error::Api(status)) if status.code == CONFLICT => Ok(None),
-            Err(error) => Err(failed(name_of(map))(error)),
-        }
-    }
-
-    /// Writes over whatever has that name.
-    async fn write(&self, mut map: ConfigMap) -> Result<(), StoreError> {
-        loop {
-            map.metadata.resource_version = None;
-            if self.create(&map).await?.is_some() {
-                return Ok(());
-            }
-            let Some(found) = self.get(name_of(&map)).await? else {
-                continue;
-            };
-            map.metadata.resource_version = found.metadata.resource_version;
-            let name = name_of(&map).to_owned();
-            match self.api.replace(&name, &PostParams::default(), &map).await {
-                Ok(_) => return Ok(()),
-                Err(kube::Error::Api(status)) if [CONFLICT, NOT_FOUND].contains(&status.code) => {}
-                Err(error) => return Err(failed(&name)(error)),
+    /// What is there under these names: objects of their own first, and together what is in packs.
+    async fn read_objects(&self, keys: Arc<[StoreKey]>) -> Result<Vec<Found>, StoreError> {
+        let own = {
+            let (this, keys) = (self.clone(), Arc::clone(&keys));
+            each(keys.len(), move |at| {
+                let (this, key) = (this.clone(), keys.get(at).cloned());
+                async move { this.read_own(&key.ok_or(StoreError::GivenUp)?).await }
+            })
+        };
+        let mut found = own.await?;
+        let mut looked = false;
+        for (key, found) in keys.iter().zip(&mut found) {
+            if matches!(found, Ok(None))
+                && let Err(error) = self.look_for(key, &mut looked).await
+            {
+                *found = Err(error);
             }
         }
+        self.read_packed(&keys, &mut found).await;
+        Ok(found)
     }
 
-    async fn read_object(&self, key: &StoreKey) -> Result<Option<Vec<u8>>, StoreError> {
-        let name = object_name(key);
-        let Some(first) = self.get(&name).await? else {
-            return Ok(None);
+    /// Whether something stands under each of these names.
+    async fn find(&self, keys: &[StoreKey]) -> Result<Vec<bool>, StoreError> {
+        // Many are looked for in a list, unless the history is so long that it costs more.
+        let listed = match keys.len() < MANY {
+            true => None,
+            false => self.list_all(keys.len() / OF_A_PAGE).await?,
         };
-        let damaged = |what| StoreError::Damaged {
-            object: key.to_string(),
-            what,
+        let own = match listed {
+            Some(own) => own,
+            None => self.find_own(keys).await?,
         };
-        let number = |annotation: &str| {
-            let text = first.metadata.annotations.as_ref()?.get(annotation)?;
-            text.parse::<usize>().ok()
-        };
-        let (parts, size) = number(PARTS)
-            .zip(number(BYTES))
-            .ok_or_else(|| damaged("its annotations do not say how much there is"))?;
-        if parts == UNFINISHED {
-            return Ok(None);
-        }
-        if size > MAX_OBJECT || parts > MAX_OBJECT / PART + 1 {
-            return Err(StoreError::TooLarge {
-                bytes: size,
-                limit: MAX_OBJECT,
-            });
-        }
-        let mut bytes = data(first).ok_or_else(|| damaged("it has no data"))?;
-        for part in 1..parts {
-            let map = self.get(&part_name(&name, part)).await?;
-            let more = map
-                .and_then(data)
-                .ok_or_else(|| damaged("a part is missing"))?;
-            bytes.extend_from_slice(&more);
-        }
-        if bytes.len() != size {
-            return Err(damaged("it has another length than it says"));
-        }
-        Ok(Some(bytes))
+        let there = |key| own.contains(&object_name(key)) || self.packs.has(key);
+        Ok(keys.iter().map(there).collect())
     }
 
-    /// What is there, as a [`Put`] of these bytes finds it; `None` if there is nothing. What cannot be read
-    /// is another object.
-    async fn compare(&self, key: &StoreKey, bytes: &[u8]) -> Result<Option<Put>, StoreError> {
-        match self.read_object(key).await {
-            Ok(found) => Ok(found.map(|found| match found == bytes {
+    async fn find_own(&self, keys: &[StoreKey]) -> Result<BTreeSet<String>, StoreError> {
+        let mut looked = false;
+        for key in keys {
+            self.look_for(key, &mut looked).await?;
+        }
+        let unknown = keys.iter().filter(|key| !self.packs.has(key));
+        let names: Arc<[String]> = unknown.map(object_name).collect();
+        let found = {
+            let (this, names) = (self.clone(), Arc::clone(&names));
+            each(names.len(), move |at| {
+                let (this, name) = (this.clone(), names.get(at).cloned());
+                async move { this.is_there(&name.ok_or(StoreError::GivenUp)?).await }
+            })
+        };
+        let mut own = BTreeSet::new();
+        for (name, found) in names.iter().zip(found.await?) {
+            if found? {
+                own.insert(name.clone());
+            }
+        }
+        Ok(own)
+    }
+
+    /// What is there, as a [`Put`] of each of these objects finds it; `None` if there is nothing.
+    async fn compare(&self, objects: &[&Object]) -> Result<Vec<Option<Put>>, StoreError> {
+        let keys = objects.iter().map(|object| object.key.clone()).collect();
+        let found = self.read_objects(keys).await?;
+        let ends = found.into_iter().zip(objects);
+        ends.map(|(found, object)| match found {
+            Ok(found) => Ok(found.map(|found| match found == object.bytes {
                 true => Put::Same,
                 false => Put::Different,
             })),
-            Err(StoreError::Damaged { .. } | StoreError::TooLarge { .. }) => {
-                Ok(Some(Put::Different))
-            }
+            // What cannot be read is another object.
+            Err(error) if error.is_damage() => Ok(Some(Put::Different)),
             Err(error) => Err(error),
-        }
-    }
-
-    /// The further parts of an object, and its first ConfigMap, which is for the caller to write.
-    async fn write_parts(&self, name: &str, bytes: &[u8]) -> Result<ConfigMap, StoreError> {
-        let (head, rest) = bytes.split_at(bytes.len().min(PART));
-        let mut parts = 1;
-        for chunk in rest.chunks(PART) {
-            self.write(map(part_name(name, parts), chunk)).await?;
-            parts += 1;
-        }
-        Ok(first(name, head, parts, bytes.len()))
-    }
-
-    async fn put_object(&self, key: &StoreKey, bytes: &[u8]) -> Result<Put, StoreError> {
-        check_size(bytes)?;
-        // Parts of an object that is there must not be touched.
-        if bytes.len() > PART
-            && let Some(end) = self.compare(key, bytes).await?
-        {
-            return Ok(end);
-        }
-        let name = object_name(key);
-        let first = self.write_parts(&name, bytes).await?;
-        if self.create(&first).await?.is_some() {
-            return Ok(Put::Stored);
-        }
-        if let Some(end) = self.compare(key, bytes).await? {
-            return Ok(end);
-        }
-        // Somebody began to write it anew and may have stopped halfway.
-        self.replace_object(key, bytes).await?;
-        Ok(Put::Stored)
-    }
-
-    async fn read_objects(&self, keys: Arc<[StoreKey]>) -> Result<Vec<Found>, StoreError> {
-        // Whoever stops waiting for them ends them.
-        let mut reads = JoinSet::new();
-        for at in 0..keys.len() {
-            let (this, keys) = (self.clone(), Arc::clone(&keys));
-            reads.spawn(async move {
-                let found = match keys.get(at) {
-                    Some(key) => this.read_object(key).await,
-                    None => Err(StoreError::GivenUp),
-                };
-                (at, found)
-            });
-        }
-        let mut found: Vec<(usize, Found)> = Vec::new();
-        while let Some(read) = reads.join_next().await {
-            found.push(read.map_err(|_| StoreError::GivenUp)?);
-        }
-        found.sort_by_key(|(at, _)| *at);
-        Ok(found.into_iter().map(|(_, found)| found).collect())
+        })
+        .collect()
     }
 
     async fn put_objects(&self, objects: Arc<[Object]>) -> Result<Vec<Put>, StoreError> {
-        let mut writes = JoinSet::new();
-        let mut ends: Vec<Option<Put>> = vec![None; objects.len()];
-        let mut waiting = 0..objects.len();
-        loop {
-            while writes.len() < AT_A_TIME
-                && let Some(at) = waiting.next()
-            {
-                let (this, objects) = (self.clone(), Arc::clone(&objects));
-                writes.spawn(async move {
-                    let Some(Object { key, bytes }) = objects.get(at) else {
-                        return Err(StoreError::GivenUp);
-                    };
-                    Ok((at, this.put_object(key, bytes).await?))
-                });
+        let sizes = objects.iter().map(|object| check_size(&object.bytes));
+        sizes.collect::<Result<(), StoreError>>()?;
+        let there = self.there_before(&objects).await?;
+        let mut ends = vec![None; objects.len()];
+        let old: Vec<usize> = (0..objects.len())
+            .filter(|at| there.get(*at).is_some_and(|there| *there))
+            .collect();
+        self.compare_into(&mut ends, &objects, &old).await?;
+        let new = |ends: &[Option<Put>], small: bool| -> Vec<usize> {
+            let all = objects.iter().enumerate();
+            all.filter(|(at, object)| {
+                let fits = !small || object.bytes.len() <= PART;
+                fits && ends.get(*at).is_some_and(Option::is_none)
+            })
+            .map(|(at, _)| at)
+            .collect()
+        };
+        let small = new(&ends, true);
+        if small.len() >= MANY {
+            let packed: Vec<&Object> = small.iter().filter_map(|at| objects.get(*at)).collect();
+            let written = self.write_packs(Pack::of(&packed, &self.packs)).await?;
+            let mut raced = Vec::new();
+            for (at, stored) in small.into_iter().zip(written) {
+                match (stored, ends.get_mut(at)) {
+                    (true, Some(end)) => *end = Some(Put::Stored),
+                    _ => raced.push(at),
+                }
             }
-            let Some(written) = writes.join_next().await else {
-                break;
-            };
-            let (at, put) = written.map_err(|_| StoreError::GivenUp)??;
-            if let Some(end) = ends.get_mut(at) {
-                *end = Some(put);
+            self.compare_into(&mut ends, &objects, &raced).await?;
+        }
+        let rest: Arc<[usize]> = new(&ends, false).into();
+        let written = {
+            let (this, rest, objects) = (self.clone(), Arc::clone(&rest), Arc::clone(&objects));
+            each(rest.len(), move |at| {
+                let (this, objects) = (this.clone(), Arc::clone(&objects));
+                let at = rest.get(at).copied().unwrap_or_default();
+                async move {
+                    let object = objects.get(at).ok_or(StoreError::GivenUp)?;
+                    this.put_own(object).await
+                }
+            })
+        };
+        for (at, put) in rest.iter().zip(written.await?) {
+            if let Some(end) = ends.get_mut(*at) {
+                *end = Some(put?);
             }
         }
         let ends: Option<Vec<Put>> = ends.into_iter().collect();
         ends.ok_or(StoreError::GivenUp)
     }
 
-    async fn replace_object(&self, key: &StoreKey, bytes: &[u8]) -> Result<(), StoreError> {
-        check_size(bytes)?;
-        let name = object_name(key);
-        if bytes.len() > PART {
-            // The object is away while its parts change: never a mixture of two.
-            self.write(first(&name, &[], UNFINISHED, 0)).await?;
+    /// Which of these objects have to be compared before any is written. Of few, an object of its own is found when it
+    /// cannot be created.
+    async fn there_before(&self, objects: &[Object]) -> Result<Vec<bool>, StoreError> {
+        let keys: Vec<StoreKey> = objects.iter().map(|object| object.key.clone()).collect();
+        if keys.len() >= MANY {
+            return self.find(&keys).await;
         }
-        let first = self.write_parts(&name, bytes).await?;
-        self.write(first).await
+        let mut looked = false;
+        for key in &keys {
+            self.look_for(key, &mut looked).await?;
+        }
+        Ok(keys.iter().map(|key| self.packs.has(key)).collect())
+    }
+
+    async fn compare_into(
+        &self,
+        ends: &mut [Option<Put>],
+        objects: &[Object],
+        which: &[usize],
+    ) -> Result<(), StoreError> {
+        let compared: Vec<&Object> = which.iter().filter_map(|at| objects.get(*at)).collect();
+        for (at, found) in which.iter().zip(self.compare(&compared).await?) {
+            if let Some(end) = ends.get_mut(*at) {
+                *end = found;
+            }
+        }
+        Ok(())
     }
 
     async fn swap_latest(
@@ -261,24 +250,16 @@ impl ConfigMaps {
     ) -> Result<Swap, StoreError> {
         let mut wanted = map(latest_name(), bytes);
         let Some(Version(version)) = expected else {
-            return match self.create(&wanted).await? {
-                Some(made) => moved(made),
-                None => Ok(Swap::Lost),
-            };
+            return Ok(match self.create(&wanted).await? {
+                Some(version) => Swap::Moved(version),
+                None => Swap::Lost,
+            });
         };
         wanted.metadata.resource_version = Some(String::from_utf8_lossy(version).into_owned());
-        let name = latest_name();
-        match self
-            .api
-            .replace(&name, &PostParams::default(), &wanted)
-            .await
-        {
-            Ok(made) => moved(made),
-            Err(kube::Error::Api(status)) if [CONFLICT, NOT_FOUND].contains(&status.code) => {
-                Ok(Swap::Lost)
-            }
-            Err(error) => Err(failed(&name)(error)),
-        }
+        Ok(match self.update(&wanted).await? {
+            Some(version) => Swap::Moved(version),
+            None => Swap::Lost,
+        })
     }
 
     async fn wait(&self, seen: Option<&Version>) -> Result<Option<Latest>, StoreError> {
@@ -316,15 +297,25 @@ impl ConfigMaps {
 
 impl Store for ConfigMaps {
     fn read<'a>(&'a self, key: &'a StoreKey) -> Later<'a, Option<Vec<u8>>> {
-        Box::pin(self.read_object(key))
+        let all = self.read_all(Arc::new([key.clone()]));
+        Box::pin(async { all.await?.pop().ok_or(StoreError::GivenUp)? })
     }
 
     fn read_all(&self, keys: Arc<[StoreKey]>) -> Later<'_, Vec<Found>> {
         Box::pin(self.read_objects(keys))
     }
 
+    fn there(&self, keys: Arc<[StoreKey]>) -> Later<'_, Vec<bool>> {
+        Box::pin(async move { self.find(&keys).await })
+    }
+
     fn put<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, Put> {
-        Box::pin(self.put_object(key, bytes))
+        let object = Object {
+            key: key.clone(),
+            bytes: bytes.to_vec(),
+        };
+        let all = self.put_all(Arc::new([object]));
+        Box::pin(async { all.await?.pop().ok_or(StoreError::GivenUp) })
     }
 
     fn put_all(&self, objects: Arc<[Object]>) -> Later<'_, Vec<Put>> {
@@ -332,7 +323,7 @@ impl Store for ConfigMaps {
     }
 
     fn replace<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, ()> {
-        Box::pin(self.replace_object(key, bytes))
+        Box::pin(self.replace_own(key, bytes))
     }
 
     fn latest(&self) -> Later<'_, Option<Latest>> {
@@ -358,46 +349,6 @@ fn latest_name() -> String {
     format!("{PREFIX}-latest")
 }
 
-fn object_name(key: &StoreKey) -> String {
-    format!("{PREFIX}-{}-{}", key.kind(), key.hash())
-}
-
-fn part_name(name: &str, part: usize) -> String {
-    format!("{name}.{part}")
-}
-
-fn map(name: String, bytes: &[u8]) -> ConfigMap {
-    let labels = LABELS.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    ConfigMap {
-        binary_data: Some(BTreeMap::from([(
-            DATA.to_owned(),
-            ByteString(bytes.to_vec()),
-        )])),
-        metadata: ObjectMeta {
-            name: Some(name),
-            labels: Some(labels.into()),
-            ..ObjectMeta::default()
-        },
-        ..ConfigMap::default()
-    }
-}
-
-/// The ConfigMap that says that an object is there.
-fn first(name: &str, head: &[u8], parts: usize, size: usize) -> ConfigMap {
-    let mut first = map(name.to_owned(), head);
-    first.metadata.annotations = Some(BTreeMap::from([
-        (PARTS.to_owned(), parts.to_string()),
-        (BYTES.to_owned(), size.to_string()),
-    ]));
-    first
-}
-
-/// The bytes; an empty value may be left away on the way.
-fn data(map: ConfigMap) -> Option<Vec<u8>> {
-    let mut values = map.binary_data?;
-    values.remove(DATA).map(|ByteString(bytes)| bytes)
-}
-
 fn latest(map: ConfigMap) -> Result<Latest, StoreError> {
     let damaged = |what| StoreError::Damaged {
         object: latest_name(),
@@ -409,20 +360,4 @@ fn latest(map: ConfigMap) -> Result<Latest, StoreError> {
         bytes: data(map).ok_or_else(|| damaged("it has no data"))?,
         version: Version(version.into_bytes()),
     })
-}
-
-fn moved(map: ConfigMap) -> Result<Swap, StoreError> {
-    Ok(Swap::Moved(latest(map)?.version))
-}
-
-fn name_of(map: &ConfigMap) -> &str {
-    map.metadata.name.as_deref().unwrap_or_default()
-}
-
-fn failed(name: &str) -> impl FnOnce(kube::Error) -> StoreError {
-    let object = name.to_owned();
-    move |source| StoreError::Cluster {
-        object,
-        source: Box::new(source),
-    }
 }

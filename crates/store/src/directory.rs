@@ -23,6 +23,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::error::StoreError;
 use crate::files::{UNFINISHED, Unfinished, is_there, make_directory, read, sync};
 use crate::key::StoreKey;
+use crate::pack::MANY;
 use crate::packs::{Pack, Packs};
 use crate::{Found, Later, Latest, Object, Put, Store, Swap, Version, check_size};
 
@@ -30,8 +31,6 @@ const LATEST: &str = "latest";
 const LOCK: &str = "lock";
 /// Not the name of a kind.
 const PACKS: &str = ".packs";
-/// Objects from which on they share a file, which is one to make and one to wait for.
-const MANY: usize = 32;
 /// Age from which an unfinished file is nobody's any more.
 const ABANDONED: Duration = Duration::from_secs(600);
 /// How long the lock is waited for.
@@ -113,15 +112,19 @@ impl Directory {
         folders: &mut BTreeSet<PathBuf>,
     ) -> Result<Option<Put>, StoreError> {
         let path = self.object(&object.key);
-        let (found, folder) = match read(&path)? {
-            Some(found) => (found, self.root.join(object.key.kind())),
-            None => match self.packs.read(&object.key) {
+        let (found, folder) = match read(&path) {
+            Ok(Some(found)) => (found, self.root.join(object.key.kind())),
+            // A link to nothing has the name too.
+            Ok(None) if is_there(&path)? => return Ok(Some(Put::Different)),
+            Ok(None) => match self.packs.read(&object.key) {
                 Ok(None) => return Ok(None),
                 Ok(Some(found)) => (found, self.packs.folder().to_path_buf()),
                 // What cannot be read is another object.
-                Err(StoreError::Damaged { .. }) => return Ok(Some(Put::Different)),
+                Err(error) if error.is_damage() => return Ok(Some(Put::Different)),
                 Err(error) => return Err(error),
             },
+            Err(error) if error.is_damage() => return Ok(Some(Put::Different)),
+            Err(error) => return Err(error),
         };
         folders.insert(folder);
         Ok(Some(match found == object.bytes {
@@ -175,20 +178,40 @@ impl Directory {
 
     fn read_now(&self, keys: &[StoreKey]) -> Vec<Found> {
         let mut looked = false;
-        let mut look = || match looked {
-            true => Ok(()),
-            false => self.packs.look().map(|()| looked = true),
-        };
         let mut find = |key: &StoreKey| {
             if let Some(bytes) = read(&self.object(key))? {
                 return Ok(Some(bytes));
             }
-            if !self.packs.has(key) {
-                look()?;
-            }
+            self.look_for(key, &mut looked)?;
             self.packs.read(key)
         };
         keys.iter().map(&mut find).collect()
+    }
+
+    fn there_now(&self, keys: &[StoreKey]) -> Result<Vec<bool>, StoreError> {
+        let mut looked = false;
+        let mut find = |key: &StoreKey| {
+            if is_there(&self.object(key))? {
+                return Ok(true);
+            }
+            self.look_for(key, &mut looked)?;
+            Ok(self.packs.has(key))
+        };
+        keys.iter().map(&mut find).collect()
+    }
+
+    /// Looks once at what has come, for one that is not known. That something could not be looked at is no matter when
+    /// it is found elsewhere.
+    fn look_for(&self, key: &StoreKey, looked: &mut bool) -> Result<(), StoreError> {
+        if *looked || self.packs.has(key) {
+            return Ok(());
+        }
+        let look = self.packs.look();
+        *looked = look.is_ok();
+        match self.packs.has(key) {
+            true => Ok(()),
+            false => look,
+        }
     }
 
     fn replace_now(&self, key: &StoreKey, bytes: &[u8]) -> Result<(), StoreError> {
@@ -285,6 +308,10 @@ impl Store for Directory {
 
     fn read_all(&self, keys: Arc<[StoreKey]>) -> Later<'_, Vec<Found>> {
         self.blocking(move |this| Ok(this.read_now(&keys)))
+    }
+
+    fn there(&self, keys: Arc<[StoreKey]>) -> Later<'_, Vec<bool>> {
+        self.blocking(move |this| this.there_now(&keys))
     }
 
     fn put<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, Put> {

@@ -25,6 +25,7 @@ mod directory;
 mod error;
 mod files;
 mod key;
+mod pack;
 mod packs;
 
 use std::fmt;
@@ -54,11 +55,19 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// a time.
     fn read_all(&self, keys: Arc<[StoreKey]>) -> Later<'_, Vec<Found>>;
 
+    /// Whether something stands under each of these names, in their order. It is not read: what it is, and whether it
+    /// is whole, reading says.
+    fn there(&self, keys: Arc<[StoreKey]>) -> Later<'_, Vec<bool>>;
+
     /// Writes an object if there is none. When this returns, the object survives a crash.
     fn put<'a>(&'a self, key: &'a StoreKey, bytes: &'a [u8]) -> Later<'a, Put>;
 
     /// Writes objects of different names as [`Store::put`] does each, in any order, and says how each ended
     /// in theirs. When this returns, all of them survive a crash; after an error some may be there.
+    ///
+    /// Of several who write the same object at the same time one is told [`Put::Stored`] and the others
+    /// [`Put::Same`]; where many are written together and in ConfigMaps, several may be told `Stored`. Of different
+    /// objects under one name that were written so, one is read by everybody from then on.
     fn put_all(&self, objects: Arc<[Object]>) -> Later<'_, Vec<Put>>;
 
     /// Writes an object whether there is one or not: for what is named by another object and was left

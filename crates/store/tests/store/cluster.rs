@@ -1,5 +1,7 @@
 //! ConfigMaps of a real API server, with the rights that `deploy/coordinator.yml` gives and no others.
 
+mod packs;
+
 use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
@@ -40,14 +42,17 @@ async fn conformance() {
         next.set(next.get() + 1);
         Arc::clone(&stores[next.get() - 1])
     };
-    suite(&fresh).await;
+    suite(&fresh, false).await;
     assert_eq!(next.get(), STORES);
 
-    // Everything that was written goes with the installation.
+    // Everything that was written goes with the installation; other tests write in other namespaces.
     let list = |selector: &str| {
-        let all = ["get", "configmaps", "--all-namespaces", "--output=name"];
-        let listed = cluster.kubectl(&[&all[..], &[selector]].concat());
-        let mut names: Vec<String> = listed.lines().map(str::to_owned).collect();
+        let mut names = Vec::new();
+        for number in 0..STORES {
+            let namespace = format!("--namespace=store-{number}");
+            let all = ["get", "configmaps", "--output=name", &namespace, selector];
+            names.extend(cluster.kubectl(&all).lines().map(str::to_owned));
+        }
         names.retain(|name| name.starts_with("configmap/nacre-store-"));
         names
     };

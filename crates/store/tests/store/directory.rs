@@ -17,7 +17,7 @@ async fn conformance() {
         count.set(count.get() + 1);
         Arc::new(Directory::open(&folder.path().join(format!("{}/history", count.get()))).unwrap())
     };
-    suite(&fresh).await;
+    suite(&fresh, true).await;
 }
 
 #[tokio::test]
@@ -215,6 +215,65 @@ async fn what_a_damaged_file_held_is_missing_or_damaged_until_it_is_written_agai
         assert_eq!(fs::read(&file).unwrap(), whole);
     }
     assert_eq!(shared(root).len(), 2);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_hides_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, all) = (folder.path(), many(1));
+    let store = Directory::open(root).unwrap();
+    store.put_all(Arc::clone(&all)).await.unwrap();
+    store.put_all(many(2)).await.unwrap();
+    store.put(&key("manifests", 1), b"x").await.unwrap();
+    // Folders cannot be read as files, whoever runs the test; one comes before every file and one behind, but not in
+    // the order of the directory.
+    for name in ["0".repeat(64), "f".repeat(64)] {
+        fs::create_dir(root.join(".packs").join(name)).unwrap();
+    }
+    let fresh = Directory::open(root).unwrap();
+    assert!(intact(&fresh, &all).await && intact(&fresh, &many(2)).await);
+    // What is found nowhere may be there.
+    let fresh = Directory::open(root).unwrap();
+    let keys = [
+        &key("manifests", 2),
+        &all[1].key,
+        &key("manifests", 1),
+        &key("manifests", 3),
+    ];
+    let keys: Arc<[StoreKey]> = keys.into_iter().cloned().collect();
+    let found = fresh.read_all(Arc::clone(&keys)).await.unwrap();
+    for at in [0, 3] {
+        let Err(StoreError::Io { path, .. }) = &found[at] else {
+            panic!("{:?}", found[at])
+        };
+        assert!(path.starts_with(root.join(".packs")), "{}", path.display());
+    }
+    assert_eq!(found[1].as_ref().unwrap().as_ref(), Some(&all[1].bytes));
+    assert_eq!(found[2].as_ref().unwrap().as_deref(), Some(&b"x"[..]));
+    assert!(matches!(
+        fresh.there(Arc::clone(&keys)).await,
+        Err(StoreError::Io { .. })
+    ));
+    assert_eq!(fresh.there(keys[1..3].into()).await.unwrap(), [true; 2]);
+}
+
+#[tokio::test]
+async fn whatever_has_the_name_of_an_object_is_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Directory::open(folder.path()).unwrap();
+    let manifests = folder.path().join("manifests");
+    fs::create_dir(&manifests).unwrap();
+    let [large, link] = [1, 2].map(|byte| key("manifests", byte));
+    let file = fs::File::create(manifests.join(large.hash())).unwrap();
+    file.set_len(17 << 20).unwrap();
+    std::os::unix::fs::symlink("nowhere", manifests.join(link.hash())).unwrap();
+    for key in [large, link] {
+        assert_eq!(store.there([key.clone()].into()).await.unwrap(), [true]);
+        assert_eq!(store.put(&key, b"x").await.unwrap(), Put::Different);
+        store.replace(&key, b"x").await.unwrap();
+        assert_eq!(store.read(&key).await.unwrap().unwrap(), b"x");
+        assert_eq!(store.put(&key, b"x").await.unwrap(), Put::Same);
+    }
 }
 
 /// Not a test of its own: a file that grows beyond what this process may write is an error to it.

@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+mod answers;
 mod cluster;
 mod conformance;
 mod directory;

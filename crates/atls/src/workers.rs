@@ -36,13 +36,13 @@ impl Workers {
         let (desk, thread) = (Arc::clone(&worker.desk), worker.thread.clone());
         let (this, busy) = (self.clone(), busy());
         let job = Box::new(move || {
+            let _until_answered = busy;
             let done = catch_unwind(AssertUnwindSafe(work));
             // Before the answer: whoever asks next finds this thread.
             this.idle().push(worker);
             if let Ok(done) = done {
                 let _ = answer.send(done);
             }
-            drop(busy);
         });
         desk.hold().next = Some(job);
         thread.unpark();

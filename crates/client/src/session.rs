@@ -7,11 +7,10 @@ use nacre_api::limits::{MAX_MESSAGE, NONCE_LEN};
 use nacre_api::v1::user_client::UserClient;
 use nacre_api::v1::{self, Phase};
 use nacre_atls::Connector;
-use nacre_atls::tonic::{Link, Own, connect};
+use nacre_atls::tonic::{Channel, Link, Own, connect};
 use nacre_attest::{Evidence, Timestamp};
 use nacre_history::Transition;
 use nacre_manifest::{KeyDigest, ManifestHash, PolicyHash, TransitionHash};
-use tonic::transport::Channel;
 
 use crate::error::ClientError;
 use crate::snapshot::{AnswerError, Assembly, Snapshot};

@@ -22,8 +22,10 @@ pub(crate) fn requests(bytes: &[u8]) {
                 signatures(&proposal.online, b"message");
                 let _ = Manifest::parse(&proposal.manifest);
             }
-            Some(Step::Policy(raw)) => {
-                let _ = PolicyHash::of(&raw);
+            Some(Step::Policies(policies)) => {
+                for raw in policies.unpack().unwrap_or_default() {
+                    let _ = PolicyHash::of(&raw);
+                }
             }
             Some(Step::Confirmation(confirmation)) => {
                 if let Ok(body) = Confirmation::parse(&confirmation.confirmation) {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use nacre_api::limits::MAX_POLICY;
 use nacre_api::v1::PendingTransition;
 use nacre_history::{
     Authority as Owners, GenesisAuthority, History, Invalid, Latest, ObjectKey, OwnerSignature,
@@ -457,12 +456,6 @@ pub(crate) fn wanted_policy(
     wanted: &BTreeSet<PolicyHash>,
     raw: &[u8],
 ) -> Result<PolicyHash, Denied> {
-    if raw.len() > MAX_POLICY {
-        return Err(Denied::PolicyTooLarge {
-            bytes: raw.len(),
-            most: MAX_POLICY,
-        });
-    }
     let policy = PolicyHash::of(raw);
     if !wanted.contains(&policy) {
         return Err(Denied::PolicyUnwanted { policy });

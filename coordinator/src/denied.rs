@@ -69,9 +69,9 @@ pub(crate) enum Denied {
     /// A policy that nobody asked for.
     #[error("policy {policy} was not asked for")]
     PolicyUnwanted { policy: PolicyHash },
-    /// A policy that no guest would take.
-    #[error("a policy of {bytes} bytes, at most {most}")]
-    PolicyTooLarge { bytes: usize, most: usize },
+    /// A message of which no policies come.
+    #[error(transparent)]
+    BadPolicies(#[from] nacre_api::BadPolicies),
     /// A transition from the future: whoever accepted it would think that it is that late.
     #[error("signed at {signed}, a day or more after now ({now}; Unix seconds): a clock is wrong")]
     Future { signed: u64, now: u64 },
@@ -169,9 +169,9 @@ impl Denied {
             Self::NotSealed => 1205,
             Self::NoSignature | Self::Online => 1206,
             Self::NotPending | Self::TooManyPending { .. } => 1207,
-            Self::PoliciesMissing { .. }
-            | Self::PolicyUnwanted { .. }
-            | Self::PolicyTooLarge { .. } => 1208,
+            Self::PoliciesMissing { .. } | Self::PolicyUnwanted { .. } | Self::BadPolicies(_) => {
+                1208
+            }
             Self::Future { .. } => 1222,
             Self::HistoryFull { .. } => 1223,
             Self::Conflict => 1209,
@@ -199,9 +199,9 @@ impl Denied {
             Self::Empty | Self::Sealed | Self::NotSealed => "phase",
             Self::NoSignature | Self::Online => "signature",
             Self::NotPending | Self::TooManyPending { .. } => "pending",
-            Self::PoliciesMissing { .. }
-            | Self::PolicyUnwanted { .. }
-            | Self::PolicyTooLarge { .. } => "policies",
+            Self::PoliciesMissing { .. } | Self::PolicyUnwanted { .. } | Self::BadPolicies(_) => {
+                "policies"
+            }
             Self::Future { .. } => "future",
             Self::Conflict => "conflict",
             Self::ConfirmationOther | Self::NoShareOwners => "confirmation",

@@ -26,9 +26,9 @@ use crate::state::Ready;
 const JUDGED: usize = 8;
 /// Batches of policies that are written at a time, for all submissions.
 const WRITES: usize = 8;
-/// Policies that are written together, so that they wait for the disk once, at most.
+/// Policies that are written together, so that they wait for the disk once, before the next message joins them.
 const BATCH: usize = 256;
-/// Bytes that are written together before the next policy joins them: 3 MiB at most.
+/// Bytes that are written together before the next message joins them: 3 MiB at most.
 const BATCH_BYTES: usize = 2 << 20;
 /// How long the next message of a submission may take.
 const NEXT: Duration = Duration::from_secs(60);
@@ -127,18 +127,20 @@ impl Dialog {
         let mut writes = JoinSet::new();
         let (mut batch, mut bytes) = (Vec::new(), 0);
         loop {
-            let done = match self.next("the next policy", NEXT).await? {
-                Asked::Policy(raw) => {
-                    let hash = wanted_policy(&draft.wanted, &raw)?;
-                    draft.wanted.remove(&hash);
-                    bytes += raw.len();
-                    batch.push((hash, raw));
+            let done = match self.next("the next policies", NEXT).await? {
+                Asked::Policies(policies) => {
+                    for raw in policies.unpack()? {
+                        let hash = wanted_policy(&draft.wanted, &raw)?;
+                        draft.wanted.remove(&hash);
+                        bytes += raw.len();
+                        batch.push((hash, raw));
+                    }
                     false
                 }
                 Asked::PoliciesDone(_) => true,
                 _ => {
                     return Err(Denied::Step {
-                        expected: "a policy",
+                        expected: "policies",
                     });
                 }
             };

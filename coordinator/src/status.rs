@@ -50,7 +50,7 @@ fn code(denied: &Denied) -> Code {
         | Denied::Step { .. }
         | Denied::PoliciesMissing { .. }
         | Denied::PolicyUnwanted { .. }
-        | Denied::PolicyTooLarge { .. }
+        | Denied::BadPolicies(_)
         | Denied::ConfirmationOther
         | Denied::Future { .. }
         | Denied::ShareIndex { .. }

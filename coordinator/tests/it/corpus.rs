@@ -7,7 +7,7 @@ use nacre_history::{OwnerKeyPair, Transition};
 use nacre_pki::LeafKey;
 use prost::Message as _;
 
-use crate::support::{Deployment, signed};
+use crate::support::{Deployment, policies, signed};
 
 #[path = "../../../fuzz/exercise_requests.rs"]
 mod exercise;
@@ -56,7 +56,7 @@ fn write(corpus: &Path) {
                 online: signed(&[owner], b"message"),
             })),
         ),
-        ("policy", set(Step::Policy(b"package web".to_vec()))),
+        ("policies", set(policies(&[b"package web", b"package db"]))),
         ("done", set(Step::PoliciesDone(v1::PoliciesDone {}))),
         (
             "confirmation",

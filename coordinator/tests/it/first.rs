@@ -10,7 +10,7 @@ use nacre_history::{GenesisAuthority, OwnerKeyPair, Transition};
 use tonic::Code;
 
 use crate::support::{
-    COORDINATOR, Deployment, Dialog, WEB, confirmation, guest, manifests, measured, now,
+    COORDINATOR, Deployment, Dialog, WEB, confirmation, guest, manifests, measured, now, policies,
     references, refused, signed,
 };
 
@@ -81,7 +81,7 @@ async fn nothing_is_in_force_before_the_confirmation() {
     };
     assert_eq!(wanted.policies.len(), 2);
     for raw in deployment.policies.values() {
-        dialog.say(Ask::Policy(raw.clone())).await;
+        dialog.say(policies(&[raw.as_slice()])).await;
     }
     dialog.say(Ask::PoliciesDone(v1::PoliciesDone {})).await;
     let Tell::Offer(offer) = dialog.hear().await.unwrap() else {

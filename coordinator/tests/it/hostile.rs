@@ -14,7 +14,8 @@ use proptest::test_runner::{Config, TestRunner};
 use tonic::Code;
 
 use crate::support::{
-    COORDINATOR, Deployment, Dialog, Running, WEB, guest, guest_like, manifests, new_cert, refused,
+    COORDINATOR, Deployment, Dialog, Running, WEB, guest, guest_like, manifests, new_cert,
+    policies, refused,
 };
 
 /// Who floods the user API, as many as it has attestation exchanges.
@@ -63,7 +64,7 @@ async fn messages_in_another_order_are_refused() {
     let (_deployment, running) = begun().await;
     let link = running.user().await;
     for step in [
-        Ask::Policy(b"x".to_vec()),
+        policies(&[b"x"]),
         Ask::PoliciesDone(v1::PoliciesDone {}),
         Ask::Confirmation(v1::SignedConfirmation::default()),
         Ask::Proposal(v1::Proposal::default()),

@@ -329,11 +329,14 @@ impl Deployment {
         let Tell::Wanted(wanted) = dialog.hear().await? else {
             panic!("wanted policies")
         };
-        for hash in wanted.policies {
+        let wanted = wanted.policies.iter().map(|hash| {
             let hash = PolicyHash::try_from(hash.as_slice()).unwrap();
             let raw = self.policies.get(&hash);
-            let raw = raw.cloned().unwrap_or_else(|| name_of(hash).into_bytes());
-            dialog.say(Ask::Policy(raw)).await;
+            raw.cloned().unwrap_or_else(|| name_of(hash).into_bytes())
+        });
+        let wanted: Vec<Vec<u8>> = wanted.collect();
+        for message in v1::Policies::messages(wanted.iter().map(Vec::as_slice)) {
+            dialog.say(Ask::Policies(message)).await;
         }
         dialog.say(Ask::PoliciesDone(v1::PoliciesDone {})).await;
         match dialog.hear().await? {
@@ -479,6 +482,12 @@ pub(crate) fn measured(owners: &[&OwnerKeyPair], threshold: u32) -> GenesisAutho
     let digests: Vec<String> = owners.iter().map(|o| o.digest().to_string()).collect();
     let text = format!("{threshold}:{}", digests.join(","));
     GenesisAuthority::Owners(text.parse::<Authority>().unwrap())
+}
+
+/// One message with these policies.
+pub(crate) fn policies(raw: &[&[u8]]) -> Ask {
+    let mut messages = v1::Policies::messages(raw.iter().copied());
+    Ask::Policies(messages.next().unwrap_or_default())
 }
 
 pub(crate) fn signed(owners: &[&OwnerKeyPair], message: &[u8]) -> Vec<v1::Signature> {

@@ -17,7 +17,7 @@ use tonic::Code;
 
 use crate::support::{
     COORDINATOR, Deployment, Dialog, Running, ShareOwner, WEB, confirmation, eventually,
-    give_share, guest, refused, signed, verifier,
+    give_share, guest, policies, refused, signed, verifier,
 };
 
 const WELL: u8 = 0;
@@ -358,7 +358,7 @@ async fn offered(deployment: &Deployment, running: &Running, manifest: &Manifest
     for hash in wanted.policies {
         let hash = PolicyHash::try_from(hash.as_slice()).unwrap();
         dialog
-            .say(Ask::Policy(deployment.policies[&hash].clone()))
+            .say(policies(&[deployment.policies[&hash].as_slice()]))
             .await;
     }
     dialog.say(Ask::PoliciesDone(v1::PoliciesDone {})).await;

@@ -9,7 +9,9 @@ use nacre_manifest::{ManifestHash, PolicyHash};
 use prost::Message as _;
 use tonic::{Code, Status};
 
-use crate::support::{Deployment, Dialog, Running, WEB, manifests, now, refused, sha256, signed};
+use crate::support::{
+    Deployment, Dialog, Running, WEB, manifests, now, policies, refused, sha256, signed,
+};
 
 async fn begun() -> (Deployment, Running) {
     begun_with(1).await
@@ -49,9 +51,7 @@ async fn an_owner_updates_and_only_missing_policies_travel() {
         ["one", "two"].map(|name| PolicyHash::of(name.as_bytes()).as_bytes().to_vec());
     expected.sort_unstable();
     assert_eq!(wanted.policies, expected);
-    for raw in ["two", "one"] {
-        dialog.say(Ask::Policy(raw.into())).await;
-    }
+    dialog.say(policies(&[b"two", b"one"])).await;
     dialog.say(Ask::PoliciesDone(v1::PoliciesDone {})).await;
     let Tell::Result(result) = dialog.hear().await.unwrap() else {
         panic!()
@@ -207,12 +207,16 @@ async fn policies_are_those_that_were_asked_for() {
         online: vec![],
     };
     let large = vec![b'x'; limits::MAX_POLICY + 1];
+    let mut cut = v1::Policies::messages([&b"one"[..]]).next().unwrap();
+    cut.lz4.pop();
     for steps in [
         vec![Ask::PoliciesDone(v1::PoliciesDone {})],
-        vec![Ask::Policy(b"another".to_vec())],
-        vec![Ask::Policy(WEB.to_vec())],
-        vec![Ask::Policy(large)],
-        vec![Ask::Policy(b"one".to_vec()), Ask::Policy(b"one".to_vec())],
+        vec![policies(&[b"another"])],
+        vec![policies(&[WEB])],
+        vec![policies(&[&large])],
+        vec![Ask::Policies(cut)],
+        vec![policies(&[b"one", b"one"])],
+        vec![policies(&[b"one"]), policies(&[b"one"])],
     ] {
         let mut dialog = Dialog::open(&link).await.unwrap();
         dialog.say(Ask::Proposal(proposal.clone())).await;

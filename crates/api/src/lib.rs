@@ -13,6 +13,7 @@
 
 pub mod limits;
 pub mod method;
+mod policies;
 mod redact;
 mod request;
 
@@ -28,4 +29,5 @@ mod request;
 #[rustfmt::skip]
 pub mod v1;
 
+pub use policies::BadPolicies;
 pub use request::recover_digest;

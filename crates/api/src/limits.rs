@@ -6,6 +6,10 @@ pub const MAX_MESSAGE: usize = 2 * 1024 * 1024;
 pub const MAX_PIECE: usize = 1024 * 1024;
 /// Longest policy, in bytes; the Kata agent refuses longer ones too.
 pub const MAX_POLICY: usize = 1024 * 1024;
+/// Most bytes of the policies of one message, before they are compressed. One of any length fits.
+pub const MAX_TOGETHER: usize = MAX_POLICY;
+/// Most policies of one message.
+pub const MAX_POLICIES: usize = 256;
 /// Longest object of the history, in bytes.
 pub const MAX_OBJECT: usize = 16 * 1024 * 1024;
 /// Most objects of one history.

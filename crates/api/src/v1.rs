@@ -48,7 +48,7 @@ pub struct Signature {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SetManifestRequest {
-    #[prost(oneof = "set_manifest_request::Step", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "set_manifest_request::Step", tags = "1, 5, 3, 4")]
     pub step: ::core::option::Option<set_manifest_request::Step>,
 }
 /// Nested message and enum types in `SetManifestRequest`.
@@ -57,9 +57,9 @@ pub mod set_manifest_request {
     pub enum Step {
         #[prost(message, tag = "1")]
         Proposal(super::Proposal),
-        /// Raw bytes of one policy of those wanted.
-        #[prost(bytes, tag = "2")]
-        Policy(::prost::alloc::vec::Vec<u8>),
+        /// Some of the policies wanted.
+        #[prost(message, tag = "5")]
+        Policies(super::Policies),
         #[prost(message, tag = "3")]
         PoliciesDone(super::PoliciesDone),
         #[prost(message, tag = "4")]
@@ -81,6 +81,16 @@ pub struct Proposal {
     /// the canonical bytes of the transition.
     #[prost(message, repeated, tag = "4")]
     pub online: ::prost::alloc::vec::Vec<Signature>,
+}
+/// Raw bytes of policies, one after the other, compressed together: those of one deployment repeat each other.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Policies {
+    /// The length of each, in bytes. At most 256 policies, of 1 MiB together.
+    #[prost(uint32, repeated, tag = "1")]
+    pub lengths: ::prost::alloc::vec::Vec<u32>,
+    /// One LZ4 block, without a frame, of all of them.
+    #[prost(bytes = "vec", tag = "2")]
+    pub lz4: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PoliciesDone {}

@@ -118,9 +118,9 @@ impl Session {
                 .into());
             }
         };
-        for policy in self.wanted(proposal, &wanted)? {
+        for policies in v1::Policies::messages(self.wanted(proposal, &wanted)?) {
             // A Coordinator that refuses closes the stream; the reason is in its answer.
-            if ask.send(Ask::Policy(policy)).await.is_err() {
+            if ask.send(Ask::Policies(policies)).await.is_err() {
                 break;
             }
         }
@@ -174,11 +174,11 @@ impl Session {
     }
 
     /// The policies that the Coordinator lacks, each of which has to be one of this manifest.
-    fn wanted(
+    fn wanted<'a>(
         &self,
-        proposal: &Proposal<'_>,
+        proposal: &'a Proposal<'_>,
         wanted: &v1::Wanted,
-    ) -> Result<Vec<Vec<u8>>, ClientError> {
+    ) -> Result<Vec<&'a [u8]>, ClientError> {
         wanted
             .policies
             .iter()
@@ -194,7 +194,7 @@ impl Session {
                         what: policy.to_string(),
                     }
                     .into()),
-                    false => Ok(raw.clone()),
+                    false => Ok(raw.as_slice()),
                 }
             })
             .collect()

@@ -117,7 +117,7 @@ async fn the_first_set_goes_through_both_phases() {
             *heard.lock().unwrap() = asks.to_vec();
             match asks.last().unwrap() {
                 Ask::Proposal(_) => vec![wanted(vec![policy.clone()])],
-                Ask::Policy(_) => vec![],
+                Ask::Policies(_) => vec![],
                 Ask::PoliciesDone(_) => vec![Ok(Answer::Offer(offer.clone()))],
                 Ask::Confirmation(_) => {
                     vec![Ok(Answer::Result(applied(transition, shares.clone())))]
@@ -142,7 +142,7 @@ async fn the_first_set_goes_through_both_phases() {
     let asks = seen.lock().unwrap();
     let [
         Ask::Proposal(proposal),
-        Ask::Policy(_),
+        Ask::Policies(_),
         Ask::PoliciesDone(_),
         Ask::Confirmation(signed),
     ] = asks.as_slice()
@@ -234,7 +234,7 @@ async fn other_shares_than_were_confirmed_are_noticed() {
             Ask::Proposal(_) => vec![wanted(vec![])],
             Ask::PoliciesDone(_) => vec![Ok(Answer::Offer(offer.clone()))],
             Ask::Confirmation(_) => vec![Ok(Answer::Result(applied(transition, other.clone())))],
-            Ask::Policy(_) => vec![],
+            Ask::Policies(_) => vec![],
         }),
         ..Say::default()
     };

@@ -434,18 +434,33 @@ mod tests {
             snp: 29,
             microcode,
         };
-        let missed = |cpu, microcode| {
+        let missed_by = |product, cpu, microcode| {
             let missed = Advisory::all()
-                .filter(|advisory| advisory.misses(Product::Milan, Some(cpu), tcb(microcode)));
+                .filter(|advisory| advisory.misses(product, Some(cpu), tcb(microcode)));
             missed
                 .map(|advisory| advisory.id.as_str())
                 .collect::<Vec<_>>()
         };
+        let missed = |cpu, microcode| missed_by(Product::Milan, cpu, microcode);
         assert_eq!(missed(milan_x, 68), Vec::<&str>::new());
         assert_eq!(missed(milan_x, 67), ["AMD-SB-3019"]);
         assert_eq!(missed(milan_x, 51), ["AMD-SB-3005", "AMD-SB-3019"]);
         assert_eq!(missed(cpu("19/01/01"), 219), Vec::<&str>::new());
         assert_eq!(missed(cpu("19/01/01"), 208), ["AMD-SB-3005", "AMD-SB-3019"]);
+        for (product, model, enough) in [
+            (Product::Genoa, "19/a0/01", 23),
+            (Product::Genoa, "19/a0/02", 25),
+            (Product::Turin, "1a/02/01", 71),
+            (Product::Turin, "1a/11/00", 71),
+        ] {
+            let entry_sign = |microcode| {
+                let missed = missed_by(product, cpu(model), microcode);
+                missed.contains(&"AMD-SB-3019")
+            };
+            assert!(entry_sign(enough - 1) && !entry_sign(enough), "{model}");
+            assert!(fits(newest, product, cpu(model), 255));
+            assert!(!fits(newest, product, cpu(model), enough - 1), "{model}");
+        }
     }
 
     #[test]

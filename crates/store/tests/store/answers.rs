@@ -99,6 +99,35 @@ async fn a_thousand_new_objects_are_some_requests() {
 }
 
 #[tokio::test]
+async fn objects_that_share_are_read_with_one_list_and_their_own_packs() {
+    let (store, questions) = asked(BARE);
+    let object = |at: u64| Object {
+        key: StoreKey::new(&format!("policies/{at:064x}")).unwrap(),
+        bytes: vec![7; 29_000],
+    };
+    let all: Arc<[Object]> = (0..62).map(object).collect();
+    store.put_all(Arc::clone(&all)).await.unwrap();
+    questions.lock().unwrap().clear();
+    // One of the first pack, three of the second, and one that nobody has.
+    let mut keys: Vec<StoreKey> = [3, 40, 41, 61].map(|at: usize| all[at].key.clone()).into();
+    keys.push(key("policies", 99));
+    let found = store.read_all(keys.into()).await.unwrap();
+    let (unknown, shared) = found.split_last().unwrap();
+    assert!(matches!(unknown, Ok(None)));
+    // This server has forgotten them.
+    let is_gone = |found| matches!(found, &Err(StoreError::Damaged { .. }));
+    assert!(shared.iter().all(is_gone));
+    let questions = questions.lock().unwrap();
+    let list = "GET PartialObjectMetadataList limited";
+    // What has come to be in packs, what stands by itself.
+    assert_eq!(questions[..2], [list, list]);
+    let name = format!("GET/nacre-store-policies-{} -", "63".repeat(32));
+    assert_eq!(questions[2], name);
+    // Each of the packs once.
+    assert_eq!(questions.len(), 3 + 2, "{questions:?}");
+}
+
+#[tokio::test]
 async fn an_answer_that_makes_no_sense_is_an_error() {
     for answer in ["", "{}", r#"{"metadata":{}}"#, "[]"] {
         let (store, _) = asked(answer);

@@ -125,6 +125,17 @@ impl Pool {
     }
 }
 
+/// What is left of a [`Pool`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// More than half.
+    Plenty,
+    /// Less than half: nobody is to keep much at once.
+    Little,
+    /// Nothing: only the least is to be kept.
+    Nothing,
+}
+
 /// What one connection keeps, counted until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Part<'a> {
@@ -133,9 +144,16 @@ pub(crate) struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// Whether from now on only the least is to be kept. Each thread may be wrong by what it keeps at once.
-    pub(crate) fn is_scarce(&self) -> bool {
-        self.pool.kept.load(Ordering::Relaxed) >= self.pool.most
+    /// How much may be kept from now on. Each thread may be wrong by what it keeps at once.
+    pub(crate) fn left(&self) -> Left {
+        let kept = self.pool.kept.load(Ordering::Relaxed);
+        if kept >= self.pool.most {
+            Left::Nothing
+        } else if kept >= self.pool.most / 2 {
+            Left::Little
+        } else {
+            Left::Plenty
+        }
     }
 
     /// It is so many bytes now.
@@ -231,16 +249,21 @@ mod tests {
     fn what_is_kept_is_counted_until_the_connection_ends() {
         let pool = Pool::new(100);
         let (mut one, mut other) = (pool.part(), pool.part());
-        one.set(60);
+        one.set(10);
         other.set(39);
-        assert!(!one.is_scarce());
+        assert_eq!(one.left(), Left::Plenty);
         other.set(40);
-        assert!(one.is_scarce());
+        assert_eq!(one.left(), Left::Little);
         one.set(59);
-        assert!(!other.is_scarce());
+        assert_eq!(other.left(), Left::Little);
+        one.set(60);
+        assert_eq!(other.left(), Left::Nothing);
+        one.set(59);
+        assert_eq!(other.left(), Left::Little);
         other.set(41);
+        assert_eq!(other.left(), Left::Nothing);
         drop(one);
-        assert!(!other.is_scarce());
+        assert_eq!(other.left(), Left::Plenty);
         drop(other);
         assert_eq!(pool.kept.into_inner(), 0);
     }

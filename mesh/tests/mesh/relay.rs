@@ -86,6 +86,38 @@ async fn a_slow_reader_gets_everything_where_memory_is_scarce() {
     slow_reader(0).await;
     // Now and then.
     slow_reader(20_000).await;
+    // Almost: much is read at once at first, and little when much is kept.
+    slow_reader(400_000).await;
+}
+
+#[tokio::test]
+async fn both_directions_are_full_at_the_same_time() {
+    for most in [usize::MAX, 400_000, 0] {
+        let (near, far) = through_with(most).await;
+        let bytes = |seed: u32| -> Vec<u8> {
+            let number = |n: u32| (n.wrapping_mul(seed) >> 7) as u8;
+            (0..6_000_000).map(number).collect()
+        };
+        let (there, back) = (bytes(0x9e37_79b1), bytes(0x85eb_ca6b));
+        let both = |end: TcpStream, says: Vec<u8>, hears: Vec<u8>| async move {
+            let (mut reading, mut writing) = end.into_split();
+            let writing = tokio::spawn(async move {
+                // Of no length that records or packets have.
+                for piece in says.chunks(99_991) {
+                    writing.write_all(piece).await.unwrap();
+                }
+                writing.shutdown().await.unwrap();
+            });
+            let mut got = Vec::new();
+            reading.read_to_end(&mut got).await.unwrap();
+            writing.await.unwrap();
+            assert!(got == hears, "{} bytes, {most}", got.len());
+        };
+        tokio::join!(
+            both(near, there.clone(), back.clone()),
+            both(far, back, there)
+        );
+    }
 }
 
 async fn slow_reader(most: usize) {

@@ -12,8 +12,9 @@
 //! account needs `get, list, watch, create, update` on ConfigMaps of its namespace.
 //!
 //! Many small objects that are written together share packs (`packs.rs`). An object of its own counts before one in a
-//! pack: it is newer, what [`Store::replace`] wrote. What has lost its labels is not in lists: an object of its own is
-//! found by its name all the same, unless it is read with others and a pack has it too; the objects of a pack are missing.
+//! pack: it is newer, what [`Store::replace`] wrote. Only where the pack's is what its name says, the other is not asked for:
+//! each question takes as long as a read of the whole pack. What has lost its labels is not in lists: an object of its own is
+//! found by its name all the same, the objects of a pack are missing.
 //!
 //! Two writers of different large objects under one name could leave a mixture of their parts. Objects are
 //! named by their hash, so whoever reads finds that out.
@@ -46,8 +47,6 @@ const PREFIX: &str = "nacre-store";
 const WATCH_SECONDS: u32 = 60;
 /// So many objects that are looked for one by one cost about as much as a page of a list.
 const OF_A_PAGE: usize = 8;
-/// So many objects that are read one by one cost more than a short list.
-const SEVERAL: usize = 4;
 
 /// A history in ConfigMaps.
 #[derive(Clone)]
@@ -87,24 +86,33 @@ impl ConfigMaps {
         Self { page, ..self }
     }
 
-    /// What is there under these names: objects of their own first, and together what is in packs.
+    /// What is there under these names. What a pack has and is what its name says is that, whatever else there may be.
+    /// Of the rest, objects of their own first.
     async fn read_objects(&self, keys: Arc<[StoreKey]>) -> Result<Vec<Found>, StoreError> {
-        let mut looked = false;
-        let asked = self.asked(&keys, &mut looked).await?;
+        let mut found: Vec<Found> = keys.iter().map(|_| Ok(None)).collect();
+        self.read_packed(&keys, &mut found).await;
+        for (key, found) in keys.iter().zip(&mut found) {
+            if !matches!(found, Ok(Some(bytes)) if key.is_sha256_of(bytes)) {
+                *found = Ok(None);
+            }
+        }
+        let asked: Arc<[usize]> = (0..keys.len())
+            .filter(|at| matches!(found.get(*at), Some(Ok(None))))
+            .collect();
         let own = {
-            let (this, keys) = (self.clone(), Arc::clone(&keys));
-            each(keys.len(), move |at| {
-                let key = keys.get(at).filter(|_| asked.get(at) == Some(&true));
+            let (this, keys, asked) = (self.clone(), Arc::clone(&keys), Arc::clone(&asked));
+            each(asked.len(), move |at| {
+                let key = asked.get(at).and_then(|at| keys.get(*at));
                 let (this, key) = (this.clone(), key.cloned());
-                async move {
-                    match key {
-                        Some(key) => this.read_own(&key).await,
-                        None => Ok(None),
-                    }
-                }
+                async move { this.read_own(&key.ok_or(StoreError::GivenUp)?).await }
             })
         };
-        let mut found = own.await?;
+        for (at, own) in asked.iter().zip(own.await?) {
+            if let Some(found) = found.get_mut(*at) {
+                *found = own;
+            }
+        }
+        let mut looked = false;
         for (key, found) in keys.iter().zip(&mut found) {
             if matches!(found, Ok(None))
                 && let Err(error) = self.look_for(key, &mut looked).await
@@ -114,26 +122,6 @@ impl ConfigMaps {
         }
         self.read_packed(&keys, &mut found).await;
         Ok(found)
-    }
-
-    /// Which of these have to be asked for by their own names: of several that packs have, those that a list has too.
-    async fn asked(&self, keys: &[StoreKey], looked: &mut bool) -> Result<Vec<bool>, StoreError> {
-        if keys.len() < SEVERAL {
-            return Ok(vec![true; keys.len()]);
-        }
-        for key in keys {
-            self.look_for(key, looked).await?;
-        }
-        let own = match keys.iter().any(|key| self.packs.has(key)) {
-            true => self.list_own().await?,
-            false => None,
-        };
-        let is_own = |key| match &own {
-            Some(own) => own.contains(&object_name(key)),
-            None => true,
-        };
-        let asked = |key| !self.packs.has(key) || is_own(key);
-        Ok(keys.iter().map(asked).collect())
     }
 
     /// Whether something stands under each of these names.

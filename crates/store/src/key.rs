@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sha2::{Digest as _, Sha256};
+
 /// Name of an object: `<kind>/<64 hex>`, where the kind has lower-case letters only.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StoreKey {
@@ -42,6 +44,12 @@ impl StoreKey {
     pub fn hash(&self) -> &str {
         self.text.get(self.slash + 1..).unwrap_or_default()
     }
+
+    /// Whether this is the SHA-256 of these bytes, as that of a policy is: then they are the object. Other objects have
+    /// the hash of something in them.
+    pub(crate) fn is_sha256_of(&self, bytes: &[u8]) -> bool {
+        hex::encode(Sha256::digest(bytes)) == self.hash()
+    }
 }
 
 impl fmt::Display for StoreKey {
@@ -67,6 +75,10 @@ mod tests {
         let hash = "0a".repeat(32);
         let key = StoreKey::new(&format!("manifests/{hash}")).unwrap();
         assert_eq!((key.kind(), key.hash()), ("manifests", hash.as_str()));
+        assert!(!key.is_sha256_of(b"abc"));
+        // FIPS 180-4, the first example.
+        let abc = "k/ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert!(StoreKey::new(abc).unwrap().is_sha256_of(b"abc"));
         for text in [
             "".to_owned(),
             "latest".to_owned(),

@@ -6,7 +6,7 @@
 //! pack with the smaller name counts, whoever reads.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
@@ -38,8 +38,6 @@ pub(super) struct Packs {
     kept: Mutex<VecDeque<Kept>>,
     /// Pages that a list of everything is known to have more of: nothing is ever removed.
     long: AtomicUsize,
-    /// Whether objects of their own are known to be more than a page.
-    many_own: AtomicBool,
     room: Mutex<Option<Room>>,
 }
 
@@ -160,20 +158,6 @@ impl ConfigMaps {
         let listed = self.list(ALL, pages).await?;
         if listed.is_none() {
             long.fetch_max(pages, Ordering::Relaxed);
-        }
-        Ok(listed)
-    }
-
-    /// Names of everything but packs; `None` when that is more than a page.
-    pub(super) async fn list_own(&self) -> Result<Option<BTreeSet<String>>, StoreError> {
-        let many = &self.packs.many_own;
-        if many.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        let (label, value) = LABEL;
-        let listed = self.list(&format!("{ALL},{label}!={value}"), 1).await?;
-        if listed.is_none() {
-            many.store(true, Ordering::Relaxed);
         }
         Ok(listed)
     }

@@ -1,5 +1,6 @@
 //! What is asked of an API server, by one that writes down the questions.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
@@ -8,6 +9,7 @@ use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
 use nacre_store::{ConfigMaps, Object, Put, Store, StoreError, StoreKey, Swap};
+use sha2::{Digest as _, Sha256};
 use tower::service_fn;
 
 use crate::conformance::key;
@@ -20,10 +22,19 @@ const WHOLE: &str = r#"{"kind":"ConfigMap","apiVersion":"v1",
 const BARE: &str = r#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1",
     "metadata":{"name":"nacre-store-latest","resourceVersion":"7"}}"#;
 
-/// A store whose server answers what is written with this, and the method, path and wished form of each question.
+const NOTHING: &str =
+    r#"{"kind":"Status","status":"Failure","code":404,"message":"","reason":"NotFound"}"#;
+
+fn name_of(map: &[u8]) -> Option<String> {
+    let map: serde_json::Value = serde_json::from_slice(map).ok()?;
+    Some(map["metadata"]["name"].as_str()?.to_owned())
+}
+
+/// A store whose server keeps packs, answers what is written with this, and the method, path and wished form of each question.
 fn asked(written: &'static str) -> (ConfigMaps, Arc<Mutex<Vec<String>>>) {
     let questions = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&questions);
+    let kept = Arc::new(Mutex::new(BTreeMap::<String, Vec<u8>>::new()));
     let server = service_fn(move |request: Request<Body>| {
         let accept = request.headers().get(ACCEPT);
         let accept = accept.map_or("", |accept| accept.to_str().unwrap());
@@ -38,17 +49,26 @@ fn asked(written: &'static str) -> (ConfigMaps, Arc<Mutex<Vec<String>>>) {
             form.unwrap_or("-"),
             if limited { " limited" } else { "" }
         ));
-        let (status, body) = match (method, path) {
-            ("GET", Some("")) => (200, EMPTY),
-            ("GET", _) => (
-                404,
-                r#"{"kind":"Status","status":"Failure","code":404,"message":"","reason":"NotFound"}"#,
-            ),
-            _ => (201, written),
-        };
-        let response = Response::builder().status(status);
-        let response = response.body(Body::from(body.as_bytes().to_vec())).unwrap();
-        std::future::ready(Ok::<_, Infallible>(response))
+        let (method, path) = (method.to_owned(), path.unwrap().to_owned());
+        let kept = Arc::clone(&kept);
+        async move {
+            let sent = request.into_body().collect_bytes().await.unwrap();
+            let (status, body) = match (&*method, &*path) {
+                ("GET", "") => (200, EMPTY.as_bytes().to_vec()),
+                ("GET", path) => match kept.lock().unwrap().get(path) {
+                    Some(map) => (200, map.clone()),
+                    None => (404, NOTHING.as_bytes().to_vec()),
+                },
+                _ => {
+                    if let Some(name) = name_of(&sent).filter(|name| name.contains("-pack.")) {
+                        kept.lock().unwrap().insert(format!("/{name}"), sent.to_vec());
+                    }
+                    (201, written.as_bytes().to_vec())
+                }
+            };
+            let response = Response::builder().status(status);
+            Ok::<_, Infallible>(response.body(Body::from(body)).unwrap())
+        }
     });
     (
         ConfigMaps::new(Client::new(server, "shop"), "shop"),
@@ -99,32 +119,39 @@ async fn a_thousand_new_objects_are_some_requests() {
 }
 
 #[tokio::test]
-async fn objects_that_share_are_read_with_one_list_and_their_own_packs() {
+async fn objects_that_share_and_are_what_their_names_say_are_read_with_their_packs() {
     let (store, questions) = asked(BARE);
-    let object = |at: u64| Object {
-        key: StoreKey::new(&format!("policies/{at:064x}")).unwrap(),
-        bytes: vec![7; 29_000],
+    let object = |at: u8| {
+        let bytes = [&[at; 32][..], &[7; 29_000]].concat();
+        let name = hex::encode(Sha256::digest(&bytes));
+        let key = StoreKey::new(&format!("policies/{name}")).unwrap();
+        Object { key, bytes }
     };
-    let all: Arc<[Object]> = (0..62).map(object).collect();
+    let mut all: Vec<Object> = (0..61).map(object).collect();
+    // Nobody can tell by its name whether it is whole.
+    let other = key("policies", 98);
+    all.push(Object {
+        key: other.clone(),
+        bytes: vec![7],
+    });
+    let all: Arc<[Object]> = all.into();
     store.put_all(Arc::clone(&all)).await.unwrap();
     questions.lock().unwrap().clear();
     // One of the first pack, three of the second, and one that nobody has.
     let mut keys: Vec<StoreKey> = [3, 40, 41, 61].map(|at: usize| all[at].key.clone()).into();
     keys.push(key("policies", 99));
     let found = store.read_all(keys.into()).await.unwrap();
-    let (unknown, shared) = found.split_last().unwrap();
-    assert!(matches!(unknown, Ok(None)));
-    // This server has forgotten them.
-    let is_gone = |found| matches!(found, &Err(StoreError::Damaged { .. }));
-    assert!(shared.iter().all(is_gone));
-    let questions = questions.lock().unwrap();
-    let list = "GET PartialObjectMetadataList limited";
-    // What has come to be in packs, what stands by itself.
-    assert_eq!(questions[..2], [list, list]);
-    let name = format!("GET/nacre-store-policies-{} -", "63".repeat(32));
-    assert_eq!(questions[2], name);
-    // Each of the packs once.
-    assert_eq!(questions.len(), 3 + 2, "{questions:?}");
+    let expected = [3, 40, 41, 61].map(|at: usize| Some(all[at].bytes.clone()));
+    let found: Vec<Option<Vec<u8>>> = found.into_iter().map(Result::unwrap).collect();
+    assert!(found == [&expected[..], &[None]].concat());
+    let mut questions = questions.lock().unwrap().clone();
+    // Some of them at the same time.
+    questions[2..4].sort();
+    let pack = |question: &String| question.starts_with("GET/nacre-store-pack.");
+    assert!(questions[..2].iter().all(pack), "{questions:?}");
+    let own = |at: u8| format!("GET/nacre-store-policies-{} -", hex::encode([at; 32]));
+    let list = "GET PartialObjectMetadataList limited".to_owned();
+    assert_eq!(questions[2..], [own(98), own(99), list]);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use nacre_store::{ConfigMaps, Object, Put, Store, StoreError, StoreKey};
 use nacre_test_support::Cluster;
+use sha2::{Digest as _, Sha256};
 
 use super::{client, store};
 use crate::conformance::key;
@@ -124,6 +125,53 @@ async fn many_objects_share_a_config_map() {
         let ends = store.put_all(Arc::clone(&all)).await.unwrap();
         assert_eq!(ends.iter().filter(|end| **end == Put::Different).count(), 1);
     }
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test --cluster"]
+async fn what_is_what_its_name_says_counts_before_anything_else() {
+    let (namespace, store) = Namespace::new("packs-names").await;
+    let named = |object: &Object| {
+        let name = hex::encode(Sha256::digest(&object.bytes));
+        Object {
+            key: StoreKey::new(&format!("policies/{name}")).unwrap(),
+            bytes: object.bytes.clone(),
+        }
+    };
+    let all: Arc<[Object]> = many(1).iter().map(named).collect();
+    store.put_all(Arc::clone(&all)).await.unwrap();
+    // Somebody writes another one over it, which hides it from nobody.
+    store.replace(&all[3].key, b"x").await.unwrap();
+    for store in [&store, &namespace.another().await] {
+        assert!(intact(store, &all[4..]).await);
+        let keys: Arc<[StoreKey]> = all.iter().map(|object| object.key.clone()).collect();
+        // One that has not looked yet asks for each by its own name first.
+        store.there(Arc::clone(&keys)).await.unwrap();
+        let found = store.read_all(keys).await.unwrap();
+        let found: Vec<Vec<u8>> = found
+            .into_iter()
+            .map(|found| found.unwrap().unwrap())
+            .collect();
+        assert!(
+            found
+                .iter()
+                .zip(all.iter())
+                .all(|(found, object)| *found == object.bytes)
+        );
+        assert!(intact(store, &all).await);
+    }
+    // Damaged where they share, one of its own is it.
+    let pack = namespace.names(PACKS).pop().unwrap();
+    store.replace(&all[3].key, &all[3].bytes).await.unwrap();
+    namespace.patch(&pack, r#"{"binaryData":{"data":"AAAA"}}"#);
+    let fresh = namespace.another().await;
+    assert!(is_damaged(fresh.read(&all[5].key).await));
+    assert!(intact(&fresh, &all[3..4]).await);
+    let keys = [&all[3], &all[5]].map(|object| object.key.clone());
+    let found = fresh.read_all(keys.into()).await.unwrap();
+    let [mended, damaged] = found.try_into().unwrap();
+    assert_eq!(mended.unwrap().unwrap(), all[3].bytes);
+    assert!(is_damaged(damaged));
 }
 
 #[tokio::test]

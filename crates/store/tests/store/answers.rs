@@ -61,7 +61,9 @@ fn asked(written: &'static str) -> (ConfigMaps, Arc<Mutex<Vec<String>>>) {
                 },
                 _ => {
                     if let Some(name) = name_of(&sent).filter(|name| name.contains("-pack.")) {
-                        kept.lock().unwrap().insert(format!("/{name}"), sent.to_vec());
+                        kept.lock()
+                            .unwrap()
+                            .insert(format!("/{name}"), sent.to_vec());
                     }
                     (201, written.as_bytes().to_vec())
                 }

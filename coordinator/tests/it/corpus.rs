@@ -7,7 +7,8 @@ use nacre_history::{OwnerKeyPair, Transition};
 use nacre_pki::LeafKey;
 use prost::Message as _;
 
-use crate::support::{Deployment, policies, signed};
+use crate::support::running::policies;
+use crate::support::{Deployment, signed};
 
 #[path = "../../../fuzz/exercise_requests.rs"]
 mod exercise;

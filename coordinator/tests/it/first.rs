@@ -9,8 +9,9 @@ use nacre_attest::Evidence;
 use nacre_history::{GenesisAuthority, OwnerKeyPair, Transition};
 use tonic::Code;
 
+use crate::support::running::policies;
 use crate::support::{
-    COORDINATOR, Deployment, Dialog, WEB, confirmation, guest, manifests, measured, now, policies,
+    COORDINATOR, Deployment, Dialog, WEB, confirmation, guest, manifests, measured, now,
     references, refused, signed,
 };
 

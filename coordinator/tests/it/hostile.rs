@@ -13,9 +13,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tonic::Code;
 
+use crate::support::running::policies;
 use crate::support::{
-    COORDINATOR, Deployment, Dialog, Running, WEB, guest, guest_like, manifests, new_cert,
-    policies, refused,
+    COORDINATOR, Deployment, Dialog, Running, WEB, guest, guest_like, manifests, new_cert, refused,
 };
 
 /// Who floods the user API, as many as it has attestation exchanges.

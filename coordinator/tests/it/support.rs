@@ -36,7 +36,7 @@ use tokio::sync::oneshot;
 use tonic::{Code, Status};
 
 #[path = "support/running.rs"]
-mod running;
+pub(crate) mod running;
 
 pub(crate) use running::{Dialog, Running};
 
@@ -482,12 +482,6 @@ pub(crate) fn measured(owners: &[&OwnerKeyPair], threshold: u32) -> GenesisAutho
     let digests: Vec<String> = owners.iter().map(|o| o.digest().to_string()).collect();
     let text = format!("{threshold}:{}", digests.join(","));
     GenesisAuthority::Owners(text.parse::<Authority>().unwrap())
-}
-
-/// One message with these policies.
-pub(crate) fn policies(raw: &[&[u8]]) -> Ask {
-    let mut messages = v1::Policies::messages(raw.iter().copied());
-    Ask::Policies(messages.next().unwrap_or_default())
 }
 
 pub(crate) fn signed(owners: &[&OwnerKeyPair], message: &[u8]) -> Vec<v1::Signature> {

@@ -15,9 +15,10 @@ use nacre_store::{
 };
 use tonic::Code;
 
+use crate::support::running::policies;
 use crate::support::{
     COORDINATOR, Deployment, Dialog, Running, ShareOwner, WEB, confirmation, eventually,
-    give_share, guest, policies, refused, signed, verifier,
+    give_share, guest, refused, signed, verifier,
 };
 
 const WELL: u8 = 0;

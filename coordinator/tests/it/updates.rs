@@ -9,9 +9,8 @@ use nacre_manifest::{ManifestHash, PolicyHash};
 use prost::Message as _;
 use tonic::{Code, Status};
 
-use crate::support::{
-    Deployment, Dialog, Running, WEB, manifests, now, policies, refused, sha256, signed,
-};
+use crate::support::running::policies;
+use crate::support::{Deployment, Dialog, Running, WEB, manifests, now, refused, sha256, signed};
 
 async fn begun() -> (Deployment, Running) {
     begun_with(1).await

@@ -127,6 +127,12 @@ impl Running {
     }
 }
 
+/// One message with these policies.
+pub(crate) fn policies(raw: &[&[u8]]) -> Ask {
+    let mut messages = v1::Policies::messages(raw.iter().copied());
+    Ask::Policies(messages.next().unwrap_or_default())
+}
+
 /// One submission, message by message.
 pub(crate) struct Dialog {
     out: mpsc::Sender<v1::SetManifestRequest>,

@@ -53,6 +53,11 @@ impl Batch {
         batch
     }
 
+    /// The sequence number of the next message.
+    pub(super) fn next(&self) -> u32 {
+        self.sequence
+    }
+
     /// Adds one nf_tables message.
     pub(super) fn table_message(&mut self, kind: u16, flags: u16, family: u8, body: &Attributes) {
         self.push((SUBSYSTEM << 8) | kind, flags, family, 0, &body.bytes);

@@ -8,10 +8,9 @@ mod message;
 mod rule;
 mod socket;
 
-use std::io::ErrorKind;
-
 use message::{APPEND, Attributes, Batch, CREATE, Transaction};
 use rule::Rule;
+use rustix::io::Errno;
 pub use socket::{Error, Watch};
 
 use crate::rules::{Inbound, MARK, PLAIN, Ruleset};
@@ -82,32 +81,38 @@ pub fn probe() -> Result<(), Error> {
     socket::generation().map(drop)
 }
 
-/// Looks for expressions, each with the kernel's option for it, and changes nothing: the transactions have no
+/// Looks for expressions, each with the kernel's option for it, and changes nothing: the transaction has no
 /// end, and an expression of which only the name is said is never set up, which for `ct` would switch
-/// connection tracking on.
+/// connection tracking on. It is one for all of them: undoing one waits until every processor has passed, some ten
+/// milliseconds.
 ///
 /// # Errors
 /// [`Error::Missing`] for the first that the kernel does not know, else as [`install`].
 pub fn require(expressions: &[(&'static str, &'static str)]) -> Result<(), Error> {
+    let table = Attributes::new().string(1, TABLE);
+    let chain = Attributes::new().string(1, TABLE).string(3, "trial");
+    let mut batch = Batch::begin();
+    batch.table_message(NEW_TABLE, CREATE, INET, &table);
+    batch.table_message(NEW_CHAIN, CREATE, INET, &chain);
+    let first = batch.next();
     for (expression, option) in expressions {
         tracing::debug!(expression, option, "looking for an expression");
-        let table = Attributes::new().string(1, TABLE);
-        let chain = Attributes::new().string(1, TABLE).string(3, "trial");
         let rule = Attributes::new()
             .string(1, TABLE)
             .string(2, "trial")
             .nested(4, Rule::bare(expression).expressions());
-        let mut batch = Batch::begin();
-        batch.table_message(NEW_TABLE, CREATE, INET, &table);
-        batch.table_message(NEW_CHAIN, CREATE, INET, &chain);
         batch.table_message(NEW_RULE, CREATE | APPEND, INET, &rule);
-        match socket::transact(&batch.trial()) {
-            Err(Error::Kernel { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                return Err(Error::Missing { expression, option });
-            }
-            // It wants to know more.
-            Ok(()) | Err(Error::Kernel { .. }) => {}
-            Err(other) => return Err(other),
+    }
+    for answer in socket::objections(&batch.trial())? {
+        let Some(place) = answer.sequence.checked_sub(first) else {
+            // Without table or chain, no rule says anything.
+            return Err(socket::refused(&answer));
+        };
+        // Any other objection: it wants to know more.
+        if answer.errno == Errno::NOENT.raw_os_error()
+            && let Some((expression, option)) = expressions.get(place as usize)
+        {
+            return Err(Error::Missing { expression, option });
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use rustix::net::{
     sockopt,
 };
 
-use super::message::{self, Transaction, answers, generation_request};
+use super::message::{self, Answer, Transaction, answers, generation_request};
 
 /// Group of nf_tables events: `1 << (NFNLGRP_NFTABLES - 1)`.
 const EVENTS: u32 = 1 << 6;
@@ -69,6 +69,35 @@ fn open(groups: u32) -> Result<OwnedFd, Error> {
 
 /// Sends one batch and reads what the kernel says to it.
 pub(super) fn transact(batch: &Transaction) -> Result<(), Error> {
+    converse(batch, |answer| Err(refused(&answer)))
+}
+
+/// What the kernel has against the messages of a batch that has no end, in their order.
+pub(super) fn objections(trial: &Transaction) -> Result<Vec<Answer>, Error> {
+    let mut found = Vec::new();
+    converse(trial, |answer| {
+        // Not about one of the messages: then the others may not be answered.
+        if answer.sequence == 0 {
+            return Err(refused(&answer));
+        }
+        found.push(answer);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+pub(super) fn refused(answer: &Answer) -> Error {
+    Error::Kernel {
+        message: answer.sequence,
+        source: std::io::Error::from_raw_os_error(answer.errno),
+    }
+}
+
+/// Sends one batch, and reads to the answer to its last message, or until `objects` has had enough.
+fn converse(
+    batch: &Transaction,
+    mut objects: impl FnMut(Answer) -> Result<(), Error>,
+) -> Result<(), Error> {
     let fd = open(0)?;
     sockopt::set_socket_timeout(&fd, sockopt::Timeout::Recv, Some(PATIENCE))
         .map_err(std::io::Error::from)?;
@@ -93,19 +122,17 @@ pub(super) fn transact(batch: &Transaction) -> Result<(), Error> {
             return Err(Error::Socket(std::io::ErrorKind::InvalidData.into()));
         }
         for answer in found {
+            let is_last = answer.sequence == batch.last;
             match answer.errno {
-                0 if answer.sequence == batch.last => return Ok(()),
                 0 => {}
                 errno if errno == Errno::PERM.raw_os_error() => return Err(Error::Denied),
                 errno if errno == Errno::AFNOSUPPORT.raw_os_error() => {
                     return Err(Error::Unsupported);
                 }
-                errno => {
-                    return Err(Error::Kernel {
-                        message: answer.sequence,
-                        source: std::io::Error::from_raw_os_error(errno),
-                    });
-                }
+                _ => objects(answer)?,
+            }
+            if is_last {
+                return Ok(());
             }
         }
     }

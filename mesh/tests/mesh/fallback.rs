@@ -144,10 +144,26 @@ fn an_expression_that_the_kernel_lacks_is_named_and_nothing_is_changed() {
             .unwrap()
     };
     looked(&nft::EXPRESSIONS).unwrap();
-    let missing = looked(&[("meta", "CONFIG_NF_TABLES"), ("nacre", "CONFIG_NFT_NACRE")]);
-    assert_eq!(
-        missing.unwrap_err().to_string(),
-        "the kernel's nf_tables has no expression \"nacre\": use a guest kernel with CONFIG_NFT_NACRE"
-    );
+    // Wherever it stands, and the first of several.
+    for expressions in [
+        &[("meta", "CONFIG_NF_TABLES"), ("nacre", "CONFIG_NFT_NACRE")][..],
+        &[
+            ("nacre", "CONFIG_NFT_NACRE"),
+            ("tproxy", "CONFIG_NFT_TPROXY"),
+        ],
+        &[
+            ("tproxy", "CONFIG_NFT_TPROXY"),
+            ("ct", "CONFIG_NFT_CT"),
+            ("nacre", "CONFIG_NFT_NACRE"),
+            ("counter", "CONFIG_NFT_COUNTER"),
+            ("nobody", "CONFIG_NFT_NOBODY"),
+        ],
+    ] {
+        assert_eq!(
+            looked(expressions).unwrap_err().to_string(),
+            "the kernel's nf_tables has no expression \"nacre\": use a guest kernel with CONFIG_NFT_NACRE"
+        );
+    }
+    looked(&[]).unwrap();
     assert_eq!(ruleset(), "");
 }

@@ -386,7 +386,8 @@ fn a_flood_in_which_a_handshake_is_finished_now_and_then_keeps_nobody_out() {
 
 #[test]
 fn a_crowd_from_one_address_is_served_whole() {
-    const CROWD: usize = 700;
+    // Few more: where the machine is busy, handshakes come to their end in time all the same.
+    const CROWD: usize = HANDSHAKES + 80;
     let net = Net::new();
     let authority = Authority::with(&rcgen::PKCS_ECDSA_P256_SHA256);
     let certs = authority.issue("web");

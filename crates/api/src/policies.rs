@@ -39,8 +39,10 @@ impl Policies {
                 lengths.push(u32::try_from(next.len()).unwrap_or(u32::MAX));
                 bytes.extend_from_slice(next);
             }
-            let lz4 = block::compress(&bytes);
-            (!lengths.is_empty()).then_some(Self { lengths, lz4 })
+            (!lengths.is_empty()).then(|| Self {
+                lz4: block::compress(&bytes),
+                lengths,
+            })
         })
     }
 

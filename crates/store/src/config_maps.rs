@@ -91,13 +91,10 @@ impl ConfigMaps {
     async fn read_objects(&self, keys: Arc<[StoreKey]>) -> Result<Vec<Found>, StoreError> {
         let mut found: Vec<Found> = keys.iter().map(|_| Ok(None)).collect();
         self.read_packed(&keys, &mut found).await;
-        for (key, found) in keys.iter().zip(&mut found) {
-            if !matches!(found, Ok(Some(bytes)) if key.is_sha256_of(bytes)) {
-                *found = Ok(None);
-            }
-        }
+        let is_sure = |(key, found): (&StoreKey, &Found)| matches!(found, Ok(Some(bytes)) if key.is_sha256_of(bytes));
+        let sure: Vec<bool> = keys.iter().zip(&found).map(is_sure).collect();
         let asked: Arc<[usize]> = (0..keys.len())
-            .filter(|at| matches!(found.get(*at), Some(Ok(None))))
+            .filter(|at| sure.get(*at) == Some(&false))
             .collect();
         let own = {
             let (this, keys, asked) = (self.clone(), Arc::clone(&keys), Arc::clone(&asked));
@@ -108,7 +105,9 @@ impl ConfigMaps {
             })
         };
         for (at, own) in asked.iter().zip(own.await?) {
-            if let Some(found) = found.get_mut(*at) {
+            if let Some(found) = found.get_mut(*at)
+                && !matches!(own, Ok(None))
+            {
                 *found = own;
             }
         }

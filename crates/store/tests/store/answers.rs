@@ -131,9 +131,8 @@ async fn objects_that_share_and_are_what_their_names_say_are_read_with_their_pac
     };
     let mut all: Vec<Object> = (0..61).map(object).collect();
     // Nobody can tell by its name whether it is whole.
-    let other = key("policies", 98);
     all.push(Object {
-        key: other.clone(),
+        key: key("policies", 98),
         bytes: vec![7],
     });
     let all: Arc<[Object]> = all.into();

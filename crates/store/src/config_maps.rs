@@ -91,10 +91,13 @@ impl ConfigMaps {
     async fn read_objects(&self, keys: Arc<[StoreKey]>) -> Result<Vec<Found>, StoreError> {
         let mut found: Vec<Found> = keys.iter().map(|_| Ok(None)).collect();
         self.read_packed(&keys, &mut found).await;
-        let is_sure = |(key, found): (&StoreKey, &Found)| matches!(found, Ok(Some(bytes)) if key.is_sha256_of(bytes));
-        let sure: Vec<bool> = keys.iter().zip(&found).map(is_sure).collect();
-        let asked: Arc<[usize]> = (0..keys.len())
-            .filter(|at| sure.get(*at) == Some(&false))
+        let unsure = |(key, found): (&StoreKey, &Found)| match found {
+            Ok(Some(bytes)) => !key.is_sha256_of(bytes),
+            _ => true,
+        };
+        let unsure = keys.iter().zip(&found).map(unsure).enumerate();
+        let asked: Arc<[usize]> = unsure
+            .filter_map(|(at, unsure)| unsure.then_some(at))
             .collect();
         let own = {
             let (this, keys, asked) = (self.clone(), Arc::clone(&keys), Arc::clone(&asked));

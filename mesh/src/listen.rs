@@ -70,6 +70,8 @@ impl Bound {
 
     fn bind(socket: Socket, address: SocketAddr) -> io::Result<Self> {
         socket.set_reuse_address(true)?;
+        // Accepted connections inherit it, too.
+        socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         Ok(Self(socket))
@@ -203,4 +205,19 @@ pub(crate) fn reset_on_close(socket: &TcpStream, reset: bool) {
 #[must_use]
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_connections_send_small_pieces_at_once() {
+        let bound = Bound::address((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let listener = bound.listen().unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        assert!(!client.unwrap().nodelay().unwrap(), "of itself");
+        assert!(accepted.unwrap().0.nodelay().unwrap());
+    }
 }

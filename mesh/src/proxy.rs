@@ -1,6 +1,7 @@
 //! What happens to one connection, in either direction.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime};
@@ -215,7 +216,8 @@ pub async fn serve_ingress(shared: Arc<Shared>, listener: TcpListener, kind: Ing
     loop {
         // Whose it is decides on its place, so one waits here and the others in the kernel's queue.
         let accepted = accept(&shared, &listener).await;
-        let place = handshakes.take(accepted.source, accepted.number).await;
+        let source = Source::from(accepted.from.ip());
+        let place = handshakes.take(source, accepted.number).await;
         let shared = Arc::clone(&shared);
         // All at once: a future that waits for another is as large as both.
         tokio::spawn(ingress(shared, Box::new((accepted, place)), kind));
@@ -238,18 +240,17 @@ pub async fn serve_egress(shared: Arc<Shared>, listener: TcpListener, route: Rou
 struct Accepted {
     stream: TcpStream,
     number: u64,
-    source: Source,
+    from: SocketAddr,
 }
 
 async fn accept(shared: &Shared, listener: &TcpListener) -> Accepted {
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                let _ = stream.set_nodelay(true);
                 return Accepted {
                     stream,
                     number: shared.connections.fetch_add(1, Ordering::Relaxed),
-                    source: from.ip().into(),
+                    from,
                 };
             }
             Err(error) => {
@@ -264,7 +265,7 @@ async fn accept(shared: &Shared, listener: &TcpListener) -> Accepted {
 async fn ingress(shared: Arc<Shared>, newcomer: Box<(Accepted, Place)>, kind: Ingress) {
     let _active = shared.metrics.opened(Direction::Ingress);
     let number = newcomer.0.number;
-    let from = newcomer.0.stream.peer_addr().map(listen::canonical).ok();
+    let from = listen::canonical(newcomer.0.from);
     // Elsewhere, so that what it takes is free while data flows.
     let entered = Box::pin(enter(&shared, *newcomer, kind)).await;
     match entered {
@@ -279,7 +280,7 @@ async fn ingress(shared: Arc<Shared>, newcomer: Box<(Accepted, Place)>, kind: In
         Err(Refused { reason, cause }) => {
             shared.metrics.refused(Direction::Ingress, reason);
             if let Some(unsaid) = shared.may_say(reason) {
-                tracing::info!(connection = number, from = ?from, reason = reason.label(), %cause, unsaid, "refused");
+                tracing::info!(connection = number, %from, reason = reason.label(), %cause, unsaid, "refused");
             }
         }
     }
@@ -297,7 +298,11 @@ async fn enter(
     (accepted, mut place): (Accepted, Place),
     kind: Ingress,
 ) -> Result<Entered<'_>, Refused> {
-    let Accepted { stream, number, .. } = accepted;
+    let Accepted {
+        stream,
+        number,
+        from,
+    } = accepted;
     // Under TPROXY the socket's own address is where the peer wanted to go.
     let target = stream.local_addr().map(listen::canonical);
     let target = target.map_err(|error| Refused {
@@ -319,8 +324,8 @@ async fn enter(
         UnbufferedServerConnection::new(Arc::clone(configuration)).map_err(Refused::handshake)?;
     let mut tls = Tls::new(stream, tls);
     // The verifier's words in the log are about this connection.
-    let from = tls.from();
-    let span = tracing::info_span!("ingress", connection = number, ?from, %target);
+    let from = listen::canonical(from);
+    let span = tracing::info_span!("ingress", connection = number, %from, %target);
     handshake(prove(&mut tls, &mut place).instrument(span)).await?;
     shared.metrics.handshake(Direction::Ingress);
     let established = &shared.door(kind).established;

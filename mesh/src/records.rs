@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-use aws_lc_rs::aead::{self, Aad, LessSafeKey, UnboundKey};
+use ring::aead::{self, Aad, LessSafeKey, UnboundKey};
 use rustls::crypto::cipher::{Iv, Nonce};
 use rustls::kernel::KernelConnection;
 use rustls::{

@@ -19,7 +19,7 @@ use rustls::{AlertDescription, CommonState};
 use tokio::net::TcpStream;
 
 use crate::limits::{Left, Part, Pool};
-use crate::listen::{canonical, reset_on_close};
+use crate::listen::reset_on_close;
 use crate::metrics::{Break, Traffic};
 use crate::places::Seat;
 use crate::records::{self, HEADER, LONGEST, PLAIN, Records, SLOT};
@@ -141,12 +141,6 @@ impl Tls {
             inbound: Inbound::default(),
             unsent: Vec::new(),
         }
-    }
-
-    /// Where the other side is.
-    #[must_use]
-    pub fn from(&self) -> Option<std::net::SocketAddr> {
-        self.socket.peer_addr().map(canonical).ok()
     }
 
     /// The connection's TLS state.

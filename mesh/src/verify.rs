@@ -14,6 +14,8 @@ use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use webpki::KeyUsage;
+use x509_parser::certificate::X509CertificateParser;
+use x509_parser::nom::Parser as _;
 
 use crate::overlap::Predecessor;
 use crate::peer::{self, Peer, Who};
@@ -319,7 +321,8 @@ fn insert(halves: &mut [BTreeMap<[u8; 33], u64>; 2], key: [u8; 33], until: u64) 
 
 /// Beginning and end of a certificate's validity in Unix seconds.
 pub(crate) fn validity(certificate: &CertificateDer<'_>) -> Option<(u64, u64)> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let mut parser = X509CertificateParser::new().with_deep_parse_extensions(false);
+    let (_, parsed) = parser.parse(certificate).ok()?;
     let validity = parsed.validity();
     let begin = u64::try_from(validity.not_before.timestamp()).ok()?;
     let end = u64::try_from(validity.not_after.timestamp()).ok()?;

@@ -1,8 +1,9 @@
 //! Who may depend on whom.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
-use crate::metadata::{GRAPH, built_for, features_of};
+use crate::metadata::{GRAPH, built_for, features_of, linked_by, root};
 
 /// The one table of allowed arrows, as in ARCHITECTURE.md: package, what it may link.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -351,7 +352,7 @@ fn banned_packages_are_in_no_program() {
         ("libyml", "unsound, see RUSTSEC-2025-0067"),
         ("native-tls", "one TLS library: rustls"),
         ("openssl-sys", "not static, another crypto library"),
-        ("ring", "one crypto library: aws-lc"),
+        ("ring", "one crypto library: aws-lc; see below for the mesh"),
         ("rsa", "timing side channel, RUSTSEC-2023-0071"),
         ("serde_yaml", "unmaintained; crates/krm reads YAML"),
         ("serde_yml", "unsound, see RUSTSEC-2025-0068"),
@@ -359,7 +360,30 @@ fn banned_packages_are_in_no_program() {
     for program in programs() {
         let linked = built_for(program, "normal");
         for (name, reason) in banned {
+            if (program, name) == ("nacre-mesh", "ring") {
+                continue;
+            }
             assert!(!linked.contains(name), "{program} links {name}: {reason}");
         }
     }
+}
+
+/// aws-lc has no AES-GCM for processors with VAES and without AVX-512. Handshakes, keys and certificates are its
+/// business all the same.
+#[test]
+fn ring_is_for_the_records_of_the_mesh_only() {
+    assert_eq!(
+        linked_by("nacre-mesh", "ring"),
+        BTreeSet::from(["nacre-mesh".to_owned()])
+    );
+    let found = Command::new("git")
+        .args(["grep", "--files-with-matches", r"\<ring::", "--"])
+        .args(["*.rs", ":!tests"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&found.stdout),
+        "mesh/src/records.rs\n"
+    );
 }

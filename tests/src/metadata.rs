@@ -69,6 +69,27 @@ pub(crate) fn versions_built_for(package: &str, edges: &str) -> BTreeSet<(String
         .collect()
 }
 
+/// What links a package directly, in what cargo would build for a package of ours.
+pub(crate) fn linked_by(package: &str, linked: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--prefix=depth", "--format= {p}"])
+        .args(["--edges=normal", "--target=x86_64-unknown-linux-gnu"])
+        .args(["--package", package, "--invert", linked, "--depth=1"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .filter_map(|line| line.strip_prefix("1 ")?.split(' ').next())
+        .map(str::to_owned)
+        .collect()
+}
+
 /// The features of our own packages that a program is built with when it is built alone.
 pub(crate) fn features_of(program: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))

@@ -190,10 +190,11 @@ fn a_thousand_idle_connections_take_little_and_give_it_back() {
     }
     drop(open);
     let begin = Instant::now();
-    while mesh.resident_kib() > 2 * idle {
+    // All but what of the program's code is in memory since then, and blocks with something in them.
+    while mesh.resident_kib() > idle + (full - idle) / 2 {
         assert!(
             begin.elapsed() < 2 * PATIENCE,
-            "{} KiB, {idle} before",
+            "{} KiB, {idle} before, {full} in between",
             mesh.resident_kib()
         );
         std::thread::sleep(Duration::from_millis(50));

@@ -250,7 +250,7 @@ async fn accept(shared: &Shared, listener: &TcpListener) -> Accepted {
                 return Accepted {
                     stream,
                     number: shared.connections.fetch_add(1, Ordering::Relaxed),
-                    from,
+                    from: listen::canonical(from),
                 };
             }
             Err(error) => {
@@ -265,7 +265,7 @@ async fn accept(shared: &Shared, listener: &TcpListener) -> Accepted {
 async fn ingress(shared: Arc<Shared>, newcomer: Box<(Accepted, Place)>, kind: Ingress) {
     let _active = shared.metrics.opened(Direction::Ingress);
     let number = newcomer.0.number;
-    let from = listen::canonical(newcomer.0.from);
+    let from = newcomer.0.from;
     // Elsewhere, so that what it takes is free while data flows.
     let entered = Box::pin(enter(&shared, *newcomer, kind)).await;
     match entered {
@@ -324,7 +324,6 @@ async fn enter(
         UnbufferedServerConnection::new(Arc::clone(configuration)).map_err(Refused::handshake)?;
     let mut tls = Tls::new(stream, tls);
     // The verifier's words in the log are about this connection.
-    let from = listen::canonical(from);
     let span = tracing::info_span!("ingress", connection = number, %from, %target);
     handshake(prove(&mut tls, &mut place).instrument(span)).await?;
     shared.metrics.handshake(Direction::Ingress);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use crate::metadata::{GRAPH, built_for, features_of, linked_by, root};
+use crate::metadata::{GRAPH, built_for, features_of, linked_by, said};
 
 /// The one table of allowed arrows, as in ARCHITECTURE.md: package, what it may link.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -376,14 +376,10 @@ fn ring_is_for_the_records_of_the_mesh_only() {
         linked_by("nacre-mesh", "ring"),
         BTreeSet::from(["nacre-mesh".to_owned()])
     );
-    let found = Command::new("git")
-        .args(["grep", "--files-with-matches", r"\<ring::", "--"])
-        .args(["*.rs", ":!tests"])
-        .current_dir(root())
-        .output()
-        .unwrap();
-    assert_eq!(
-        String::from_utf8_lossy(&found.stdout),
-        "mesh/src/records.rs\n"
+    let found = said(
+        Command::new("git")
+            .args(["grep", "--files-with-matches", r"\<ring::", "--"])
+            .args(["*.rs", ":!tests"]),
     );
+    assert_eq!(found, "mesh/src/records.rs\n");
 }

@@ -42,25 +42,10 @@ pub(crate) fn built_for(package: &str, edges: &str) -> BTreeSet<String> {
 
 /// The same with the versions.
 pub(crate) fn versions_built_for(package: &str, edges: &str) -> BTreeSet<(String, String)> {
-    let output = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--locked",
-            "--prefix=none",
-            "--format={p}",
-            "--edges",
-            edges,
-        ])
-        .args(["--target=x86_64-unknown-linux-gnu", "--package", package])
-        .current_dir(root())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
+    let text = tree(
+        package,
+        &["--prefix=none", "--format={p}", "--edges", edges],
     );
-    let text = String::from_utf8(output.stdout).unwrap();
     text.lines()
         .filter_map(|line| {
             let mut words = line.split(' ');
@@ -71,19 +56,17 @@ pub(crate) fn versions_built_for(package: &str, edges: &str) -> BTreeSet<(String
 
 /// What links a package directly, in what cargo would build for a package of ours.
 pub(crate) fn linked_by(package: &str, linked: &str) -> BTreeSet<String> {
-    let output = Command::new(env!("CARGO"))
-        .args(["tree", "--locked", "--prefix=depth", "--format= {p}"])
-        .args(["--edges=normal", "--target=x86_64-unknown-linux-gnu"])
-        .args(["--package", package, "--invert", linked, "--depth=1"])
-        .current_dir(root())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
+    let text = tree(
+        package,
+        &[
+            "--prefix=depth",
+            "--format= {p}",
+            "--edges=normal",
+            "--invert",
+            linked,
+            "--depth=1",
+        ],
     );
-    let text = String::from_utf8(output.stdout).unwrap();
     text.lines()
         .filter_map(|line| line.strip_prefix("1 ")?.split(' ').next())
         .map(str::to_owned)
@@ -92,19 +75,10 @@ pub(crate) fn linked_by(package: &str, linked: &str) -> BTreeSet<String> {
 
 /// The features of our own packages that a program is built with when it is built alone.
 pub(crate) fn features_of(program: &str) -> BTreeSet<String> {
-    let output = Command::new(env!("CARGO"))
-        .args(["tree", "--locked", "--prefix=none", "--format={p}|{f}"])
-        .args(["--edges=normal,build", "--target=x86_64-unknown-linux-gnu"])
-        .args(["--package", program])
-        .current_dir(root())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
+    let text = tree(
+        program,
+        &["--prefix=none", "--format={p}|{f}", "--edges=normal,build"],
     );
-    let text = String::from_utf8(output.stdout).unwrap();
     let ours = text.lines().filter(|line| line.starts_with("nacre-"));
     ours.filter_map(|line| {
         let (package, features) = line.split_once('|')?;
@@ -121,6 +95,27 @@ pub(crate) fn features_of(program: &str) -> BTreeSet<String> {
     .collect()
 }
 
+/// `cargo tree` of a package of ours, for the platform of the images.
+fn tree(package: &str, options: &[&str]) -> String {
+    said(
+        Command::new(env!("CARGO"))
+            .args(["tree", "--locked", "--target=x86_64-unknown-linux-gnu"])
+            .args(["--package", package])
+            .args(options),
+    )
+}
+
+/// What a command says that is run in the root of the work tree and succeeds.
+pub(crate) fn said(command: &mut Command) -> String {
+    let output = command.current_dir(root()).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// The root of the work tree.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -131,18 +126,12 @@ pub(crate) fn root() -> PathBuf {
 
 impl Graph {
     fn read() -> Graph {
-        let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version=1", "--locked"])
-            .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
-            .current_dir(root())
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
+        let metadata = said(
+            Command::new(env!("CARGO"))
+                .args(["metadata", "--format-version=1", "--locked"])
+                .args(["--filter-platform", "x86_64-unknown-linux-gnu"]),
         );
-        let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let metadata: Value = serde_json::from_str(&metadata).unwrap();
         let described = list(&metadata["packages"])
             .iter()
             .map(|package| (text(&package["id"]), package));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::metadata::root;
+use crate::metadata::{root, said};
 
 /// Lines after which a source file is two files.
 const LONGEST: usize = 600;
@@ -111,18 +111,7 @@ fn no_source_is_hidden_from_git() {
         "mesh",
         "post-renderer",
     ];
-    let output = Command::new("git")
-        .args(flags)
-        .args(folders)
-        .current_dir(root())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let hidden = String::from_utf8(output.stdout).unwrap();
+    let hidden = said(Command::new("git").args(flags).args(folders));
     let hidden: Vec<&str> = hidden.split_terminator('\0').collect();
     assert!(hidden.is_empty(), "ignored by .gitignore: {hidden:?}");
 }
@@ -133,17 +122,7 @@ fn is_base64(line: &str) -> bool {
 }
 
 fn tracked() -> Vec<String> {
-    let output = Command::new("git")
-        .args(["ls-files", "-z"])
-        .current_dir(root())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let names = String::from_utf8(output.stdout).unwrap();
+    let names = said(Command::new("git").args(["ls-files", "-z"]));
     let names: Vec<String> = names.split_terminator('\0').map(str::to_owned).collect();
     assert!(names.len() > 50, "only {} tracked files", names.len());
     names
